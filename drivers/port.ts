@@ -1,0 +1,156 @@
+// The product's ports to the network. Two families: burst ports for the forwarder's thread, and sockets for the
+// control plane's event loop. Implementations: native (addon), portable (Node's own sockets), memory.
+import type { Burst } from './burst.ts';
+
+export interface SocketAddress {
+  readonly address: string;
+  readonly port: number;
+}
+
+// ------------------------------------------------------------------------------------------ burst ports
+
+export interface BurstPort {
+  readonly name: string;
+  /** File descriptor to wait on; -1 for ports in memory. */
+  readonly fd: number;
+  /**
+   * Reads what is there without waiting, from slot burst.count on, until the burst is full. Sets offset, length,
+   * segment = 0 and, on datagram ports, the remote's address, port and family. Returns how many were added.
+   */
+  read(burst: Burst): number;
+  /**
+   * Sends every packet with next[i] === select and sets its next to `done`. What the kernel refuses gets
+   * next = drop and reason = a negative errno (-EMSGSIZE, -ENOBUFS ...); the rest of the burst goes on. Returns how many were sent.
+   */
+  write(burst: Burst, select: number): number;
+  close(): void;
+}
+
+/** A device that carries IP packets without link header: TUN. */
+export interface Link extends BurstPort {
+  readonly kind: 'tun';
+}
+
+/** Datagrams with a remote address per packet: UDP, or raw IP protocol 50 (the payload then starts with the SPI). */
+export interface DatagramPort extends BurstPort {
+  readonly kind: 'udp' | 'esp';
+  readonly local: SocketAddress;
+}
+
+// ------------------------------------------------------------------------------- control-plane sockets
+
+export interface DatagramSocket {
+  readonly local: SocketAddress;
+  /** Never throws; a send that the host refuses is reported through onError of the open call. */
+  send(bytes: Uint8Array, remote: SocketAddress): void;
+  close(): void;
+}
+
+export interface DatagramOptions {
+  /** Virtual router (network namespace) to open the socket in; undefined = the process's own. */
+  readonly vr: string | undefined;
+  readonly local: SocketAddress;
+  onDatagram(bytes: Uint8Array, remote: SocketAddress): void;
+  onError(error: Error): void;
+}
+
+export interface StreamHandlers {
+  onConnected(): void;
+  /** The octets belong to the receiver. */
+  onData(bytes: Uint8Array): void;
+  /** Exactly once, after which nothing else is called; undefined = the peer closed in order. */
+  onClosed(error: Error | undefined): void;
+}
+
+export interface StreamSocket {
+  readonly local: SocketAddress | undefined;
+  readonly remote: SocketAddress;
+  /** To be set at once by whoever accepts a stream; connectStream sets it from its options. */
+  handlers: StreamHandlers | undefined;
+  write(bytes: Uint8Array): void;
+  close(): void;
+}
+
+export interface ConnectOptions {
+  readonly vr: string | undefined;
+  /** Source address; undefined = the kernel chooses. */
+  readonly localAddress: string | undefined;
+  readonly remote: SocketAddress;
+  readonly handlers: StreamHandlers;
+}
+
+export interface ListenOptions {
+  readonly vr: string | undefined;
+  readonly local: SocketAddress;
+  onStream(stream: StreamSocket): void;
+  onError(error: Error): void;
+}
+
+export interface Listener {
+  close(): void;
+}
+
+/** What the control plane can open. The simulator has its own implementation. */
+export interface Network {
+  openDatagram(options: DatagramOptions): DatagramSocket;
+  connectStream(options: ConnectOptions): StreamSocket;
+  listenStream(options: ListenOptions): Listener;
+}
+
+// --------------------------------------------------------------------------------------------- kernel
+
+export interface DevicePlan {
+  /** Device name (`tvi-0_2`). */
+  readonly device: string;
+  /** `10.0.0.1/32`, `2001:db8::1/128`. */
+  readonly addresses: readonly string[];
+  readonly mtu: number;
+}
+
+export interface KernelRoute {
+  /** `default`, `10.0.0.0/8`, `2001:db8::/32`. */
+  readonly prefix: string;
+  readonly device: string;
+  readonly via?: string;
+  /** Preferred source address. */
+  readonly source?: string;
+}
+
+/** One virtual router: a network namespace with its devices, addresses and routes. */
+export interface VrPlan {
+  readonly vr: string;
+  readonly devices: readonly DevicePlan[];
+  readonly routes: readonly KernelRoute[];
+  /** IPv4 and IPv6 forwarding between the VR's devices. */
+  readonly forwarding: boolean;
+}
+
+/** Brings the host's namespaces, addresses and routes to a plan; idempotent, and removes what a former plan of ours had. */
+export interface Kernel {
+  ensureVr(vr: string): Promise<void>;
+  /** Moves an existing device of the process's own namespace into a VR under a new name. */
+  adoptDevice(vr: string, device: string, as: string): Promise<void>;
+  apply(plan: VrPlan): Promise<void>;
+  removeVr(vr: string): Promise<void>;
+}
+
+// ------------------------------------------------------------------------------------ forwarder's devices
+
+/** How a worker thread takes over a port that the main thread opened. */
+export interface PortDescription {
+  readonly kind: 'tun' | 'udp' | 'esp';
+  readonly name: string;
+  readonly fd: number;
+  readonly local: SocketAddress | undefined;
+}
+
+/** Opens the forwarder's ports inside virtual routers. The simulator has its own implementation. */
+export interface Devices {
+  /** `nativeWait` and descriptions work only for real file descriptors. */
+  readonly kind: 'native' | 'memory';
+  /** Creates (or re-attaches to) the TUN device `device` inside `vr`, up, with this MTU. */
+  openTun(vr: string, device: string, mtu: number): Link;
+  openUdp(vr: string, local: SocketAddress): DatagramPort;
+  /** Raw IP protocol 50 on `address`. */
+  openEsp(vr: string, address: string): DatagramPort;
+}

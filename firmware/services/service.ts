@@ -1,0 +1,33 @@
+// A service joins pure machines to ports. A role is a list of services (firmware/roles.ts).
+import type { Suite } from '../../platform/crypto.ts';
+import type { Log } from '../../platform/log.ts';
+import type { Random } from '../../platform/random.ts';
+import type { Clock } from '../../platform/time.ts';
+import type { Store } from '../../platform/store.ts';
+import type { Kernel, Network } from '../../drivers/port.ts';
+
+/** What a service may touch: the real host, or a node of the simulator. */
+export interface Site {
+  /** Device name. */
+  readonly name: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly suite: Suite;
+  readonly log: Log;
+  readonly store: Store;
+  readonly network: Network;
+  readonly kernel: Kernel;
+}
+
+export interface ServiceStatus {
+  readonly state: 'up' | 'starting' | 'down';
+  /** When not up: cause and next step, one sentence each. */
+  readonly detail: string;
+}
+
+export interface Service {
+  readonly name: string;
+  start(): Promise<void>;
+  stop(): Promise<void>;
+  status(): ServiceStatus;
+}

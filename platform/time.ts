@@ -1,0 +1,92 @@
+// Time as the product sees it: monotonic milliseconds for machines, one wall clock for certificates and logs.
+// Nothing outside this file and platform/random.ts touches Date, performance or timers (test/tidy.test.ts).
+
+/** Monotonic milliseconds since an arbitrary start; comparable only within one clock. */
+export type Instant = number & { readonly __instant: true };
+
+export function instant(ms: number): Instant {
+  return ms as Instant;
+}
+
+export function after(from: Instant, ms: number): Instant {
+  return (from + ms) as Instant;
+}
+
+/** The earlier of two deadlines, where undefined means "none". */
+export function earlier(a: Instant | undefined, b: Instant | undefined): Instant | undefined {
+  if (a === undefined) return b;
+  if (b === undefined) return a;
+  return a < b ? a : b;
+}
+
+export type CancelTimer = () => void;
+
+export interface Clock {
+  now(): Instant;
+  /** Unix time in milliseconds, for certificates and log lines only. */
+  unixMs(): number;
+  /** Calls `run` once, at or after `when`. */
+  at(when: Instant, run: () => void): CancelTimer;
+}
+
+/** One deadline per name; a machine's timers without callbacks or a heap. */
+export class TimerTable<Name extends string | number> {
+  readonly #deadlines = new Map<Name, Instant>();
+
+  set(name: Name, when: Instant): void {
+    this.#deadlines.set(name, when);
+  }
+
+  clear(name: Name): void {
+    this.#deadlines.delete(name);
+  }
+
+  get(name: Name): Instant | undefined {
+    return this.#deadlines.get(name);
+  }
+
+  next(): Instant | undefined {
+    let least: Instant | undefined;
+    for (const when of this.#deadlines.values()) least = earlier(least, when);
+    return least;
+  }
+
+  /** Removes and returns one timer that is due, or undefined. */
+  takeDue(now: Instant): Name | undefined {
+    for (const [name, when] of this.#deadlines) {
+      if (when <= now) {
+        this.#deadlines.delete(name);
+        return name;
+      }
+    }
+    return undefined;
+  }
+}
+
+/** Node's timers take at most 2^31-1 ms; a longer wait is cut and simply re-armed. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
+export class SystemClock implements Clock {
+  now(): Instant {
+    return instant(performance.now());
+  }
+
+  unixMs(): number {
+    return Date.now();
+  }
+
+  at(when: Instant, run: () => void): CancelTimer {
+    let handle: NodeJS.Timeout;
+    const arm = (): void => {
+      const left = Math.max(0, when - this.now());
+      handle = setTimeout(() => (this.now() >= when ? run() : arm()), Math.min(Math.ceil(left), LONGEST_TIMER_MS));
+    };
+    arm();
+    return () => clearTimeout(handle);
+  }
+}
+
+/** Waits in real time; for composition roots and tools, never for machines. */
+export function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
