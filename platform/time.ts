@@ -86,6 +86,24 @@ export class SystemClock implements Clock {
   }
 }
 
+/** RFC 3339 in UTC with milliseconds: `2026-01-02T03:04:05.678Z`. */
+export function rfc3339(unixMs: number): string {
+  return new Date(unixMs).toISOString();
+}
+
+/** Unix milliseconds of a UTC time; `month` is 1-12. Undefined when there is no such time. */
+export function unixMsFromUtc(year: number, month: number, day: number, hour: number, minute: number, second: number): number | undefined {
+  const unixMs = Date.UTC(year, month - 1, day, hour, minute, second);
+  const date = new Date(unixMs);
+  const same = date.getUTCMonth() === month - 1 && date.getUTCDate() === day && date.getUTCHours() === hour;
+  return same && minute < 60 && second < 60 ? unixMs : undefined;
+}
+
+/** For libraries that take a Date. */
+export function dateFromUnixMs(unixMs: number): Date {
+  return new Date(unixMs);
+}
+
 /** Waits in real time; for composition roots and tools, never for machines. */
 export function sleep(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));

@@ -1,0 +1,130 @@
+// Reading X.509 certificates (RFC 5280) synchronously: the fields that trust decisions need, exactly as encoded.
+// Names inside subjectAltName are read from the DER because the text form of OpenSSL can be ambiguous.
+import { Reader, toHex } from './bytes.ts';
+import { bitStringOctets, expectElement, oidText, peekTag, readElement, smallInteger, Tag, timeUnixMs } from './der.ts';
+import { WireError } from './errors.ts';
+
+export const LARGEST_CERTIFICATE_BYTES = 64 * 1024;
+const MOST_EXTENSIONS = 64;
+const MOST_NAMES = 1024;
+
+export const ExtensionOid = {
+  subjectKeyIdentifier: '2.5.29.14',
+  keyUsage: '2.5.29.15',
+  subjectAltName: '2.5.29.17',
+  basicConstraints: '2.5.29.19',
+  crlDistributionPoints: '2.5.29.31',
+  authorityKeyIdentifier: '2.5.29.35',
+  extendedKeyUsage: '2.5.29.37',
+} as const;
+
+export interface CertificateFields {
+  /** Lower-case hex of the INTEGER's content octets without leading zero octets. */
+  readonly serialNumber: string;
+  /** OBJECT IDENTIFIER of the signature. */
+  readonly signatureOid: string;
+  /** DER of the names. */
+  readonly issuer: Uint8Array;
+  readonly subject: Uint8Array;
+  readonly notBeforeUnixMs: number;
+  readonly notAfterUnixMs: number;
+  /** SPKI DER. */
+  readonly publicKey: Uint8Array;
+  readonly criticalOids: readonly string[];
+  readonly ca: boolean;
+  readonly pathLength: number | undefined;
+  /** First octet of the bit string, bit 0x80 = digitalSignature, 0x04 = keyCertSign; undefined = no restriction. */
+  readonly keyUsage: number | undefined;
+  readonly names: SubjectNames;
+}
+
+/** Entries of subjectAltName, in the order in which they are encoded. */
+export interface SubjectNames {
+  readonly emails: readonly string[];
+  readonly uris: readonly string[];
+  readonly dnsNames: readonly string[];
+}
+
+const NO_NAMES: SubjectNames = { emails: [], uris: [], dnsNames: [] };
+
+/** Throws WireError for what is not one well-formed certificate. */
+export function decodeCertificate(der: Uint8Array): CertificateFields {
+  if (der.length > LARGEST_CERTIFICATE_BYTES) throw new WireError(`certificate has ${der.length} octets, at most ${LARGEST_CERTIFICATE_BYTES} are read`);
+  const outer = new Reader(der, 'certificate');
+  const certificate = expectElement(outer, Tag.sequence, 'certificate').content;
+  outer.expectEnd();
+  const tbs = expectElement(certificate, Tag.sequence, 'tbsCertificate').content;
+  if (peekTag(tbs) === 0xa0) readElement(tbs, 'version');
+  const serialNumber = toHex(expectElement(tbs, Tag.integer, 'serialNumber').content.rest()).replace(/^(00)+(?=..)/, '');
+  const signatureOid = algorithmOid(tbs);
+  const issuer = expectElement(tbs, Tag.sequence, 'issuer').encoded;
+  const validity = expectElement(tbs, Tag.sequence, 'validity').content;
+  const notBeforeUnixMs = timeUnixMs(readElement(validity, 'notBefore'));
+  const notAfterUnixMs = timeUnixMs(readElement(validity, 'notAfter'));
+  const subject = expectElement(tbs, Tag.sequence, 'subject').encoded;
+  const publicKey = expectElement(tbs, Tag.sequence, 'subjectPublicKeyInfo').encoded;
+  const extensions = decodeExtensions(tbs);
+  if (algorithmOid(certificate) !== signatureOid) throw new WireError('certificate names two signature algorithms');
+  expectElement(certificate, Tag.bitString, 'signatureValue');
+  certificate.expectEnd();
+  return { serialNumber, signatureOid, issuer, subject, notBeforeUnixMs, notAfterUnixMs, publicKey, ...extensions };
+}
+
+function algorithmOid(reader: Reader): string {
+  return oidText(expectElement(expectElement(reader, Tag.sequence, 'signature').content, Tag.oid, 'signature algorithm').content);
+}
+
+function decodeExtensions(tbs: Reader): Pick<CertificateFields, 'criticalOids' | 'ca' | 'pathLength' | 'keyUsage' | 'names'> {
+  const values = new Map<string, Reader>();
+  const criticalOids: string[] = [];
+  while (tbs.remaining > 0) {
+    const field = readElement(tbs, 'tbsCertificate field');
+    if (field.tag !== 0xa3) continue; // issuerUniqueID and subjectUniqueID mean nothing today
+    const list = expectElement(field.content, Tag.sequence, 'extensions').content;
+    while (list.remaining > 0) {
+      const extension = expectElement(list, Tag.sequence, 'extension').content;
+      const oid = oidText(expectElement(extension, Tag.oid, 'extension id').content);
+      if (values.has(oid)) throw new WireError(`certificate has extension ${oid} twice`);
+      if (values.size === MOST_EXTENSIONS) throw new WireError(`certificate has more than ${MOST_EXTENSIONS} extensions`);
+      if (peekTag(extension) === Tag.boolean && expectElement(extension, Tag.boolean, 'critical').content.u8() !== 0) criticalOids.push(oid);
+      values.set(oid, expectElement(extension, Tag.octetString, 'extension value').content);
+    }
+  }
+  const usage = values.get(ExtensionOid.keyUsage);
+  const alternative = values.get(ExtensionOid.subjectAltName);
+  return {
+    criticalOids,
+    ...decodeBasicConstraints(values.get(ExtensionOid.basicConstraints)),
+    keyUsage: usage === undefined ? undefined : (bitStringOctets(expectElement(usage, Tag.bitString, 'keyUsage').content)[0] ?? 0),
+    names: alternative === undefined ? NO_NAMES : decodeNames(expectElement(alternative, Tag.sequence, 'subjectAltName').content),
+  };
+}
+
+function decodeBasicConstraints(value: Reader | undefined): Pick<CertificateFields, 'ca' | 'pathLength'> {
+  if (value === undefined) return { ca: false, pathLength: undefined };
+  const constraints = expectElement(value, Tag.sequence, 'basicConstraints').content;
+  const ca = peekTag(constraints) === Tag.boolean && expectElement(constraints, Tag.boolean, 'cA').content.u8() !== 0;
+  const pathLength = peekTag(constraints) === Tag.integer ? smallInteger(expectElement(constraints, Tag.integer, 'pathLenConstraint').content) : undefined;
+  return { ca, pathLength };
+}
+
+// GeneralName (RFC 5280 4.2.1.6): [1] rfc822Name, [2] dNSName, [6] uniformResourceIdentifier, all IA5String.
+const NAME_LISTS: Readonly<Record<number, keyof SubjectNames | undefined>> = { 0x81: 'emails', 0x82: 'dnsNames', 0x86: 'uris' };
+
+function decodeNames(list: Reader): SubjectNames {
+  const names: Record<keyof SubjectNames, string[]> = { emails: [], uris: [], dnsNames: [] };
+  for (let count = 0; list.remaining > 0; count++) {
+    if (count === MOST_NAMES) throw new WireError(`subjectAltName has more than ${MOST_NAMES} names`);
+    const element = readElement(list, 'name in subjectAltName');
+    const into = NAME_LISTS[element.tag];
+    if (into !== undefined) names[into].push(visibleAscii(element.content));
+  }
+  return names;
+}
+
+/** Refuses NUL, spaces and controls, with which one name could pose as another. */
+function visibleAscii(content: Reader): string {
+  const octets = content.rest();
+  if (octets.length === 0 || octets.some((octet) => octet < 0x21 || octet > 0x7e)) throw new WireError('subjectAltName has a name with characters that are not allowed');
+  return Buffer.from(octets).toString('latin1');
+}

@@ -1,0 +1,200 @@
+// Suite on node:crypto (OpenSSL). Every private value and nonce comes from the injected Random, except the one that
+// OpenSSL draws inside an ECDSA signature.
+import {
+  createCipheriv, createDecipheriv, createDiffieHellman, createECDH, createHash, createHmac, createPrivateKey, createPublicKey,
+  diffieHellman, getDiffieHellman, sign, verify,
+} from 'node:crypto';
+import type { DiffieHellman, KeyObject } from 'node:crypto';
+import { checkChain } from './chain.ts';
+import type { ChainRequest, ChainResult, ControlAead, DhGroup, DhKeyPair, HashName, SignatureAlgorithm, Suite } from './crypto.ts';
+import { DH_PUBLIC_BYTES } from './crypto.ts';
+import { InternalError } from './errors.ts';
+import { concat, fromHex } from './bytes.ts';
+import type { Random } from './random.ts';
+
+const TAG_BYTES = 16;
+/** 256 bits: twice the strength of MODP-2048 (RFC 3526 8 asks for at least 220). */
+const MODP_PRIVATE_BYTES = 32;
+/** A private value outside of [1, n) has a chance below 2^-32 per draw on these curves. */
+const DRAWS = 16;
+
+interface Curve {
+  readonly name: string;
+  readonly bytes: number;
+  /** Bits of the first octet that a scalar may use. */
+  readonly firstOctetMask: number;
+}
+
+const CURVES: Readonly<Record<19 | 20 | 21, Curve>> = {
+  19: { name: 'prime256v1', bytes: 32, firstOctetMask: 0xff },
+  20: { name: 'secp384r1', bytes: 48, firstOctetMask: 0xff },
+  21: { name: 'secp521r1', bytes: 66, firstOctetMask: 0x01 },
+};
+
+// RFC 8410 7: the fixed DER in front of the 32 octets of an X25519 private and public key.
+const X25519_PKCS8 = fromHex('302e020100300506032b656e04220420');
+const X25519_SPKI = fromHex('302a300506032b656e032100');
+
+const ECDSA_HASHES: Readonly<Record<SignatureAlgorithm, HashName | undefined>> = {
+  'ecdsa-sha256': 'sha256',
+  'ecdsa-sha384': 'sha384',
+  'ecdsa-sha512': 'sha512',
+  ed25519: undefined,
+};
+
+function plain(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(bytes);
+}
+
+function leftPad(bytes: Uint8Array, length: number): Uint8Array<ArrayBuffer> {
+  const out = new Uint8Array(length);
+  out.set(bytes, length - bytes.length);
+  return out;
+}
+
+function x25519Private(raw: Uint8Array): KeyObject {
+  return createPrivateKey({ key: Buffer.from(concat(X25519_PKCS8, raw)), format: 'der', type: 'pkcs8' });
+}
+
+function x25519Public(raw: Uint8Array): KeyObject {
+  return createPublicKey({ key: Buffer.from(concat(X25519_SPKI, raw)), format: 'der', type: 'spki' });
+}
+
+function modp14(): DiffieHellman {
+  const group = getDiffieHellman('modp14');
+  return createDiffieHellman(group.getPrime(), group.getGenerator());
+}
+
+function generateX25519(random: Random): DhKeyPair {
+  const privateValue = random.bytes(32);
+  const spki = createPublicKey(x25519Private(privateValue) as unknown as string).export({ format: 'der', type: 'spki' });
+  return { group: 31, privateValue, publicValue: plain(spki.subarray(X25519_SPKI.length)) };
+}
+
+function generateModp(random: Random): DhKeyPair {
+  const dh = modp14();
+  const privateValue = random.bytes(MODP_PRIVATE_BYTES);
+  dh.setPrivateKey(privateValue);
+  return { group: 14, privateValue, publicValue: leftPad(dh.generateKeys(), DH_PUBLIC_BYTES[14]) };
+}
+
+function generateEcp(group: 19 | 20 | 21, random: Random): DhKeyPair {
+  const curve = CURVES[group];
+  const ecdh = createECDH(curve.name);
+  for (let draw = 0; draw < DRAWS; draw++) {
+    const privateValue = random.bytes(curve.bytes);
+    privateValue[0]! &= curve.firstOctetMask;
+    try {
+      ecdh.setPrivateKey(privateValue);
+    } catch {
+      continue; // zero, or not below the group's order
+    }
+    // RFC 5903 7: x | y, without the leading octet of the uncompressed point form.
+    return { group, privateValue, publicValue: plain(ecdh.getPublicKey().subarray(1)) };
+  }
+  throw new InternalError(`the random source gave no usable ${curve.name} scalar in ${DRAWS} draws`);
+}
+
+function sharedX25519(pair: DhKeyPair, peerPublic: Uint8Array): Uint8Array | undefined {
+  const secret = plain(diffieHellman({ privateKey: x25519Private(pair.privateValue), publicKey: x25519Public(peerPublic) }));
+  // RFC 8031 2: an all-zero result means that the peer sent a point of small order.
+  return secret.every((octet) => octet === 0) ? undefined : secret;
+}
+
+function sharedModp(pair: DhKeyPair, peerPublic: Uint8Array): Uint8Array | undefined {
+  const dh = modp14();
+  const last = plain(dh.getPrime());
+  last[last.length - 1]! -= 1; // p - 1: p is odd
+  // RFC 6989 2.1: 1 < y < p - 1.
+  const aboveOne = peerPublic.some((octet, i) => octet > (i === peerPublic.length - 1 ? 1 : 0));
+  if (!aboveOne || Buffer.compare(peerPublic, last) >= 0) return undefined;
+  dh.setPrivateKey(pair.privateValue);
+  return leftPad(dh.computeSecret(peerPublic), DH_PUBLIC_BYTES[14]);
+}
+
+function sharedEcp(group: 19 | 20 | 21, pair: DhKeyPair, peerPublic: Uint8Array): Uint8Array | undefined {
+  const curve = CURVES[group];
+  const ecdh = createECDH(curve.name);
+  ecdh.setPrivateKey(pair.privateValue);
+  // computeSecret throws for a point that is not on the curve (RFC 6989 2.3); its result is x alone.
+  return leftPad(ecdh.computeSecret(concat(Uint8Array.of(4), peerPublic)), curve.bytes);
+}
+
+function cipherName(aead: ControlAead): 'aes-128-gcm' {
+  // Node's overloads differ per cipher family only in options that all three take alike.
+  return aead as 'aes-128-gcm';
+}
+
+export class RealSuite implements Suite {
+  readonly name = 'real';
+
+  hash(name: HashName, ...parts: readonly Uint8Array[]): Uint8Array {
+    const hash = createHash(name);
+    for (const part of parts) hash.update(part);
+    return plain(hash.digest());
+  }
+
+  hmac(name: HashName, key: Uint8Array, ...parts: readonly Uint8Array[]): Uint8Array {
+    const hmac = createHmac(name, key);
+    for (const part of parts) hmac.update(part);
+    return plain(hmac.digest());
+  }
+
+  dhGenerate(group: DhGroup, random: Random): DhKeyPair {
+    if (group === 31) return generateX25519(random);
+    return group === 14 ? generateModp(random) : generateEcp(group, random);
+  }
+
+  dhShared(pair: DhKeyPair, peerPublic: Uint8Array): Uint8Array | undefined {
+    if (peerPublic.length !== DH_PUBLIC_BYTES[pair.group]) return undefined;
+    try {
+      if (pair.group === 31) return sharedX25519(pair, peerPublic);
+      return pair.group === 14 ? sharedModp(pair, peerPublic) : sharedEcp(pair.group, pair, peerPublic);
+    } catch {
+      return undefined; // OpenSSL refused the peer's value
+    }
+  }
+
+  sign(algorithm: SignatureAlgorithm, privateKey: Uint8Array, data: Uint8Array): Uint8Array {
+    const key = createPrivateKey({ key: Buffer.from(privateKey), format: 'der', type: 'pkcs8' });
+    return plain(sign(ECDSA_HASHES[algorithm] ?? null, data, { key, dsaEncoding: 'der' }));
+  }
+
+  verify(algorithm: SignatureAlgorithm, publicKey: Uint8Array, data: Uint8Array, signature: Uint8Array): boolean {
+    try {
+      const key = createPublicKey({ key: Buffer.from(publicKey), format: 'der', type: 'spki' });
+      const wanted = algorithm === 'ed25519' ? 'ed25519' : 'ec';
+      if (key.asymmetricKeyType !== wanted) return false;
+      return verify(ECDSA_HASHES[algorithm] ?? null, data, { key, dsaEncoding: 'der' }, signature);
+    } catch {
+      return false; // not a key, or not a signature
+    }
+  }
+
+  aeadSeal(aead: ControlAead, key: Uint8Array, nonce: Uint8Array, aad: Uint8Array, plaintext: Uint8Array): Uint8Array {
+    const cipher = createCipheriv(cipherName(aead), key, nonce, { authTagLength: TAG_BYTES });
+    cipher.setAAD(aad);
+    const body = cipher.update(plaintext);
+    cipher.final();
+    return concat(body, cipher.getAuthTag());
+  }
+
+  aeadOpen(aead: ControlAead, key: Uint8Array, nonce: Uint8Array, aad: Uint8Array, sealed: Uint8Array): Uint8Array | undefined {
+    if (sealed.length < TAG_BYTES) return undefined;
+    const decipher = createDecipheriv(cipherName(aead), key, nonce, { authTagLength: TAG_BYTES });
+    decipher.setAAD(aad);
+    decipher.setAuthTag(sealed.subarray(sealed.length - TAG_BYTES));
+    const body = decipher.update(sealed.subarray(0, sealed.length - TAG_BYTES));
+    try {
+      decipher.final();
+    } catch {
+      body.fill(0); // nothing that was not authenticated leaves this function
+      return undefined;
+    }
+    return plain(body);
+  }
+
+  checkChain(request: ChainRequest): ChainResult {
+    return checkChain(request);
+  }
+}

@@ -1,0 +1,148 @@
+import { deepStrictEqual, notDeepStrictEqual, strictEqual } from 'node:assert/strict';
+import { generateKeyPairSync, getDiffieHellman } from 'node:crypto';
+import { ed25519, x25519 } from '@noble/curves/ed25519.js';
+import { p256, p384, p521 } from '@noble/curves/nist.js';
+import { concat, fromHex, utf8 } from '../../platform/bytes.ts';
+import { RealSuite } from '../../platform/crypto-real.ts';
+import { SeededRandom } from '../../platform/random.ts';
+import type { SigningKey } from './suite-contract.ts';
+import { suiteContract } from './suite-contract.ts';
+
+function ecKey(namedCurve: string, algorithm: SigningKey['algorithm']): SigningKey {
+  const pair = generateKeyPairSync('ec', { namedCurve, publicKeyEncoding: { type: 'spki', format: 'der' }, privateKeyEncoding: { type: 'pkcs8', format: 'der' } });
+  return { algorithm, privateKey: pair.privateKey, publicKey: pair.publicKey };
+}
+
+function edKey(): SigningKey {
+  const pair = generateKeyPairSync('ed25519', { publicKeyEncoding: { type: 'spki', format: 'der' }, privateKeyEncoding: { type: 'pkcs8', format: 'der' } });
+  return { algorithm: 'ed25519', privateKey: pair.privateKey, publicKey: pair.publicKey };
+}
+
+const suite = new RealSuite();
+const ECP = [
+  [19, p256],
+  [20, p384],
+  [21, p521],
+] as const;
+
+function minusOne(prime: Uint8Array): Uint8Array {
+  const value = prime.slice();
+  value[value.length - 1]! -= 1;
+  return value;
+}
+
+describe('platform/crypto-real', () => {
+  suiteContract(
+    () => new RealSuite(),
+    () => [ecKey('prime256v1', 'ecdsa-sha256'), ecKey('secp384r1', 'ecdsa-sha384'), ecKey('secp521r1', 'ecdsa-sha512'), edKey()],
+  );
+
+  // RFC 4231 4.3
+  it('computes the HMAC-SHA-256 of RFC 4231 test case 2', () => {
+    deepStrictEqual(
+      suite.hmac('sha256', utf8('Jefe'), utf8('what do ya want for nothing?')),
+      fromHex('5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843'),
+    );
+  });
+
+  it('computes the X25519 secret of RFC 7748 6.1', () => {
+    const privateValue = fromHex('5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb');
+    const publicValue = fromHex('de9edb7d7b7dc1b4d35b61c2ece435373f8343c85b78674dadfc7e146f882b4f');
+    const peer = fromHex('8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a');
+    deepStrictEqual(
+      suite.dhShared({ group: 31, privateValue, publicValue }, peer),
+      fromHex('4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742'),
+    );
+  });
+
+  it('agrees with another implementation of X25519', () => {
+    const pair = suite.dhGenerate(31, new SeededRandom('x'));
+    deepStrictEqual(pair.publicValue, x25519.getPublicKey(pair.privateValue));
+    const peer = new SeededRandom('y').bytes(32);
+    deepStrictEqual(suite.dhShared(pair, x25519.getPublicKey(peer)), x25519.getSharedSecret(peer, pair.publicValue));
+  });
+
+  it('refuses the points of small order of X25519', () => {
+    const pair = suite.dhGenerate(31, new SeededRandom('x'));
+    for (const point of [
+      '0000000000000000000000000000000000000000000000000000000000000000',
+      '0100000000000000000000000000000000000000000000000000000000000000',
+      'e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800',
+      '5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157',
+      'ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f',
+    ]) {
+      strictEqual(suite.dhShared(pair, fromHex(point)), undefined);
+    }
+  });
+
+  for (const [group, curve] of ECP) {
+    it(`agrees with another implementation of group ${group}`, () => {
+      const pair = suite.dhGenerate(group, new SeededRandom(group));
+      deepStrictEqual(concat(Uint8Array.of(4), pair.publicValue), curve.getPublicKey(pair.privateValue, false));
+      const peer = suite.dhGenerate(group, new SeededRandom('peer'));
+      const point = curve.getSharedSecret(peer.privateValue, concat(Uint8Array.of(4), pair.publicValue), false);
+      deepStrictEqual(suite.dhShared(pair, peer.publicValue), point.slice(1, 1 + (point.length - 1) / 2));
+    });
+
+    it(`refuses a point that is not on the curve of group ${group}`, () => {
+      const pair = suite.dhGenerate(group, new SeededRandom(group));
+      const off = pair.publicValue.slice();
+      off[off.length - 1]! ^= 1;
+      strictEqual(suite.dhShared(pair, off), undefined);
+      strictEqual(suite.dhShared(pair, new Uint8Array(off.length).fill(0xff)), undefined);
+    });
+  }
+
+  it('refuses 0, 1, p - 1, p and p + 1 in group 14', () => {
+    const pair = suite.dhGenerate(14, new SeededRandom(1));
+    const p = new Uint8Array(getDiffieHellman('modp14').getPrime());
+    const one = new Uint8Array(256);
+    one[255] = 1;
+    const above = new Uint8Array(256).fill(0xff);
+    for (const value of [new Uint8Array(256), one, minusOne(p), p, above]) strictEqual(suite.dhShared(pair, value), undefined);
+    const two = new Uint8Array(256);
+    two[255] = 2;
+    // 2 is the generator, so the secret is the public value itself.
+    deepStrictEqual(suite.dhShared(pair, two), pair.publicValue);
+  });
+
+  it('left-pads a secret whose leading octet is zero', () => {
+    const pair = suite.dhGenerate(19, new SeededRandom('pad'));
+    let padded = 0;
+    for (let seed = 0; seed < 2000 && padded === 0; seed++) {
+      const peer = suite.dhGenerate(19, new SeededRandom(seed));
+      const secret = suite.dhShared(pair, peer.publicValue);
+      strictEqual(secret?.length, 32);
+      if (secret![0] === 0) {
+        padded++;
+        deepStrictEqual(suite.dhShared(peer, pair.publicValue), secret);
+      }
+    }
+    strictEqual(padded, 1);
+  });
+
+  it('signs Ed25519 as another implementation does', () => {
+    const { privateKey, publicKey } = edKey();
+    const seed = privateKey.slice(-32);
+    deepStrictEqual(new Uint8Array(suite.sign('ed25519', privateKey, utf8('data'))), ed25519.sign(utf8('data'), seed));
+    strictEqual(suite.verify('ed25519', publicKey, utf8('data'), ed25519.sign(utf8('data'), seed)), true);
+  });
+
+  it('makes DER signatures that another implementation of P-256 verifies', () => {
+    const { privateKey, publicKey } = ecKey('prime256v1', 'ecdsa-sha256');
+    const signature = suite.sign('ecdsa-sha256', privateKey, utf8('data'));
+    strictEqual(p256.verify(signature, utf8('data'), publicKey.slice(-65), { format: 'der', lowS: false }), true);
+  });
+
+  // RFC 8439 2.8.2: the tag of that example.
+  it('seals the ChaCha20-Poly1305 example of RFC 8439', () => {
+    const key = Uint8Array.from({ length: 32 }, (_, i) => 0x80 + i);
+    const text = "Ladies and Gentlemen of the class of '99: If I could offer you only one tip for the future, sunscreen would be it.";
+    const sealed = suite.aeadSeal('chacha20-poly1305', key, fromHex('070000004041424344454647'), fromHex('50515253c0c1c2c3c4c5c6c7'), utf8(text));
+    deepStrictEqual(sealed.slice(-16), fromHex('1ae10b594f09e26a7e902ecbd0600691'));
+  });
+
+  it('gives pairs of other streams other values', () => {
+    notDeepStrictEqual(suite.dhGenerate(31, new SeededRandom(1)).publicValue, suite.dhGenerate(31, new SeededRandom(2)).publicValue);
+  });
+});
