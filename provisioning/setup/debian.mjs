@@ -1,0 +1,99 @@
+// Debian packages: which ones a command needs and why, and how they are installed without starting any service.
+import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { SetupFailure, say } from './failure.mjs';
+import { runLogged } from './run.mjs';
+
+/** @typedef {'setup' | 'lab' | 'test' | 'check' | 'sim'} Command */
+
+const LAB = ['setup', 'lab', 'test'];
+const TEST = ['setup', 'test'];
+
+/** @type {readonly { name: string, for: readonly string[], reason: string }[]} */
+export const DEBIAN_PACKAGES = [
+  { name: 'gcc', for: LAB, reason: 'compiles the native addon' },
+  { name: 'g++', for: LAB, reason: 'compiles the native addon' },
+  { name: 'libc6-dev', for: LAB, reason: 'C library headers for the native addon' },
+  { name: 'util-linux', for: LAB, reason: 'unshare, nsenter, setpriv and flock around the lab and its nodes' },
+  { name: 'iproute2', for: LAB, reason: 'namespaces, devices and routes' },
+  { name: 'procps', for: LAB, reason: 'sysctl for forwarding in namespaces' },
+  { name: 'iputils-ping', for: LAB, reason: 'reachability checks' },
+  { name: 'nftables', for: LAB, reason: 'the NAT box of the lab' },
+  { name: 'tcpdump', for: LAB, reason: 'captures on request of Director and the shell' },
+  { name: 'ethtool', for: LAB, reason: 'offload settings of test devices' },
+  { name: 'iperf3', for: TEST, reason: 'throughput through the overlay' },
+  { name: 'tshark', for: TEST, reason: 'an independent dissector judges what we send' },
+  { name: 'strongswan-swanctl', for: TEST, reason: 'configures the IKE counterpart' },
+  { name: 'charon-systemd', for: TEST, reason: 'the IKE counterpart' },
+  { name: 'libcharon-extra-plugins', for: TEST, reason: 'kernel-libipsec: ESP of the counterpart without kernel state' },
+  { name: 'libcharon-extauth-plugins', for: TEST, reason: 'EAP-MSCHAPv2 of the counterpart' },
+  { name: 'libstrongswan-extra-plugins', for: TEST, reason: 'algorithms of the counterpart' },
+  { name: 'frr', for: TEST, reason: 'the BGP counterpart' },
+  { name: 'mmdebstrap', for: TEST, reason: 'a newer release beside this one, for newer counterparts' },
+];
+
+const POLICY_FILE = '/usr/sbin/policy-rc.d';
+const POLICY_MARK = '# written by the set-up of Selvage; safe to delete';
+
+/**
+ * Installs what the command needs and is not there.
+ * @param {string} root
+ * @param {string} command
+ */
+export async function ensureDebianPackages(root, command) {
+  const needed = DEBIAN_PACKAGES.filter((row) => row.for.includes(command));
+  if (needed.length === 0) return;
+  const missing = missingPackages(needed.map((row) => row.name));
+  if (missing.length === 0) return;
+  if (process.getuid?.() !== 0) {
+    throw new SetupFailure(
+      `Debian packages are missing (${missing.join(' ')}) and only root can install them`,
+      `Run once as root: apt-get install --no-install-recommends ${missing.join(' ')}`,
+    );
+  }
+  for (const row of needed) if (missing.includes(row.name)) say(`needs ${row.name}: ${row.reason}`);
+  await install(missing, join(root, '.selvage', 'apt.log'));
+}
+
+function missingPackages(names) {
+  const query = spawnSync('dpkg-query', ['-W', '-f', '${Package} ${db:Status-Status}\\n', ...names], { encoding: 'utf8' });
+  if (query.error !== undefined) {
+    throw new SetupFailure('This machine has no dpkg-query, so it is not Debian', 'Use Debian 12 or newer, or a container or virtual machine of it');
+  }
+  const installed = new Set();
+  for (const line of query.stdout.split('\n')) {
+    const [name, status] = line.split(' ');
+    if (status === 'installed') installed.add(name);
+  }
+  return names.filter((name) => !installed.has(name));
+}
+
+async function install(names, log) {
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  const options = ['-q', '-o', 'DPkg::Lock::Timeout=300', '-o', 'Acquire::Retries=3', '-o', 'Dpkg::Use-Pty=0', '-o', 'Dpkg::Options::=--force-confold'];
+  const removeGuard = guardServices();
+  try {
+    say('apt-get update');
+    // A source that fails is no reason to stop: the packages may come from the others.
+    await runLogged('apt-get', [...options, 'update'], log, { env });
+    say(`apt-get install ${names.join(' ')}`);
+    const code = await runLogged('apt-get', [...options, 'install', '-y', '--no-install-recommends', ...names], log, { env });
+    if (code !== 0) {
+      throw new SetupFailure(`apt-get install ended with code ${code}`, `Read ${log}, repair the package source and run the command again`);
+    }
+  } finally {
+    removeGuard();
+  }
+}
+
+/**
+ * Debian starts a service when its package arrives. A policy file forbids it while we install; a machine that has
+ * a policy of its own keeps it.
+ * @returns {() => void} takes the guard away
+ */
+function guardServices() {
+  if (existsSync(POLICY_FILE) && !readFileSync(POLICY_FILE, 'utf8').includes(POLICY_MARK)) return () => {};
+  writeFileSync(POLICY_FILE, `#!/bin/sh\n${POLICY_MARK}\nexit 101\n`, { mode: 0o755 });
+  return () => rmSync(POLICY_FILE, { force: true });
+}
