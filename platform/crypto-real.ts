@@ -1,15 +1,16 @@
 // Suite on node:crypto (OpenSSL). Every private value and nonce comes from the injected Random, except the one that
 // OpenSSL draws inside an ECDSA signature.
 import {
-  createCipheriv, createDecipheriv, createDiffieHellman, createECDH, createHash, createHmac, createPrivateKey, createPublicKey,
-  diffieHellman, getDiffieHellman, sign, verify,
+  createCipheriv, createDecipheriv, createECDH, createHash, createHmac, createPrivateKey, createPublicKey, diffieHellman,
+  getDiffieHellman, sign, verify,
 } from 'node:crypto';
-import type { DiffieHellman, KeyObject } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 import { checkChain } from './chain.ts';
 import type { ChainRequest, ChainResult, ControlAead, DhGroup, DhKeyPair, HashName, SignatureAlgorithm, Suite } from './crypto.ts';
 import { DH_PUBLIC_BYTES } from './crypto.ts';
+import { concat, fromHex, Reader } from './bytes.ts';
+import { bitStringOctets, encodeElement, encodeUnsigned, expectElement, readElement, Tag } from './der.ts';
 import { InternalError } from './errors.ts';
-import { concat, fromHex } from './bytes.ts';
 import type { Random } from './random.ts';
 
 const TAG_BYTES = 16;
@@ -60,22 +61,46 @@ function x25519Public(raw: Uint8Array): KeyObject {
   return createPublicKey({ key: Buffer.from(concat(X25519_SPKI, raw)), format: 'der', type: 'spki' });
 }
 
-function modp14(): DiffieHellman {
-  const group = getDiffieHellman('modp14');
-  return createDiffieHellman(group.getPrime(), group.getGenerator());
+// PKCS #3 keys as DER: createDiffieHellman(prime) would prove the prime anew, 0.3 s per key, where OpenSSL knows this group.
+const DH_KEY_AGREEMENT = fromHex('06092a864886f70d010301');
+
+function modpPrime(): Uint8Array<ArrayBuffer> {
+  return plain(getDiffieHellman('modp14').getPrime());
+}
+
+function modpAlgorithm(): Uint8Array<ArrayBuffer> {
+  return encodeElement(Tag.sequence, DH_KEY_AGREEMENT, encodeElement(Tag.sequence, encodeUnsigned(modpPrime()), encodeUnsigned(Uint8Array.of(2))));
+}
+
+function modpPrivate(value: Uint8Array): KeyObject {
+  const der = encodeElement(Tag.sequence, encodeUnsigned(Uint8Array.of(0)), modpAlgorithm(), encodeElement(Tag.octetString, encodeUnsigned(value)));
+  const key = createPrivateKey({ key: Buffer.from(der.buffer), format: 'der', type: 'pkcs8' });
+  der.fill(0);
+  return key;
+}
+
+function modpPublic(value: Uint8Array): KeyObject {
+  const der = encodeElement(Tag.sequence, modpAlgorithm(), encodeElement(Tag.bitString, Uint8Array.of(0), encodeUnsigned(value)));
+  return createPublicKey({ key: Buffer.from(der.buffer), format: 'der', type: 'spki' });
+}
+
+function publicDer(privateKey: KeyObject): Uint8Array<ArrayBuffer> {
+  // Node accepts a private KeyObject here; its types do not say so.
+  return plain(createPublicKey(privateKey as unknown as string).export({ format: 'der', type: 'spki' }));
 }
 
 function generateX25519(random: Random): DhKeyPair {
   const privateValue = random.bytes(32);
-  const spki = createPublicKey(x25519Private(privateValue) as unknown as string).export({ format: 'der', type: 'spki' });
-  return { group: 31, privateValue, publicValue: plain(spki.subarray(X25519_SPKI.length)) };
+  return { group: 31, privateValue, publicValue: publicDer(x25519Private(privateValue)).slice(X25519_SPKI.length) };
 }
 
 function generateModp(random: Random): DhKeyPair {
-  const dh = modp14();
   const privateValue = random.bytes(MODP_PRIVATE_BYTES);
-  dh.setPrivateKey(privateValue);
-  return { group: 14, privateValue, publicValue: leftPad(dh.generateKeys(), DH_PUBLIC_BYTES[14]) };
+  const spki = new Reader(publicDer(modpPrivate(privateValue)), 'public key');
+  const key = expectElement(spki, Tag.sequence, 'public key').content;
+  readElement(key, 'algorithm');
+  const value = expectElement(new Reader(bitStringOctets(expectElement(key, Tag.bitString, 'key').content), 'value'), Tag.integer, 'value').content.rest();
+  return { group: 14, privateValue, publicValue: leftPad(value[0] === 0 ? value.subarray(1) : value, DH_PUBLIC_BYTES[14]) };
 }
 
 function generateEcp(group: 19 | 20 | 21, random: Random): DhKeyPair {
@@ -102,14 +127,13 @@ function sharedX25519(pair: DhKeyPair, peerPublic: Uint8Array): Uint8Array | und
 }
 
 function sharedModp(pair: DhKeyPair, peerPublic: Uint8Array): Uint8Array | undefined {
-  const dh = modp14();
-  const last = plain(dh.getPrime());
+  const last = modpPrime();
   last[last.length - 1]! -= 1; // p - 1: p is odd
   // RFC 6989 2.1: 1 < y < p - 1.
   const aboveOne = peerPublic.some((octet, i) => octet > (i === peerPublic.length - 1 ? 1 : 0));
   if (!aboveOne || Buffer.compare(peerPublic, last) >= 0) return undefined;
-  dh.setPrivateKey(pair.privateValue);
-  return leftPad(dh.computeSecret(peerPublic), DH_PUBLIC_BYTES[14]);
+  const secret = diffieHellman({ privateKey: modpPrivate(pair.privateValue), publicKey: modpPublic(peerPublic) });
+  return leftPad(secret, DH_PUBLIC_BYTES[14]);
 }
 
 function sharedEcp(group: 19 | 20 | 21, pair: DhKeyPair, peerPublic: Uint8Array): Uint8Array | undefined {

@@ -1,7 +1,7 @@
-// Reading DER (X.690), as far as certificates need it: definite, minimal lengths and one-octet tags. Synchronous and
-// bounded by the length of the input; anything else is a WireError.
-import { Reader } from './bytes.ts';
-import { WireError } from './errors.ts';
+// DER (X.690), as far as keys and certificates need it: definite, minimal lengths and one-octet tags. Reading is
+// bounded by the length of the input; what is not such DER is a WireError.
+import { concat, Reader } from './bytes.ts';
+import { InternalError, WireError } from './errors.ts';
 import { unixMsFromUtc } from './time.ts';
 
 export const Tag = {
@@ -96,4 +96,21 @@ export function timeUnixMs(element: DerElement): number {
   const unixMs = unixMsFromUtc(century + year, month, day, hour, minute, second);
   if (unixMs === undefined) throw new WireError(`${element.content.what} names a time that does not exist`);
   return unixMs;
+}
+
+/** Encodes one element around the concatenation of `parts`. */
+export function encodeElement(tag: number, ...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const content = concat(...parts);
+  const length = content.length;
+  const head = length < 0x80 ? [length] : length < 0x100 ? [0x81, length] : [0x82, length >>> 8, length & 0xff];
+  if (length > 0xffff) throw new InternalError(`an element of ${length} octets was asked for, at most 65535 are written`);
+  return concat(Uint8Array.of(tag, ...head), content);
+}
+
+/** An INTEGER from unsigned big-endian octets. */
+export function encodeUnsigned(octets: Uint8Array): Uint8Array<ArrayBuffer> {
+  let start = 0;
+  while (start < octets.length - 1 && octets[start] === 0) start++;
+  const minimal = octets.subarray(start);
+  return encodeElement(Tag.integer, (minimal[0] ?? 0) > 0x7f || minimal.length === 0 ? Uint8Array.of(0) : new Uint8Array(0), minimal);
 }
