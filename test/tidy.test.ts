@@ -28,7 +28,7 @@ const TEXT_RULES: readonly TextRule[] = [
     fact: 'takes time only from platform/time.ts',
     files: /\.ts$/,
     except: new RegExp(`${TIME_AND_CHANCE.source}|${BROWSER.source}`),
-    pattern: /\bDate\s*\.\s*now\b|\bDate\s*\(\s*\)|\bnew\s+Date\b(?!\s*\(\s*[^)\s])|\bperformance\s*\.|\b(?:setTimeout|setInterval)\b/g,
+    pattern: /\bDate\s*\.\s*now\b|\bDate\s*\(\s*\)|\bnew\s+Date\b(?!\s*\(\s*[^)\s])|\bperformance\s*\.|(?<!(?<!globalThis)\.)\b(?:setTimeout|setInterval)\b/g,
     instead: 'take a Clock, a TimerTable or sleep() from platform/time.ts',
   },
   {
