@@ -1,0 +1,103 @@
+import { deepStrictEqual, ok, strictEqual, throws } from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { loadConfig, parseConfig } from '../../platform/config.ts';
+import { ConfigError } from '../../platform/errors.ts';
+import { withScratch } from './scratch.ts';
+
+function problem(config: unknown): string {
+  try {
+    parseConfig(typeof config === 'string' ? config : JSON.stringify(config), 'selvage.json');
+  } catch (error) {
+    ok(error instanceof ConfigError, String(error));
+    strictEqual(error.message.includes('\n'), false);
+    return error.message;
+  }
+  return 'accepted';
+}
+
+describe('platform/config', () => {
+  it('fills in defaults around a role', () => {
+    deepStrictEqual(parseConfig('{"role": "branch"}', 'x'), {
+      role: 'branch',
+      name: '',
+      serial: '',
+      dataDirectory: '/var/lib/selvage',
+      logDirectory: '/var/log/versa',
+      runDirectory: '/run/selvage',
+      prestaging: '',
+      director: { listenAddress: '::', listenPort: 443, database: '' },
+      enrolment: { url: '', anchorSha256: '', token: '' },
+      interfaces: [],
+      debug: { exportKeys: false },
+    });
+  });
+
+  it('takes every key that it knows', () => {
+    const given = {
+      role: 'controller',
+      name: 'c1',
+      serial: 'S-1',
+      dataDirectory: '/d',
+      logDirectory: '/l',
+      runDirectory: '/r',
+      prestaging: '/p.json',
+      director: { listenAddress: '10.0.0.1', listenPort: 8443, database: 'postgres://u:p@h/db' },
+      enrolment: { url: 'https://10.0.0.1:8443', anchorSha256: 'ab'.repeat(32), token: 't' },
+      interfaces: [{ name: 'vni-0/0', device: 'eth0' }, { name: 'vni-0/1', device: 'eth1' }],
+      debug: { exportKeys: true },
+    };
+    deepStrictEqual(parseConfig(JSON.stringify(given), 'x'), given);
+  });
+
+  it('is frozen to the bottom', () => {
+    const config = parseConfig('{"role": "branch", "interfaces": [{"name": "vni-0/0", "device": "eth0"}]}', 'x');
+    for (const part of [config, config.director, config.interfaces, config.interfaces[0], config.debug]) ok(Object.isFrozen(part));
+  });
+
+  it('names file, key, value and what is allowed in one line', () => {
+    strictEqual(problem({ role: 'branhc' }), 'selvage.json: role is "branhc"; allowed: branch, controller or director');
+    strictEqual(problem({}), 'selvage.json: role is missing; allowed: branch, controller or director');
+    strictEqual(problem({ role: 'branch', director: { listenPort: 0 } }), 'selvage.json: director.listenPort is 0; allowed: an integer from 1 to 65535');
+    strictEqual(problem({ role: 'branch', debug: { exportKeys: 'yes' } }), 'selvage.json: debug.exportKeys is "yes"; allowed: true or false');
+    strictEqual(problem({ role: 'branch', dataDirectory: 'relative' }), 'selvage.json: dataDirectory is "relative"; allowed: an absolute path');
+  });
+
+  it('names an unknown key and the known ones beside it', () => {
+    strictEqual(problem({ role: 'branch', debug: { exportkeys: true } }), 'selvage.json: debug.exportkeys is true; allowed: no such key; known are exportKeys');
+    ok(problem({ role: 'branch', nmae: 'b1' }).startsWith('selvage.json: nmae is "b1"; allowed: no such key; known are role, name, '));
+  });
+
+  it('refuses interfaces that are malformed, unknown or named twice', () => {
+    for (const interfaces of [
+      {},
+      ['vni-0/0'],
+      [{ name: 'eth0', device: 'eth0' }],
+      [{ name: 'vni-0/0', device: 'a/b' }],
+      [{ name: 'vni-0/0', device: 'eth0', mtu: 1500 }],
+      [{ name: 'vni-0/0', device: 'eth0' }, { name: 'vni-0/0', device: 'eth1' }],
+      [{ name: 'vni-0/0', device: 'eth0' }, { name: 'vni-0/1', device: 'eth0' }],
+    ]) {
+      ok(problem({ role: 'branch', interfaces }).startsWith('selvage.json: interfaces is '), JSON.stringify(interfaces));
+    }
+  });
+
+  it('never shows a secret', () => {
+    strictEqual(problem({ role: 'branch', enrolment: { token: 12345 } }), 'selvage.json: enrolment.token is withheld; allowed: a text');
+    strictEqual(problem({ role: 'director', director: { database: 'mysql://user:hunter2@h' } }), 'selvage.json: director.database is withheld; allowed: a postgres:// URL, or ""');
+  });
+
+  it('refuses sections that are values, values that are sections, and what is no object', () => {
+    for (const config of [{ role: 'branch', director: 5 }, { role: 'branch', debug: null }, { role: { a: 1 } }, { role: 'branch', name: { a: 1 } }, [], 'null', '7', '{', '']) {
+      ok(problem(config) !== 'accepted', JSON.stringify(config));
+    }
+  });
+
+  it('reads a file, and says so when it cannot', () =>
+    withScratch((directory) => {
+      const file = join(directory, 'selvage.json');
+      throws(() => loadConfig(file), /not readable \(ENOENT\)/);
+      writeFileSync(file, '{"role": "director", "name": "d1"}');
+      strictEqual(loadConfig(file).name, 'd1');
+    }));
+});
