@@ -1,0 +1,177 @@
+// Director's API over real HTTPS on the loopback interface.
+import assert from 'node:assert/strict';
+import { statSync } from 'node:fs';
+import { join } from 'node:path';
+import { OperationalError } from '../../platform/errors.ts';
+import { documentChecks } from '../../provisioning/ztp/schema.ts';
+import { openBundle } from '../../provisioning/ztp/bundle.ts';
+import { PROVIDER, certificateBody, certifyByHand, enrol, populate, startDirector, suite } from './director-fixture.ts';
+import type { Fixture } from './director-fixture.ts';
+
+async function refused(promise: Promise<unknown>): Promise<OperationalError> {
+  const error: unknown = await promise.then(() => undefined, (reason: unknown) => reason);
+  assert.ok(error instanceof OperationalError, `expected a refusal, got ${String(error)}`);
+  return error;
+}
+
+describe('Director API', () => {
+  let fixture: Fixture;
+
+  beforeEach(async () => {
+    fixture = await startDirector();
+    await populate(fixture);
+  });
+
+  afterEach(() => fixture.close());
+
+  it('writes the operator token and the database for the owner only', () => {
+    for (const file of ['operator.token', 'director.sqlite']) assert.equal(statSync(join(fixture.directory, file)).mode & 0o777, 0o600);
+  });
+
+  it('gives a site two addresses per tenant and identities of its own', async () => {
+    const site = await fixture.operator.site('Branch-1');
+    assert.equal(site.siteId, 100);
+    assert.deepEqual(
+      site.tenants.map(({ tenant, identity, encryptedAddress, clearAddress }) => [tenant, identity, encryptedAddress, clearAddress]),
+      [
+        [1, 'Branch-1@Provider.Provider', '10.0.0.3', '10.0.0.4'],
+        [2, 'Branch-1@Acme.Provider', '10.0.0.3', '10.0.0.4'],
+      ],
+    );
+  });
+
+  it('names key, value and what is allowed when a request is wrong', async () => {
+    const error = await refused(fixture.operator.call('POST', '/api/v1/organizations', { name: 'no spaces please' }));
+    assert.equal(error.code, 'invalid');
+    assert.match(error.message, /body: name is "no spaces please"; allowed: 1 to 40 of/);
+    const unknown = await refused(fixture.operator.call('POST', '/api/v1/transports', { name: 'MPLS', colour: 'red' }));
+    assert.match(unknown.message, /colour is present/);
+  });
+
+  it('refuses a serial that another site has', async () => {
+    const error = await refused(fixture.operator.createSite({ name: 'Branch-2', serial: 'BOX0001', circuits: [{ id: 1, name: 'vni-0/0', transport: 'INTERNET', addresses: ['192.0.2.11/24'], gateways: [] }], tenants: [] }));
+    assert.equal(error.code, 'conflict');
+    assert.match(error.message, /serial BOX0001 belongs to site Branch-1/);
+  });
+
+  it('refuses a circuit on a transport that does not exist', async () => {
+    const error = await refused(fixture.operator.createSite({ name: 'B', serial: 'S', circuits: [{ id: 1, name: 'vni-0/0', transport: 'LTE', addresses: ['192.0.2.11/24'], gateways: [] }], tenants: [] }));
+    assert.match(error.message, /transport LTE, which does not exist/);
+  });
+
+  it('answers operator routes only to the operator token', async () => {
+    const branch = await certifyByHand(fixture);
+    for (const client of [fixture.client(), fixture.client(branch)]) {
+      for (const [method, path] of [['GET', '/api/v1/sites'], ['GET', '/api/v1/tasks'], ['POST', '/api/v1/sites/Branch-1/prestaging'], ['GET', '/vnms/tasks/task/1']] as const) {
+        assert.equal((await refused(client.call(method, path))).code, 'unauthorized', `${method} ${path}`);
+      }
+    }
+  });
+
+  it('answers device routes only to a device certificate, each role its own', async () => {
+    const branch = await certifyByHand(fixture);
+    for (const path of ['/api/v1/devices/self/bundle', '/api/v1/devices/self/software', '/api/v1/controllers/self/directory']) {
+      assert.equal((await refused(fixture.client().call('GET', path))).code, 'unauthorized');
+      assert.equal((await refused(fixture.operator.call('GET', path))).code, 'unauthorized');
+    }
+    assert.equal((await refused(fixture.client(branch).call('GET', '/api/v1/controllers/self/directory'))).code, 'forbidden');
+  });
+
+  it('gives a branch its own bundle and no other', async () => {
+    await fixture.operator.createSite({ name: 'Branch-2', serial: 'BOX0002', circuits: [{ id: 1, name: 'vni-0/0', transport: 'INTERNET', addresses: ['192.0.2.11/24'], gateways: [] }], tenants: [] });
+    const second = await certifyByHand(fixture, 'Branch-2');
+    const { status, body } = await fixture.client(second).request('GET', '/api/v1/devices/self/bundle');
+    assert.equal(status, 200);
+    const check = { suite, checks: documentChecks(), anchors: [fixture.director.anchor!], unixMs: fixture.clock.unixMs(), provider: PROVIDER, minimumGeneration: 0 };
+    const own = openBundle(body, { ...check, serial: 'BOX0002' });
+    assert.ok(own.ok && own.configuration.device.name === 'Branch-2' && own.configuration.tenants[0]!.controllers[0]!.name === 'Controller-1');
+    const other = openBundle(body, { ...check, serial: 'BOX0001' });
+    assert.ok(!other.ok && other.cause === 'it is for serial BOX0002, the box has BOX0001');
+    assert.equal((await fixture.client(second).request('GET', `/api/v1/devices/self/bundle?after=${own.configuration.generation}`)).status, 204);
+  });
+
+  it('raises the generation when something changed and only then', async () => {
+    const branch = fixture.client(await certifyByHand(fixture));
+    const generation = async (): Promise<number> => {
+      const { body } = await branch.request('GET', '/api/v1/devices/self/bundle');
+      const opened = openBundle(body, { suite, checks: documentChecks(), anchors: [fixture.director.anchor!], unixMs: fixture.clock.unixMs(), provider: PROVIDER, serial: 'BOX0001', minimumGeneration: 0 });
+      assert.ok(opened.ok);
+      return opened.configuration.generation;
+    };
+    const first = await generation();
+    assert.equal(await generation(), first);
+    await fixture.operator.updateSite('Branch-1', { softwareVersion: '0.2.0' });
+    assert.ok((await generation()) > first);
+  });
+
+  it('says why a certificate is refused: serial, identity, pre-shared key, revocation', async () => {
+    const record = await fixture.operator.orderPrestaging('Branch-1');
+    const ask = async (psk: string, serial: string, identity: string): Promise<OperationalError> => refused(fixture.client().call('POST', '/api/v1/devices/certificate', (await certificateBody(psk, serial, identity)).body));
+    assert.equal((await ask(record.staging.psk, 'BOX9999', record.staging.localIdentity)).message, 'no site has serial BOX9999');
+    assert.match((await ask(record.staging.psk, 'BOX0001', 'BOX9@staging.Provider')).message, /BOX9@staging.Provider does not match BOX0001@staging.Provider/);
+    assert.equal((await ask(Buffer.alloc(32).toString('base64'), 'BOX0001', record.staging.localIdentity)).code, 'credential-mismatch');
+    await fixture.operator.revokeSite('Branch-1');
+    assert.equal((await ask(record.staging.psk, 'BOX0001', record.staging.localIdentity)).code, 'revoked');
+  });
+
+  it('makes a fresh pre-shared key for every prestaging order and voids the former', async () => {
+    const first = await fixture.operator.orderPrestaging('Branch-1');
+    const second = await fixture.operator.orderPrestaging('Branch-1');
+    assert.notEqual(first.staging.psk, second.staging.psk);
+    assert.equal(Buffer.from(second.staging.psk, 'base64').length, 32);
+    const { body } = await certificateBody(first.staging.psk, first.serial, first.staging.localIdentity);
+    assert.equal((await refused(fixture.client().call('POST', '/api/v1/devices/certificate', body))).code, 'credential-mismatch');
+  });
+
+  it('accepts an enrolment token once', async () => {
+    const order = await fixture.operator.orderEnrolment('Controller-1');
+    const { body } = await certificateBody('', order.serial, 'unused');
+    const request = { token: order.token, serial: order.serial, csr: body['csr'] };
+    await fixture.client().call('POST', '/api/v1/enrol', request);
+    assert.match((await refused(fixture.client().call('POST', '/api/v1/enrol', request))).message, /was used before/);
+  });
+
+  it('ends the access of a revoked device at once', async () => {
+    const identity = await certifyByHand(fixture);
+    await fixture.operator.revokeSite('Branch-1');
+    assert.equal((await refused(fixture.client(identity).call('GET', '/api/v1/devices/self/software'))).code, 'revoked');
+  });
+
+  it('tells the Controller of a change while its poll waits, with directives', async () => {
+    const controller = fixture.client(await enrol(fixture));
+    type Poll = { directory: { generation: number; sites: { device: string; state: string; staging?: object }[] } | null; directives: { id: number; tenant: number; reason: number }[]; configurationGeneration: number };
+    const poll = (generation: number, directive: number, configuration: number): Promise<Poll> =>
+      controller.call('GET', `/api/v1/controllers/self/directory?after=${generation}&directive=${directive}&configuration=${configuration}`);
+    const first = await poll(0, 0, 0);
+    const waiting = poll(first.directory!.generation, 0, first.configurationGeneration);
+    const directive = await fixture.operator.orderRekey(2);
+    const second = await waiting;
+    assert.equal(second.directory, null);
+    assert.deepEqual(second.directives, [directive]);
+    const third = poll(first.directory!.generation, directive.id, first.configurationGeneration);
+    await fixture.operator.orderPrestaging('Branch-1');
+    const branch = (await third).directory!.sites.find((site) => site.device === 'Branch-1')!;
+    assert.ok(branch.staging);
+    await fixture.operator.revokeSite('Branch-1');
+    const last = await poll(first.directory!.generation, directive.id, first.configurationGeneration);
+    assert.equal(last.directory!.sites.find((site) => site.device === 'Branch-1')!.state, 'revoked');
+    assert.deepEqual(last.directives.map(({ tenant, reason }) => [tenant, reason]), [[1, 4], [2, 4]]);
+  });
+
+  it('keeps everything over a restart', async () => {
+    const identity = await certifyByHand(fixture);
+    const before = await fixture.operator.site('Branch-1');
+    const anchor = fixture.director.anchor!;
+    await fixture.restart();
+    assert.deepEqual(fixture.director.anchor, anchor);
+    assert.deepEqual(await fixture.operator.site('Branch-1'), before);
+    assert.deepEqual(await fixture.client(identity).call('GET', '/api/v1/devices/self/software'), { version: '0.1.0' });
+  });
+
+  it('answers unknown routes and broken JSON in the same error form', async () => {
+    assert.equal((await refused(fixture.operator.call('GET', '/api/v1/nothing'))).code, 'not-found');
+    const { status, body } = await fixture.operator.request('POST', '/api/v1/tasks');
+    assert.equal(status, 404);
+    assert.ok(!Buffer.from(body).toString().includes('at '));
+  });
+});
