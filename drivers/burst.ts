@@ -26,6 +26,8 @@ export const Next = {
   unwrap: 7,
   /** For the control plane of this box. */
   control: 8,
+  /** Sealed, or meant to be clear: outer header and port come next. */
+  send: 9,
 } as const;
 export const FIRST_PORT = 16;
 
@@ -44,7 +46,7 @@ const WORD_COLUMNS = [
   'family', // 4 or 6: which of the remote's address octets count
   'segment', // length of each segment of a super-packet, 0 = not one
   'inside', // row number of the inside it came from or goes to
-  'mark', // DSCP/ECN octet to carry into the outer header
+  'mark', // DSCP/ECN octet of the outer header: set by datagram ports on read, honoured on write
 ] as const;
 
 export type WordColumn = (typeof WORD_COLUMNS)[number];
@@ -95,6 +97,7 @@ export function appendPacket(burst: Burst, packet: Uint8Array): number {
   burst.next[i] = Next.drop;
   burst.reason[i] = 0;
   burst.segment[i] = 0;
+  burst.mark[i] = 0;
   return i;
 }
 

@@ -1,0 +1,73 @@
+// Runs iproute2 and sysctl. Every failure names the command, what it said, and the next step.
+import { spawn } from 'node:child_process';
+import { OperationalError } from '../platform/errors.ts';
+
+/** No iproute2 call takes long; one that does hangs on a lock of the kernel. */
+const COMMAND_TIMEOUT_MS = 30_000;
+
+const PACKAGES: Readonly<Record<string, string>> = { ip: 'iproute2', sysctl: 'procps' };
+
+interface Finished {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+function execute(command: string, args: readonly string[], input: string): Promise<Finished> {
+  return new Promise((resolve, reject) => {
+    const env = { ...process.env, LC_ALL: 'C', PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin` };
+    const child = spawn(command, args, { env, timeout: COMMAND_TIMEOUT_MS, stdio: ['pipe', 'pipe', 'pipe'] });
+    const stdout: Buffer[] = [];
+    const stderr: Buffer[] = [];
+    child.stdout.on('data', (chunk: Buffer) => stdout.push(chunk));
+    child.stderr.on('data', (chunk: Buffer) => stderr.push(chunk));
+    // A command that ends before it has read its input says why on stderr.
+    child.stdin.on('error', () => undefined);
+    child.on('error', reject);
+    child.on('close', (code) => resolve({ code, stdout: Buffer.concat(stdout).toString(), stderr: Buffer.concat(stderr).toString().trim() }));
+    child.stdin.end(input);
+  });
+}
+
+function nextStep(stderr: string): string {
+  if (/not permitted|denied/i.test(stderr)) return 'run as root, or with CAP_NET_ADMIN and CAP_SYS_ADMIN';
+  if (/Cannot find device|does not exist|No such device/i.test(stderr)) return 'check the device name in the configuration against: ip -br link';
+  if (/Cannot open network namespace|No such file/i.test(stderr)) return 'create the virtual router first, and see: ip netns';
+  if (/unreachable|invalid gateway/i.test(stderr)) return 'check that the gateway lies in a network of this device';
+  return 'run the command by hand to see more, and check the configuration that led to it';
+}
+
+/** Runs one command to its end and returns what it printed. Rejects with an OperationalError. */
+export async function run(command: string, args: readonly string[], input = ''): Promise<string> {
+  const shown = [command, ...args].join(' ');
+  let done: Finished;
+  try {
+    done = await execute(command, args, input);
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code ?? 'UNKNOWN';
+    const step = code === 'ENOENT' ? `run: apt-get install ${PACKAGES[command] ?? command}` : 'check the limits of this service';
+    throw new OperationalError(code, `cannot run ${shown}: ${(error as Error).message}`, step, error);
+  }
+  if (done.code === 0) return done.stdout;
+  const failedLine = /Command failed -:(\d+)/.exec(done.stderr)?.[1];
+  const line = failedLine === undefined ? '' : ` at "${input.split('\n')[Number(failedLine) - 1]}"`;
+  const how = done.code === null ? 'did not end in time' : `ended with ${done.code}`;
+  throw new OperationalError('COMMAND_FAILED', `${shown}${line} ${how}: ${done.stderr}`, nextStep(done.stderr));
+}
+
+/** Runs lines of `ip` in one process; stops at the first that fails. Does nothing without lines. */
+export async function ipBatch(vr: string, lines: readonly string[]): Promise<void> {
+  if (lines.length > 0) await run('ip', ['-n', vr, '-batch', '-'], `${lines.join('\n')}\n`);
+}
+
+/** Asks `ip -j` and returns the parsed answer. */
+export async function ipJson(vr: string, ...args: string[]): Promise<unknown> {
+  const text = (await run('ip', ['-n', vr, '-j', ...args])).trim();
+  return text === '' ? [] : JSON.parse(text);
+}
+
+/** Sets kernel parameters inside a virtual router; parameters that this kernel lacks are left out. */
+export async function setParameters(vr: string, parameters: Readonly<Record<string, string>>): Promise<void> {
+  const pairs = Object.entries(parameters).map(([name, value]) => `${name}=${value}`);
+  await run('ip', ['netns', 'exec', vr, 'sysctl', '-e', '-q', '-w', ...pairs]);
+}

@@ -1,0 +1,49 @@
+// @hot  The AEAD engine on the OpenSSL inside the node binary. Keys live in the addon, per thread.
+import { UsageError } from '../../platform/errors.ts';
+import type { AeadEngine, AeadKey } from '../aead.ts';
+import type { Burst } from '../burst.ts';
+import type { EspSuite } from '../esp-suite.ts';
+import { ESP_KEY_BYTES } from '../esp-suite.ts';
+import type { NativeAddon } from './addon.ts';
+
+/** The numbers of src/aead.c. */
+const SUITE_NUMBER: Readonly<Record<EspSuite, number>> = {
+  'aes-256-gcm-16': 0,
+  'aes-128-gcm-16': 1,
+  'chacha20-poly1305': 2,
+};
+const SALT_BYTES = 4;
+
+export class NativeAead implements AeadEngine {
+  readonly name = 'native';
+  readonly #addon: NativeAddon;
+  /** Handles of this engine: another engine's key on the same thread is not ours to remove. */
+  readonly #handles = new Set<number>();
+
+  constructor(addon: NativeAddon) {
+    this.#addon = addon;
+  }
+
+  install(key: AeadKey): number {
+    if (key.key.length !== ESP_KEY_BYTES[key.suite] || key.salt.length !== SALT_BYTES) {
+      throw new UsageError(
+        `${key.suite} takes a key of ${ESP_KEY_BYTES[key.suite]} and a salt of ${SALT_BYTES} octets, not ${key.key.length} and ${key.salt.length}`,
+      );
+    }
+    const handle = this.#addon.aeadInstall(SUITE_NUMBER[key.suite], key.key, key.salt, key.esn);
+    this.#handles.add(handle);
+    return handle;
+  }
+
+  remove(handle: number): void {
+    if (this.#handles.delete(handle)) this.#addon.aeadRemove(handle);
+  }
+
+  seal(burst: Burst, select: number, then: number, failReason: number): void {
+    this.#addon.aeadSeal(burst.memory, burst.count, select, then, failReason);
+  }
+
+  open(burst: Burst, select: number, then: number, failReason: number): void {
+    this.#addon.aeadOpen(burst.memory, burst.count, select, then, failReason);
+  }
+}

@@ -1,0 +1,84 @@
+// Opens devices and sockets inside virtual routers; implements Devices and what portable/sockets.ts needs for namespaces.
+import { UsageError } from '../../platform/errors.ts';
+import { LARGEST_READ } from '../burst.ts';
+import type { DatagramPort, Devices, Link, SocketAddress } from '../port.ts';
+import { namespacePath } from '../vr-name.ts';
+import type { NativeAddon } from './addon.ts';
+import { opening, SocketKind } from './addon.ts';
+import { NativeDatagramPort } from './datagram.ts';
+import { NativeTun } from './tun.ts';
+
+const DEVICE_NAME = /^[A-Za-z0-9._-]{1,15}$/;
+/** Smallest MTU of IPv4 (RFC 791). */
+const SMALLEST_MTU = 68;
+
+const path = (vr: string | undefined): string | undefined => (vr === undefined ? undefined : namespacePath(vr));
+const where = (vr: string | undefined): string => (vr === undefined ? '' : ` in ${vr}`);
+const shown = ({ address, port }: SocketAddress): string => (address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`);
+
+/** TUN devices, UDP and raw ESP ports of the addon. Failures are OperationalErrors with errno's name as code. */
+export class NativeDevices implements Devices {
+  readonly kind = 'native';
+  readonly #addon: NativeAddon;
+
+  constructor(addon: NativeAddon) {
+    this.#addon = addon;
+  }
+
+  openTun(vr: string, device: string, mtu: number): Link {
+    if (!DEVICE_NAME.test(device)) throw new UsageError(`device ${JSON.stringify(device)}: 1 to 15 letters, digits, dots, underscores or dashes`);
+    if (mtu < SMALLEST_MTU || mtu > LARGEST_READ) throw new UsageError(`MTU ${mtu} of ${device}: ${SMALLEST_MTU} to ${LARGEST_READ}`);
+    const fd = opening(`TUN device ${device}${where(vr)}`, () => this.#addon.openTun(path(vr), device, mtu, false));
+    return new NativeTun(this.#addon, device, fd);
+  }
+
+  openUdp(vr: string, local: SocketAddress): DatagramPort {
+    return this.#openPort(vr, 'udp', local);
+  }
+
+  openEsp(vr: string, address: string): DatagramPort {
+    return this.#openPort(vr, 'esp', { address, port: 0 });
+  }
+
+  #openPort(vr: string, kind: 'udp' | 'esp', local: SocketAddress): DatagramPort {
+    const socketKind = kind === 'udp' ? SocketKind.portUdp : SocketKind.portEsp;
+    const what = kind === 'udp' ? `UDP port ${shown(local)}` : `ESP socket on ${local.address}`;
+    const fd = opening(what + where(vr), () => this.#addon.openSocket(path(vr), socketKind, local.address, local.port, true));
+    const bound = kind === 'udp' ? { address: local.address, port: this.#addon.localPort(fd) } : local;
+    return new NativeDatagramPort(this.#addon, kind, kind === 'udp' ? `udp ${shown(bound)}` : `esp ${local.address}`, fd, bound);
+  }
+}
+
+/** Descriptors inside virtual routers for node:dgram and node:net (portable/sockets.ts, `NamespaceOpener`). */
+export class NativeOpener {
+  readonly #addon: NativeAddon;
+
+  constructor(addon: NativeAddon) {
+    this.#addon = addon;
+  }
+
+  datagram(vr: string, local: SocketAddress): number {
+    return this.#open(vr, 'UDP socket', SocketKind.controlUdp, local, true);
+  }
+
+  listener(vr: string, local: SocketAddress): number {
+    return this.#open(vr, 'TCP listener', SocketKind.controlListener, local, true);
+  }
+
+  /** An unconnected TCP socket of the remote's family, bound when a source address is given. */
+  stream(vr: string, localAddress: string | undefined, remote: SocketAddress): number {
+    const local = { address: localAddress ?? remote.address, port: 0 };
+    return this.#open(vr, 'TCP socket', SocketKind.controlStream, local, localAddress !== undefined);
+  }
+
+  /** For a descriptor that Node did not take over. */
+  discard(fd: number): void {
+    this.#addon.close(fd);
+  }
+
+  #open(vr: string, what: string, kind: number, local: SocketAddress, bind: boolean): number {
+    return opening(`${what} ${shown(local)}${where(vr)}`, () =>
+      this.#addon.openSocket(path(vr), kind, local.address, local.port, bind),
+    );
+  }
+}

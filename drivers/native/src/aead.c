@@ -1,0 +1,208 @@
+/* ESP's AEADs over a burst in place (RFC 4106, RFC 7634), by the OpenSSL that the node binary exports.
+ * One context per key and direction stays warm: a packet costs a nonce, not a key schedule. */
+#include "addon.h"
+
+#include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SALT_BYTES 4
+#define IV_BYTES 8
+#define ICV_BYTES 16
+#define ESP_HEADER_BYTES 8
+#define SMALLEST_ESP (ESP_HEADER_BYTES + IV_BYTES + ICV_BYTES)
+/* Far above what a forwarder holds; a leak of handles ends here and not in the host's memory. */
+#define LARGEST_KEY_TABLE (1 << 20)
+
+/* The numbers of drivers/native/aead.ts. */
+enum suite { AES_256_GCM = 0, AES_128_GCM = 1, CHACHA20_POLY1305 = 2 };
+
+struct aead_key {
+  EVP_CIPHER_CTX *seal;
+  EVP_CIPHER_CTX *open;
+  uint8_t salt[SALT_BYTES];
+  bool esn;
+};
+
+static void free_key(struct aead_key *key) {
+  if (key == NULL) return;
+  EVP_CIPHER_CTX_free(key->seal);
+  EVP_CIPHER_CTX_free(key->open);
+  OPENSSL_cleanse(key, sizeof *key);
+  free(key);
+}
+
+void aead_remove_all(struct addon_state *state) {
+  for (int32_t i = 0; i < state->key_slots; i++) free_key(state->keys[i]);
+  free(state->keys);
+  state->keys = NULL;
+  state->key_slots = 0;
+}
+
+static const EVP_CIPHER *cipher_of(int32_t suite, size_t *key_bytes) {
+  *key_bytes = suite == AES_128_GCM ? 16 : 32;
+  switch (suite) {
+    case AES_256_GCM:
+      return EVP_aes_256_gcm();
+    case AES_128_GCM:
+      return EVP_aes_128_gcm();
+    case CHACHA20_POLY1305:
+      return EVP_chacha20_poly1305();
+    default:
+      return NULL;
+  }
+}
+
+static int32_t free_slot(struct addon_state *state) {
+  for (int32_t i = 0; i < state->key_slots; i++)
+    if (state->keys[i] == NULL) return i;
+  int32_t slots = state->key_slots == 0 ? 64 : state->key_slots * 2;
+  if (slots > LARGEST_KEY_TABLE) return -1;
+  struct aead_key **keys = realloc(state->keys, (size_t)slots * sizeof *keys);
+  if (keys == NULL) return -1;
+  memset(keys + state->key_slots, 0, (size_t)(slots - state->key_slots) * sizeof *keys);
+  int32_t first = state->key_slots;
+  state->keys = keys;
+  state->key_slots = slots;
+  return first;
+}
+
+/* aeadInstall(suite, key, salt, esn): handle. */
+static napi_value aead_install(napi_env env, napi_callback_info info) {
+  napi_value argv[4];
+  int32_t suite;
+  uint8_t *secret, *salt;
+  size_t secret_length, salt_length, key_bytes;
+  bool esn;
+  if (!get_args(env, info, 4, argv) || !get_int(env, argv[0], "suite", &suite) ||
+      !get_bytes(env, argv[1], "key", &secret, &secret_length) ||
+      !get_bytes(env, argv[2], "salt", &salt, &salt_length) || !get_bool(env, argv[3], "esn", &esn))
+    return NULL;
+  const EVP_CIPHER *cipher = cipher_of(suite, &key_bytes);
+  if (cipher == NULL || secret_length != key_bytes || salt_length != SALT_BYTES) {
+    napi_throw_range_error(env, "ERR_OUT_OF_RANGE", "the suite is unknown, or its key or salt has another length");
+    return NULL;
+  }
+  struct addon_state *state = addon_state(env);
+  int32_t slot = free_slot(state);
+  struct aead_key *key = calloc(1, sizeof *key);
+  if (slot < 0 || key == NULL) {
+    free(key);
+    napi_throw_error(env, "ENOMEM", "no room for another AEAD key");
+    return NULL;
+  }
+  memcpy(key->salt, salt, SALT_BYTES);
+  key->esn = esn;
+  key->seal = EVP_CIPHER_CTX_new();
+  key->open = EVP_CIPHER_CTX_new();
+  if (key->seal == NULL || key->open == NULL || EVP_EncryptInit_ex(key->seal, cipher, NULL, secret, NULL) != 1 ||
+      EVP_DecryptInit_ex(key->open, cipher, NULL, secret, NULL) != 1) {
+    free_key(key);
+    ERR_clear_error();
+    napi_throw_error(env, "ERR_OSSL", "OpenSSL refused the AEAD key");
+    return NULL;
+  }
+  state->keys[slot] = key;
+  return make_int(env, slot);
+}
+
+/* aeadRemove(handle): wipes the key; an unknown handle is left alone. */
+static napi_value aead_remove(napi_env env, napi_callback_info info) {
+  napi_value argv[1];
+  int32_t handle;
+  if (!get_args(env, info, 1, argv) || !get_int(env, argv[0], "handle", &handle)) return NULL;
+  struct addon_state *state = addon_state(env);
+  if (handle >= 0 && handle < state->key_slots) {
+    free_key(state->keys[handle]);
+    state->keys[handle] = NULL;
+  }
+  return undefined(env);
+}
+
+/* AAD = SPI | [high half of the extended sequence number] | sequence number (RFC 4106 5). */
+static int additional_data(const struct aead_key *key, const uint8_t *esp, int32_t seq_hi, uint8_t *aad) {
+  if (!key->esn) {
+    memcpy(aad, esp, ESP_HEADER_BYTES);
+    return ESP_HEADER_BYTES;
+  }
+  uint32_t high = (uint32_t)seq_hi;
+  memcpy(aad, esp, 4);
+  aad[4] = (uint8_t)(high >> 24);
+  aad[5] = (uint8_t)(high >> 16);
+  aad[6] = (uint8_t)(high >> 8);
+  aad[7] = (uint8_t)high;
+  memcpy(aad + 8, esp + 4, 4);
+  return ESP_HEADER_BYTES + 4;
+}
+
+static bool seal_packet(const struct aead_key *key, uint8_t *esp, int32_t length, int32_t seq_hi) {
+  uint8_t nonce[SALT_BYTES + IV_BYTES], aad[ESP_HEADER_BYTES + 4];
+  uint8_t *text = esp + ESP_HEADER_BYTES + IV_BYTES;
+  int text_length = length - SMALLEST_ESP, done, aad_length = additional_data(key, esp, seq_hi, aad);
+  memcpy(nonce, key->salt, SALT_BYTES);
+  memcpy(nonce + SALT_BYTES, esp + ESP_HEADER_BYTES, IV_BYTES);
+  return EVP_EncryptInit_ex(key->seal, NULL, NULL, NULL, nonce) == 1 &&
+         EVP_EncryptUpdate(key->seal, NULL, &done, aad, aad_length) == 1 &&
+         EVP_EncryptUpdate(key->seal, text, &done, text, text_length) == 1 &&
+         EVP_EncryptFinal_ex(key->seal, text + text_length, &done) == 1 &&
+         EVP_CIPHER_CTX_ctrl(key->seal, EVP_CTRL_AEAD_GET_TAG, ICV_BYTES, text + text_length) == 1;
+}
+
+/* OpenSSL compares the tag in constant time (CRYPTO_memcmp). */
+static bool open_packet(const struct aead_key *key, uint8_t *esp, int32_t length, int32_t seq_hi) {
+  uint8_t nonce[SALT_BYTES + IV_BYTES], aad[ESP_HEADER_BYTES + 4];
+  uint8_t *text = esp + ESP_HEADER_BYTES + IV_BYTES;
+  int text_length = length - SMALLEST_ESP, done, aad_length = additional_data(key, esp, seq_hi, aad);
+  memcpy(nonce, key->salt, SALT_BYTES);
+  memcpy(nonce + SALT_BYTES, esp + ESP_HEADER_BYTES, IV_BYTES);
+  return EVP_DecryptInit_ex(key->open, NULL, NULL, NULL, nonce) == 1 &&
+         EVP_CIPHER_CTX_ctrl(key->open, EVP_CTRL_AEAD_SET_TAG, ICV_BYTES, text + text_length) == 1 &&
+         EVP_DecryptUpdate(key->open, NULL, &done, aad, aad_length) == 1 &&
+         EVP_DecryptUpdate(key->open, text, &done, text, text_length) == 1 &&
+         EVP_DecryptFinal_ex(key->open, text + text_length, &done) == 1;
+}
+
+typedef bool (*packet_function)(const struct aead_key *key, uint8_t *esp, int32_t length, int32_t seq_hi);
+
+/* (memory, count, select, then, failReason) */
+static napi_value each_packet(napi_env env, napi_callback_info info, packet_function work) {
+  napi_value argv[5];
+  struct burst *burst;
+  int32_t count, select, then, fail_reason;
+  if (!get_args(env, info, 5, argv) || !get_burst(env, argv[0], argv[1], &burst, &count) ||
+      !get_int(env, argv[2], "select", &select) || !get_int(env, argv[3], "then", &then) ||
+      !get_int(env, argv[4], "failReason", &fail_reason))
+    return NULL;
+  const struct addon_state *state = addon_state(env);
+  bool failed = false;
+  for (int32_t i = 0; i < count; i++) {
+    if (burst->next[i] != select) continue;
+    int32_t handle = burst->sa[i], start = burst->esp[i], length = burst->espLength[i];
+    const struct aead_key *key = handle >= 0 && handle < state->key_slots ? state->keys[handle] : NULL;
+    bool good = key != NULL && length >= SMALLEST_ESP && in_arena(start, length) &&
+                work(key, burst->bytes + start, length, burst->seqHi[i]);
+    burst->next[i] = good ? then : NEXT_DROP;
+    if (!good) burst->reason[i] = fail_reason;
+    failed |= !good;
+  }
+  /* What OpenSSL queued about a bad packet must not surface in someone else's call on this thread. */
+  if (failed) ERR_clear_error();
+  return undefined(env);
+}
+
+static napi_value aead_seal(napi_env env, napi_callback_info info) {
+  return each_packet(env, info, seal_packet);
+}
+
+static napi_value aead_open(napi_env env, napi_callback_info info) {
+  return each_packet(env, info, open_packet);
+}
+
+void register_aead(napi_env env, napi_value exports) {
+  define(env, exports, "aeadInstall", aead_install);
+  define(env, exports, "aeadRemove", aead_remove);
+  define(env, exports, "aeadSeal", aead_seal);
+  define(env, exports, "aeadOpen", aead_open);
+}

@@ -1,0 +1,125 @@
+/* TUN devices: layer 3, no packet information header. */
+#define _GNU_SOURCE
+#include "addon.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if.h>
+#include <linux/if_tun.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+struct tun_options {
+  char device[IFNAMSIZ];
+  int32_t mtu;
+  bool multi_queue;
+};
+
+static int set_device(const struct tun_options *options, const char **syscall) {
+  struct ifreq request = {0};
+  int control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  *syscall = "socket";
+  if (control < 0) return errno;
+  memcpy(request.ifr_name, options->device, IFNAMSIZ);
+  request.ifr_mtu = options->mtu;
+  *syscall = "SIOCSIFMTU";
+  int failed = ioctl(control, SIOCSIFMTU, &request);
+  if (failed == 0) {
+    *syscall = "SIOCGIFFLAGS";
+    failed = ioctl(control, SIOCGIFFLAGS, &request);
+  }
+  if (failed == 0) {
+    *syscall = "SIOCSIFFLAGS";
+    request.ifr_flags |= IFF_UP;
+    failed = ioctl(control, SIOCSIFFLAGS, &request);
+  }
+  int error = failed == 0 ? 0 : errno;
+  close(control);
+  return error;
+}
+
+static int open_device(void *arguments, int *error, const char **syscall) {
+  const struct tun_options *options = arguments;
+  struct ifreq request = {0};
+  *syscall = "open /dev/net/tun";
+  int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+  if (fd < 0) {
+    *error = errno;
+    return -1;
+  }
+  memcpy(request.ifr_name, options->device, IFNAMSIZ);
+  request.ifr_flags = IFF_TUN | IFF_NO_PI | (options->multi_queue ? IFF_MULTI_QUEUE : 0);
+  *syscall = "TUNSETIFF";
+  *error = ioctl(fd, TUNSETIFF, &request) == 0 ? set_device(options, syscall) : errno;
+  if (*error == 0) return fd;
+  close(fd);
+  return -1;
+}
+
+/* openTun(namespace, device, mtu, multiQueue): fd. The device exists as long as the fd is open. */
+static napi_value open_tun(napi_env env, napi_callback_info info) {
+  napi_value argv[4];
+  char path[256];
+  struct tun_options options = {0};
+  if (!get_args(env, info, 4, argv) || !get_text(env, argv[0], "namespace", true, path, sizeof path) ||
+      !get_text(env, argv[1], "device", false, options.device, sizeof options.device) ||
+      !get_int(env, argv[2], "mtu", &options.mtu) || !get_bool(env, argv[3], "multiQueue", &options.multi_queue))
+    return NULL;
+  int error = 0;
+  const char *syscall = "";
+  int fd = open_in_namespace(path, open_device, &options, &error, &syscall);
+  return fd < 0 ? throw_errno(env, error, syscall) : make_int(env, fd);
+}
+
+/* readTun(fd, memory, count): packets added. */
+static napi_value read_tun(napi_env env, napi_callback_info info) {
+  napi_value argv[3];
+  struct burst *burst;
+  int32_t fd, count;
+  if (!get_args(env, info, 3, argv) || !get_int(env, argv[0], "fd", &fd) ||
+      !get_burst(env, argv[1], argv[2], &burst, &count))
+    return NULL;
+  int32_t i = count;
+  while (i < BURST_PACKETS) {
+    ssize_t length = read(fd, burst->bytes + slot_start(i), LARGEST_READ);
+    if (length < 0 && errno == EINTR) continue;
+    if (length <= 0) break;
+    burst->offset[i] = slot_start(i);
+    burst->length[i] = (int32_t)length;
+    burst->segment[i] = 0;
+    burst->mark[i] = 0;
+    i++;
+  }
+  return make_int(env, i - count);
+}
+
+/* writeTun(fd, memory, count, select): packets sent. */
+static napi_value write_tun(napi_env env, napi_callback_info info) {
+  napi_value argv[4];
+  struct burst *burst;
+  int32_t fd, count, select, sent = 0;
+  if (!get_args(env, info, 4, argv) || !get_int(env, argv[0], "fd", &fd) ||
+      !get_burst(env, argv[1], argv[2], &burst, &count) || !get_int(env, argv[3], "select", &select))
+    return NULL;
+  for (int32_t i = 0; i < count; i++) {
+    if (burst->next[i] != select) continue;
+    int error = EFAULT;
+    if (in_arena(burst->offset[i], burst->length[i])) {
+      ssize_t written;
+      do written = write(fd, burst->bytes + burst->offset[i], (size_t)burst->length[i]);
+      while (written < 0 && errno == EINTR);
+      error = written < 0 ? errno : 0;
+    }
+    burst->next[i] = error == 0 ? NEXT_DONE : NEXT_DROP;
+    burst->reason[i] = error == 0 ? burst->reason[i] : -error;
+    sent += error == 0;
+  }
+  return make_int(env, sent);
+}
+
+void register_tun(napi_env env, napi_value exports) {
+  define(env, exports, "openTun", open_tun);
+  define(env, exports, "readTun", read_tun);
+  define(env, exports, "writeTun", write_tun);
+}
