@@ -1,0 +1,230 @@
+// The AEAD engine in JavaScript (@noble/ciphers): twin of the native one, for the simulator and tests. AES-GCM keeps
+// the expanded key and the GHASH table per key (NIST SP 800-38D); ChaCha20-Poly1305 has no schedule to keep (RFC 8439).
+import { unsafe } from '@noble/ciphers/aes.js';
+import { chacha20poly1305 } from '@noble/ciphers/chacha.js';
+import { GHASH } from '@noble/ciphers/_polyval.js';
+import { equalConstantTime, wipe } from '../../platform/bytes.ts';
+import { assert } from '../../platform/errors.ts';
+import type { AeadEngine, AeadKey } from '../aead.ts';
+import { Next, SLOT_BYTES, type Burst } from '../burst.ts';
+import { ESP_KEY_BYTES, type EspSuite } from '../esp-suite.ts';
+
+const SALT_BYTES = 4;
+const HEADER_BYTES = 8;
+const IV_BYTES = 8;
+const ICV_BYTES = 16;
+const NONCE_BYTES = SALT_BYTES + IV_BYTES;
+const AAD_BYTES = HEADER_BYTES;
+const AAD_ESN_BYTES = HEADER_BYTES + 4;
+/** What noble sizes the GHASH table for; more than this makes its windows as large as they get. */
+const EXPECTED_MESSAGE_BYTES = 64 * 1024;
+
+interface Cipher {
+  /** Encrypts `text` in place and writes the tag. */
+  seal(nonce: Uint8Array, aad: Uint8Array, text: Uint8Array, tag: Uint8Array): void;
+  /** Leaves `text` alone and returns false when the tag is wrong; else decrypts in place. */
+  open(nonce: Uint8Array, aad: Uint8Array, text: Uint8Array, tag: Uint8Array): boolean;
+  wipe(): void;
+}
+
+/** GHASH that starts again under the same key without computing its table again. */
+class KeptGhash extends GHASH {
+  restart(): void {
+    this.s0 = 0;
+    this.s1 = 0;
+    this.s2 = 0;
+    this.s3 = 0;
+    this.finished = false;
+  }
+}
+
+class AesGcm implements Cipher {
+  readonly #schedule: Uint32Array;
+  readonly #hash: KeptGhash;
+  readonly #counter = new Uint8Array(16);
+  readonly #tag = new Uint8Array(16);
+  readonly #lengths = new Uint8Array(16);
+  readonly #zero = new Uint8Array(16);
+  /** Aligned scratch, because the cipher works on 32-bit words. */
+  readonly #work = new Uint8Array(SLOT_BYTES);
+
+  constructor(key: Uint8Array) {
+    this.#schedule = unsafe.expandKeyLE(key);
+    const hashKey = unsafe.encryptBlock(this.#schedule, new Uint8Array(16));
+    this.#hash = new KeptGhash(hashKey, EXPECTED_MESSAGE_BYTES);
+    wipe(hashKey);
+  }
+
+  seal(nonce: Uint8Array, aad: Uint8Array, text: Uint8Array, tag: Uint8Array): void {
+    const mask = this.#start(nonce);
+    this.#crypt(text);
+    tag.set(this.#authenticate(mask, aad, text));
+  }
+
+  open(nonce: Uint8Array, aad: Uint8Array, text: Uint8Array, tag: Uint8Array): boolean {
+    const mask = this.#start(nonce);
+    if (!equalConstantTime(this.#authenticate(mask, aad, text), tag)) return false;
+    this.#crypt(text);
+    return true;
+  }
+
+  wipe(): void {
+    this.#schedule.fill(0);
+    this.#hash.destroy();
+    wipe(this.#work, this.#counter, this.#tag);
+  }
+
+  /** Sets the counter block J0, returns E(J0) and leaves the counter at inc32(J0). */
+  #start(nonce: Uint8Array): Uint8Array {
+    this.#counter.set(nonce);
+    this.#counter.fill(0, NONCE_BYTES);
+    this.#counter[15] = 1;
+    return unsafe.ctr32(this.#schedule, false, this.#counter, this.#zero);
+  }
+
+  #crypt(text: Uint8Array): void {
+    const work = this.#work.subarray(0, text.length);
+    work.set(text);
+    text.set(unsafe.ctr32(this.#schedule, false, this.#counter, work));
+  }
+
+  #authenticate(mask: Uint8Array, aad: Uint8Array, text: Uint8Array): Uint8Array {
+    const lengths = this.#lengths;
+    lengths[7] = aad.length * 8;
+    lengths[13] = (text.length * 8) >>> 16;
+    lengths[14] = (text.length * 8) >>> 8;
+    lengths[15] = text.length * 8;
+    this.#hash.restart();
+    this.#hash.update(aad).update(text).update(lengths).digestInto(this.#tag);
+    for (let i = 0; i < ICV_BYTES; i++) this.#tag[i] = this.#tag[i]! ^ mask[i]!;
+    return this.#tag;
+  }
+}
+
+class ChaCha implements Cipher {
+  readonly #key: Uint8Array;
+
+  constructor(key: Uint8Array) {
+    this.#key = key.slice();
+  }
+
+  seal(nonce: Uint8Array, aad: Uint8Array, text: Uint8Array, tag: Uint8Array): void {
+    const sealed = chacha20poly1305(this.#key, nonce, aad).encrypt(text);
+    text.set(sealed.subarray(0, text.length));
+    tag.set(sealed.subarray(text.length));
+  }
+
+  open(nonce: Uint8Array, aad: Uint8Array, text: Uint8Array, tag: Uint8Array): boolean {
+    const sealed = new Uint8Array(text.length + ICV_BYTES);
+    sealed.set(text);
+    sealed.set(tag, text.length);
+    try {
+      text.set(chacha20poly1305(this.#key, nonce, aad).decrypt(sealed));
+      return true;
+    } catch {
+      // The library says "invalid tag" by throwing; nothing was written.
+      return false;
+    }
+  }
+
+  wipe(): void {
+    wipe(this.#key);
+  }
+}
+
+const CIPHERS: Readonly<Record<EspSuite, (key: Uint8Array) => Cipher>> = {
+  'aes-128-gcm-16': (key) => new AesGcm(key),
+  'aes-256-gcm-16': (key) => new AesGcm(key),
+  'chacha20-poly1305': (key) => new ChaCha(key),
+};
+
+interface InstalledKey {
+  readonly cipher: Cipher;
+  /** Salt, then room for the IV of the packet at hand. */
+  readonly nonce: Uint8Array;
+  readonly aad: Uint8Array;
+}
+
+export class PortableAead implements AeadEngine {
+  readonly name = 'portable';
+  readonly #keys: (InstalledKey | undefined)[] = [];
+
+  install({ suite, key, salt, esn }: AeadKey): number {
+    assert(key.length === ESP_KEY_BYTES[suite], `a key of ${suite} has ${ESP_KEY_BYTES[suite]} octets, not ${key.length}`);
+    assert(salt.length === SALT_BYTES, `a salt has ${SALT_BYTES} octets, not ${salt.length}`);
+    const nonce = new Uint8Array(NONCE_BYTES);
+    nonce.set(salt);
+    const free = this.#keys.indexOf(undefined);
+    const handle = free < 0 ? this.#keys.length : free;
+    this.#keys[handle] = { cipher: CIPHERS[suite](key), nonce, aad: new Uint8Array(esn ? AAD_ESN_BYTES : AAD_BYTES) };
+    return handle;
+  }
+
+  remove(handle: number): void {
+    const installed = this.#keys[handle];
+    if (installed === undefined) return;
+    installed.cipher.wipe();
+    wipe(installed.nonce);
+    this.#keys[handle] = undefined;
+  }
+
+  seal(burst: Burst, select: number, then: number, failReason: number): void {
+    for (let i = 0; i < burst.count; i++) {
+      if (burst.next[i] !== select) continue;
+      settle(burst, i, this.#sealOne(burst, i), then, failReason);
+    }
+  }
+
+  open(burst: Burst, select: number, then: number, failReason: number): void {
+    for (let i = 0; i < burst.count; i++) {
+      if (burst.next[i] !== select) continue;
+      settle(burst, i, this.#openOne(burst, i), then, failReason);
+    }
+  }
+
+  #sealOne(burst: Burst, i: number): boolean {
+    const installed = this.#prepared(burst, i);
+    if (installed === undefined) return false;
+    const { text, tag } = partsOf(burst, i);
+    installed.cipher.seal(installed.nonce, installed.aad, text, tag);
+    return true;
+  }
+
+  #openOne(burst: Burst, i: number): boolean {
+    const installed = this.#prepared(burst, i);
+    if (installed === undefined) return false;
+    const { text, tag } = partsOf(burst, i);
+    return installed.cipher.open(installed.nonce, installed.aad, text, tag);
+  }
+
+  /** The packet's key with nonce and AAD filled in; undefined when the handle or the length is wrong. */
+  #prepared(burst: Burst, i: number): InstalledKey | undefined {
+    const installed = this.#keys[burst.sa[i]!];
+    if (installed === undefined || burst.espLength[i]! < HEADER_BYTES + IV_BYTES + ICV_BYTES) return undefined;
+    const at = burst.esp[i]!;
+    const bytes = burst.bytes;
+    installed.nonce.set(bytes.subarray(at + HEADER_BYTES, at + HEADER_BYTES + IV_BYTES), SALT_BYTES);
+    const aad = installed.aad;
+    aad.set(bytes.subarray(at, at + 4));
+    if (aad.length === AAD_ESN_BYTES) new DataView(aad.buffer).setUint32(4, burst.seqHi[i]!);
+    aad.set(bytes.subarray(at + 4, at + 8), aad.length - 4);
+    return installed;
+  }
+}
+
+function partsOf(burst: Burst, i: number): { text: Uint8Array; tag: Uint8Array } {
+  const end = burst.esp[i]! + burst.espLength[i]!;
+  return {
+    text: burst.bytes.subarray(burst.esp[i]! + HEADER_BYTES + IV_BYTES, end - ICV_BYTES),
+    tag: burst.bytes.subarray(end - ICV_BYTES, end),
+  };
+}
+
+function settle(burst: Burst, i: number, good: boolean, then: number, failReason: number): void {
+  if (good) {
+    burst.next[i] = then;
+    return;
+  }
+  burst.next[i] = Next.drop;
+  burst.reason[i] = failReason;
+}

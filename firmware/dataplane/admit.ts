@@ -1,0 +1,186 @@
+// @hot  From the WAN, first half: what arrived, which SA it claims, whether its number is new. Everything here is
+// unauthenticated; the only traffic that gets through without a tag is IKE to the box's own clear address.
+import { BURST_PACKETS, Next, slotStart, type Burst } from '../../drivers/burst.ts';
+import { addressText } from '../wire/address.ts';
+import { espSequence, espSpi, isEsp } from '../wire/esp.ts';
+import { addressFault, ipDestinationAt, ipSourceAt, ipTotalBytes, ipVersion, read32, AddressFault } from '../wire/ip.ts';
+import { isVxlan, vxlanPayload, vxlanVni, VXLAN_NEXT_ESP } from '../wire/vxlan.ts';
+import { isIke, isIp } from './classify.ts';
+import { Reason, sequenceWord } from './counters.ts';
+import { innerPacket, isExplicitNull } from './labelled.ts';
+import type { Slot } from './ports.ts';
+import { inferSequence, replayIsNew } from './replay.ts';
+import { markUsed } from './send.ts';
+import type { Tables } from './tables.ts';
+
+const TWO_32 = 0x1_0000_0000;
+const NATT_KEEPALIVE = 0xff;
+const NON_ESP_MARKER_BYTES = 4;
+const ANY_TENANT = -1;
+
+/** VXLAN: next = open for ESP, the clear TVI's link for IKE, else drop. `slotNext` is the port's own `next`. */
+export function admitVxlan(burst: Burst, slot: Slot, slotNext: number, tables: Tables): void {
+  const { bytes, offset, length, next, reason } = burst;
+  const count = burst.count;
+  for (let i = 0; i < count; i++) {
+    const at = offset[i]!;
+    next[i] = Next.drop;
+    reason[i] = Reason['malformed-vxlan'];
+    if (!isVxlan(bytes, at, length[i]!)) continue;
+    const payload = vxlanPayload(bytes, at, length[i]!);
+    if (payload < 0) continue;
+    const protocol = payload & 0xff;
+    const skip = payload >>> 8;
+    if (protocol === VXLAN_NEXT_ESP) admitEsp(burst, i, at + skip, length[i]! - skip, tables.insides.tenantOfVni(vxlanVni(bytes, at)), slot, tables);
+    else admitClear(burst, i, at, skip, protocol, slotNext, tables);
+  }
+}
+
+/** UDP 4500: IKE goes to the control plane, the rest is ESP. */
+export function admitNatt(burst: Burst, slot: Slot, local: { address: string; port: number }, tables: Tables): void {
+  const { bytes, offset, length, next, reason } = burst;
+  const count = burst.count;
+  for (let i = 0; i < count; i++) {
+    const at = offset[i]!;
+    next[i] = Next.drop;
+    if (length[i] === 1 && bytes[at] === NATT_KEEPALIVE) reason[i] = Reason['natt-keepalive'];
+    else if (length[i]! > NON_ESP_MARKER_BYTES && read32(bytes, at) === 0) reportIke(burst, i, slot.owner, local, tables);
+    else admitEsp(burst, i, at, length[i]!, ANY_TENANT, slot, tables);
+  }
+}
+
+export function admitBareEsp(burst: Burst, slot: Slot, tables: Tables): void {
+  const count = burst.count;
+  for (let i = 0; i < count; i++) admitEsp(burst, i, burst.offset[i]!, burst.length[i]!, ANY_TENANT, slot, tables);
+}
+
+function reportIke(burst: Burst, i: number, outside: number, local: { address: string; port: number }, tables: Tables): void {
+  const octets = burst.family[i] === 4 ? 4 : 16;
+  const address = addressText(burst.address.slice(i * 16, i * 16 + octets));
+  const at = burst.offset[i]!;
+  tables.events.push({
+    kind: 'ike',
+    outside,
+    local,
+    remote: { address, port: burst.port[i]! },
+    bytes: burst.bytes.slice(at + NON_ESP_MARKER_BYTES, at + burst.length[i]!),
+  });
+  burst.next[i] = Next.done;
+}
+
+/**
+ * Finds the SA and infers the sequence number: next = open, `tunnel` = row of the SA. The VNI only says where to look
+ * first; SAs of other tenants with this SPI are considered when the hinted tenant has none.
+ */
+function admitEsp(burst: Burst, i: number, at: number, length: number, tenant: number, slot: Slot, tables: Tables): void {
+  burst.next[i] = Next.drop;
+  if (!isEsp(burst.bytes, at, length) || (length & 3) !== 0) {
+    burst.reason[i] = Reason['malformed-esp'];
+    return;
+  }
+  burst.esp[i] = at;
+  burst.espLength[i] = length;
+  const sas = tables.sas;
+  const spi = espSpi(burst.bytes, at);
+  const first = sas.first(spi);
+  if (first < 0) {
+    burst.reason[i] = Reason['unknown-spi'];
+    return;
+  }
+  if (sas.after(first) < 0) {
+    claimSa(burst, i, first, tables);
+    return;
+  }
+  admitAmbiguous(burst, i, first, tenant, slot, tables);
+}
+
+/** Several SAs have this SPI: the likeliest gets the packet, the others copies of it. At most one tag will be good. */
+function admitAmbiguous(burst: Burst, i: number, first: number, tenant: number, slot: Slot, tables: Tables): void {
+  const { sas, tunnels, extra } = tables;
+  let hinted = false;
+  for (let row = first; row >= 0; row = sas.after(row)) hinted ||= sas.tenant[row] === tenant;
+  let best = -1;
+  for (let row = first; row >= 0; row = sas.after(row)) {
+    if (hinted && sas.tenant[row] !== tenant) continue;
+    const here = tunnels.sendsTo(sas.tunnel[row]!, slot.owner, burst.family[i]!, burst.address, i * 16, burst.port[i]!);
+    if (best < 0 || here) best = row;
+  }
+  for (let row = first; row >= 0; row = sas.after(row)) {
+    if (row === best || (hinted && sas.tenant[row] !== tenant) || extra.count === BURST_PACKETS) continue;
+    const j = extra.count++;
+    copyPacket(burst, i, extra, j);
+    claimSa(extra, j, row, tables);
+  }
+  claimSa(burst, i, best, tables);
+}
+
+function claimSa(burst: Burst, i: number, row: number, tables: Tables): void {
+  const { sas, page } = tables;
+  const top = page[sequenceWord(row)]!;
+  const window = sas.window[row]!;
+  const sequence = inferSequence(top, window, espSequence(burst.bytes, burst.esp[i]!), sas.esn[row] === 1);
+  burst.tunnel[i] = row;
+  if (sequence < 0 || !replayIsNew(sas.rings[row]!, top, window, sequence)) {
+    burst.next[i] = Next.drop;
+    burst.reason[i] = Reason.replay;
+    return;
+  }
+  burst.seqHi[i] = (sequence / TWO_32) | 0;
+  burst.sa[i] = sas.handle[row]!;
+  burst.next[i] = Next.open;
+}
+
+function copyPacket(from: Burst, i: number, to: Burst, j: number): void {
+  const start = slotStart(j);
+  const shift = start - from.offset[i]!;
+  for (let o = 0; o < from.length[i]!; o++) to.bytes[start + o] = from.bytes[from.offset[i]! + o]!;
+  for (let o = 0; o < 16; o++) to.address[j * 16 + o] = from.address[i * 16 + o]!;
+  to.offset[j] = start;
+  to.length[j] = from.length[i]!;
+  to.esp[j] = from.esp[i]! + shift;
+  to.espLength[j] = from.espLength[i]!;
+  to.port[j] = from.port[i]!;
+  to.family[j] = from.family[i]!;
+  to.segment[j] = 0;
+}
+
+function admitClear(burst: Burst, i: number, at: number, skip: number, protocol: number, slotNext: number, tables: Tables): void {
+  const { bytes } = burst;
+  const { insides, provisional } = tables;
+  const inner = innerPacket(bytes, at + skip, burst.length[i]! - skip, protocol);
+  if (inner < 0) {
+    burst.reason[i] = -inner;
+    return;
+  }
+  const ip = at + skip + (inner & 0xff);
+  const row = insides.clearOfTenant(insides.tenantOfVni(vxlanVni(bytes, at)));
+  const fault = faultOfClear(burst, i, ip, inner >>> 8, row, tables);
+  if (fault !== 0) {
+    burst.reason[i] = fault;
+    return;
+  }
+  const version = ipVersion(bytes, ip);
+  const entry = provisional.claim(insides.id[row]!, version, bytes, ipSourceAt(bytes, ip));
+  provisional.next[entry] = slotNext;
+  provisional.family[entry] = burst.family[i]!;
+  provisional.port[entry] = burst.port[i]!;
+  for (let o = 0; o < 16; o++) provisional.address[entry * 16 + o] = burst.address[i * 16 + o]!;
+  burst.offset[i] = ip;
+  burst.length[i] = ipTotalBytes(bytes, ip);
+  burst.next[i] = insides.next[row]!;
+  markUsed(tables.ports, insides.next[row]!);
+}
+
+/** Only whole IKE messages from someone else to the box's own clear address; 0 = legal. */
+function faultOfClear(burst: Burst, i: number, ip: number, label: number, row: number, tables: Tables): number {
+  const { bytes } = burst;
+  const { insides } = tables;
+  if (row < 0) return Reason['unknown-vni'];
+  if (!isIp(bytes, ip, burst.offset[i]! + burst.length[i]! - ip)) return Reason['malformed-inner-ip'];
+  if (!isExplicitNull(label) || !isIke(bytes, ip)) return Reason['clear-not-ike'];
+  const version = ipVersion(bytes, ip);
+  if (!insides.isOwn(row, version, bytes, ipDestinationAt(bytes, ip))) return Reason['clear-not-for-us'];
+  const source = ipSourceAt(bytes, ip);
+  if (addressFault(bytes, source, version) !== AddressFault.none || insides.isOwn(row, version, bytes, source)) return Reason['source-spoofed'];
+  return insides.next[row] === 0 ? Reason['no-inside'] : 0;
+}

@@ -1,0 +1,167 @@
+// The forwarder: ports, tables and the breath that moves packets between them. One per thread; it never waits.
+//
+// Error contract: neither what the network sends nor what a state says makes a method throw: it is left out and counted.
+import type { AeadEngine } from '../../drivers/aead.ts';
+import { appendPacket, createBurst, type Burst } from '../../drivers/burst.ts';
+import type { BurstPort, Link } from '../../drivers/port.ts';
+import type { Instant } from '../../platform/time.ts';
+import { EMPTY_FORWARDING_STATE, type Endpoint, type ForwarderCounters, type ForwarderEvent, type ForwardingState } from '../model.ts';
+import { addressBytes } from '../wire/address.ts';
+import { applyState, resolvePorts } from './commands.ts';
+import { countDrop, createCounterPage, freeTunnelRows, readCounters, Reason, takeFormerSequences, type CounterPage } from './counters.ts';
+import { sendDummies } from './dummies.ts';
+import { EventQueue } from './events.ts';
+import { Fib } from './fib.ts';
+import { forwardInside } from './inside.ts';
+import { InsideTable } from './insides.ts';
+import { forwardOutside } from './outside.ts';
+import { familyOf, PortTable, type OutsidePorts } from './ports.ts';
+import { ProvisionalEndpoints } from './provisional.ts';
+import { SaTable } from './sa-table.ts';
+import { countDrops, flush } from './send.ts';
+import type { Tables } from './tables.ts';
+import { NEVER, TunnelTable } from './tunnel.ts';
+
+export interface ForwarderOptions {
+  readonly aead: AeadEngine;
+  /** Called at the end of a breath or of `apply`, never in the middle of either. */
+  onEvent(event: ForwarderEvent): void;
+  /** Shared memory (counters.ts). Sequence numbers that a former forwarder left there are gone on from. */
+  readonly counters?: CounterPage;
+  /** Scratch memory, which forwarders that breathe on one thread may share. */
+  readonly bursts?: readonly [Burst, Burst];
+}
+
+export class Forwarder {
+  readonly #aead: AeadEngine;
+  readonly #onEvent: (event: ForwarderEvent) => void;
+  readonly #tables: Tables;
+  readonly #burst: Burst;
+  #dummiesDue: Instant | undefined;
+
+  constructor(options: ForwarderOptions) {
+    const page = options.counters ?? createCounterPage();
+    const former = takeFormerSequences(page);
+    freeTunnelRows(page);
+    const [burst, extra] = options.bursts ?? [createBurst(), createBurst()];
+    this.#burst = burst;
+    this.#aead = options.aead;
+    this.#onEvent = options.onEvent;
+    this.#tables = {
+      page,
+      ports: new PortTable(),
+      tunnels: new TunnelTable(page),
+      sas: new SaTable(options.aead, page, former),
+      provisional: new ProvisionalEndpoints(),
+      events: new EventQueue(),
+      extra,
+      insides: new InsideTable(EMPTY_FORWARDING_STATE),
+      fib: new Fib(0, []),
+      icmpTokens: 0,
+      icmpToppedUpAt: NEVER,
+    };
+  }
+
+  /** The link stays the caller's: detaching does not close it. */
+  attachInside(id: number, link: Link): void {
+    this.#tables.ports.attachLink(id, link);
+    this.#portsChanged();
+  }
+
+  detachInside(id: number): void {
+    this.#tables.ports.detach('link', id);
+    this.#portsChanged();
+  }
+
+  /** The ports stay the caller's. */
+  attachOutside(id: number, ports: OutsidePorts): void {
+    this.#tables.provisional.clear();
+    this.#tables.ports.attachOutside(id, ports);
+    this.#portsChanged();
+  }
+
+  detachOutside(id: number): void {
+    this.#tables.provisional.clear();
+    this.#tables.ports.detachOutside(id);
+    this.#portsChanged();
+  }
+
+  #portsChanged(): void {
+    resolvePorts(this.#tables);
+    this.#dummiesDue = NEVER;
+  }
+
+  /** Puts a whole new state in force and reports 'applied'. */
+  apply(state: ForwardingState): void {
+    applyState(this.#tables, state);
+    this.#dummiesDue = NEVER;
+    this.#onEvent({ kind: 'applied', version: state.version });
+  }
+
+  /** Sends an IKE message from UDP 4500 with the non-ESP marker (RFC 3948 2.2). */
+  sendIke(outside: number, remote: Endpoint, bytes: Uint8Array): void {
+    const { ports, page, extra } = this.#tables;
+    const slot = ports.find('natt', outside, familyOf(remote.address));
+    if (slot < 0) {
+      countDrop(page, Reason['ike-no-port']);
+      return;
+    }
+    const marked = new Uint8Array(4 + bytes.length);
+    marked.set(bytes, 4);
+    extra.count = 0;
+    const i = appendPacket(extra, marked);
+    if (i < 0) {
+      countDrop(page, Reason['ike-too-large']);
+      return;
+    }
+    extra.address.set(addressBytes(remote.address), i * 16);
+    extra.family[i] = familyOf(remote.address);
+    extra.port[i] = remote.port;
+    extra.tunnel[i] = -1;
+    extra.next[i] = ports.nextOf(slot);
+    ports.used[slot] = 1;
+    flush(extra, ports);
+    countDrops(extra, false, this.#tables, NEVER);
+  }
+
+  /** One burst from every port. Returns how many packets were read; 0 = idle. */
+  breathe(now: Instant): number {
+    const { ports, insides, events } = this.#tables;
+    let moved = 0;
+    for (let i = 0; i < ports.slots.length; i++) {
+      const slot = ports.slots[i];
+      if (slot === undefined) continue;
+      if (slot.role === 'link') {
+        const row = insides.rowOf(slot.owner);
+        moved += row < 0 ? discard(slot.port, this.#burst) : forwardInside(slot.port, row, this.#burst, this.#tables, this.#aead, now);
+      } else {
+        moved += forwardOutside(slot, ports.nextOf(i), this.#burst, this.#tables, this.#aead, now);
+      }
+    }
+    if (this.#dummiesDue !== undefined && now >= this.#dummiesDue) {
+      this.#dummiesDue = sendDummies(this.#tables.extra, this.#tables, this.#aead, now);
+    }
+    for (const event of events.drain()) this.#onEvent(event);
+    return moved;
+  }
+
+  /** When `breathe` has something to do without a packet. */
+  deadline(): Instant | undefined {
+    return this.#dummiesDue;
+  }
+
+  readCounters(): ForwarderCounters {
+    return readCounters(this.#tables.page);
+  }
+
+  /** Wipes all keys. The ports stay the caller's. */
+  close(): void {
+    this.#tables.sas.clear();
+  }
+}
+
+/** Empties a link that no state speaks of yet, so that nobody waits for it to be read. */
+function discard(link: BurstPort, burst: Burst): number {
+  burst.count = 0;
+  return link.read(burst);
+}

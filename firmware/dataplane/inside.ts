@@ -1,0 +1,170 @@
+// @hot  From an inside to the WAN: classify -> route -> wrap -> seal -> send.
+import { Next, type Burst } from '../../drivers/burst.ts';
+import type { AeadEngine } from '../../drivers/aead.ts';
+import type { BurstPort } from '../../drivers/port.ts';
+import type { Instant } from '../../platform/time.ts';
+import { espBytes, writeEspHeader, writeEspTrailer, ESP_PAYLOAD_OFFSET } from '../wire/esp.ts';
+import { GRE_HEADER_BYTES, GRE_MPLS, writeGre } from '../wire/gre.ts';
+import { ipDestinationAt, ipTotalBytes, ipTrafficClass, ipVersion, PROTOCOL_GRE, PROTOCOL_IPV4, PROTOCOL_IPV6, PROTOCOL_NONE } from '../wire/ip.ts';
+import { MPLS_ENTRY_BYTES, MPLS_EXPLICIT_NULL_IPV4, MPLS_EXPLICIT_NULL_IPV6, writeMpls } from '../wire/mpls.ts';
+import { clampMss } from '../wire/tcp.ts';
+import { classify } from './classify.ts';
+import { Reason, sequenceWord } from './counters.ts';
+import { reportLimits } from './events.ts';
+import { INSIDE_CLEAR, INSIDE_LAN } from './insides.ts';
+import { addressPackets, countDrops, flush, provisionalRow } from './send.ts';
+import type { Tables } from './tables.ts';
+import { handleTooBig } from './too-big.ts';
+import { KIND_CLEAR, KIND_VXLAN_ESP } from './tunnel.ts';
+
+const TWO_32 = 0x1_0000_0000;
+/** Without ESN the counter must not come round (RFC 4303 3.3.3). */
+const LAST_SHORT_SEQUENCE = TWO_32 - 1;
+
+const LABEL_BYTES = GRE_HEADER_BYTES + MPLS_ENTRY_BYTES;
+/** IP and TCP headers without options. */
+const TCP_OVER_IPV4_BYTES = 40;
+const TCP_OVER_IPV6_BYTES = 60;
+
+/** Reads one burst from the link of inside `row` and sends it on. Returns how many packets were read. */
+export function forwardInside(link: BurstPort, row: number, burst: Burst, tables: Tables, aead: AeadEngine, now: Instant): number {
+  burst.count = 0;
+  const read = link.read(burst);
+  if (read === 0) return 0;
+  tables.extra.count = 0;
+  classify(burst, tables.insides, row);
+  sendRouted(burst, row, tables, aead, now);
+  if (tables.extra.count > 0) sendRouted(tables.extra, row, tables, aead, now);
+  return read;
+}
+
+function sendRouted(burst: Burst, row: number, tables: Tables, aead: AeadEngine, now: Instant): void {
+  route(burst, row, tables, now);
+  wrap(burst, tables);
+  sealAndSend(burst, tables.insides.vniOfTenant(tables.insides.tenant[row]!), tables, aead, now);
+}
+
+/** For packets with next = seal or send: the rest of their way. */
+export function sealAndSend(burst: Burst, vni: number, tables: Tables, aead: AeadEngine, now: Instant): void {
+  aead.seal(burst, Next.seal, Next.send, Reason['aead-failed']);
+  addressPackets(burst, vni, tables, now);
+  flush(burst, tables.ports);
+  countDrops(burst, true, tables, now);
+}
+
+/** Chooses tunnel and label. The label waits in the `port` column, the inner IP version in `inside`, until they are used. */
+function route(burst: Burst, row: number, tables: Tables, now: Instant): void {
+  const { bytes, offset, length, next, reason, mark, tunnel } = burst;
+  const { insides, fib, tunnels } = tables;
+  const root4 = insides.root4[row]!;
+  const root6 = insides.root6[row]!;
+  const clear = insides.kind[row] === INSIDE_CLEAR;
+  const lan = insides.kind[row] === INSIDE_LAN;
+  for (let i = 0; i < burst.count; i++) {
+    if (next[i] !== Next.route) continue;
+    const at = offset[i]!;
+    const version = ipVersion(bytes, at);
+    const destination = ipDestinationAt(bytes, at);
+    const found = fib.lookup(version === 4 ? root4 : root6, bytes, destination);
+    const to = fib.tunnelOf[found]!;
+    mark[i] = ipTrafficClass(bytes, at);
+    burst.inside[i] = version;
+    length[i] = ipTotalBytes(bytes, at);
+    if (clear && (found === 0 || tunnels.next[to] === 0)) {
+      routeProvisionally(burst, i, row, version, destination, tables);
+      continue;
+    }
+    const why = found === 0 ? Reason['no-route'] : faultOfTunnel(to, clear, tables);
+    if (why !== 0) {
+      next[i] = Next.drop;
+      reason[i] = why;
+      continue;
+    }
+    const mtu = tunnels.mtu[to]!;
+    if (length[i]! > mtu) handleTooBig(burst, i, row, mtu, tables, now);
+    else if (lan) clampMss(bytes, at, mtu - (version === 4 ? TCP_OVER_IPV4_BYTES : TCP_OVER_IPV6_BYTES));
+    if (next[i] !== Next.route) continue;
+    tunnel[i] = to;
+    burst.port[i] = fib.labelOf[found]!;
+    next[i] = Next.wrap;
+  }
+}
+
+function faultOfTunnel(row: number, clear: boolean, tables: Tables): number {
+  const tunnels = tables.tunnels;
+  if (tunnels.kind[row] === KIND_CLEAR) {
+    // Nothing but IKE ever leaves clear.
+    if (!clear) return Reason['wrong-encapsulation'];
+  } else if (tunnels.txSa[row]! < 0) return Reason['no-sa'];
+  return tunnels.next[row] === 0 ? Reason['no-path'] : 0;
+}
+
+/** IKE to a peer without endpoint goes back to where its own IKE came from. */
+function routeProvisionally(burst: Burst, i: number, row: number, version: number, destination: number, tables: Tables): void {
+  const entry = tables.provisional.find(tables.insides.id[row]!, version, burst.bytes, destination);
+  if (entry < 0 || tables.insides.vniOfTenant(tables.insides.tenant[row]!) < 0) {
+    burst.next[i] = Next.drop;
+    burst.reason[i] = Reason['no-path'];
+    return;
+  }
+  burst.tunnel[i] = provisionalRow(entry);
+  burst.port[i] = version === 4 ? MPLS_EXPLICIT_NULL_IPV4 : MPLS_EXPLICIT_NULL_IPV6;
+  burst.next[i] = Next.wrap;
+}
+
+function wrap(burst: Burst, tables: Tables): void {
+  const { bytes, offset, length, next, tunnel } = burst;
+  const { kind } = tables.tunnels;
+  for (let i = 0; i < burst.count; i++) {
+    if (next[i] !== Next.wrap) continue;
+    const row = tunnel[i]!;
+    const how = row < 0 ? KIND_CLEAR : kind[row]!;
+    const version = burst.inside[i]!;
+    if (how === KIND_CLEAR || how === KIND_VXLAN_ESP) {
+      const start = offset[i]! - LABEL_BYTES;
+      writeGre(bytes, start, GRE_MPLS);
+      writeMpls(bytes, start + GRE_HEADER_BYTES, burst.port[i]!, burst.mark[i]! >>> 5);
+      offset[i] = start;
+      length[i] = length[i]! + LABEL_BYTES;
+      if (how === KIND_CLEAR) next[i] = Next.send;
+      else wrapEsp(burst, i, PROTOCOL_GRE, tables);
+    } else {
+      wrapEsp(burst, i, version === 4 ? PROTOCOL_IPV4 : PROTOCOL_IPV6, tables);
+    }
+  }
+}
+
+/** Puts ESP around the octets of packet `i`, whose `tunnel` has a TX SA: next = seal, or drop at a hard limit. */
+function wrapEsp(burst: Burst, i: number, nextHeader: number, tables: Tables): void {
+  const { sas, tunnels, page } = tables;
+  const sa = tunnels.txSa[burst.tunnel[i]!]!;
+  const payload = burst.length[i]!;
+  const sequence = page[sequenceWord(sa)]! + 1;
+  const octets = sas.octets[sa]! + payload;
+  if (sequence > sas.hardPackets[sa]! || octets > sas.hardBytes[sa]! || (sas.esn[sa] === 0 && sequence > LAST_SHORT_SEQUENCE)) {
+    burst.next[i] = Next.drop;
+    burst.reason[i] = Reason['sa-hard-limit'];
+    return;
+  }
+  page[sequenceWord(sa)] = sequence;
+  sas.packets[sa] = sequence;
+  sas.octets[sa] = octets;
+  if (sequence >= sas.softPackets[sa]! || octets >= sas.softBytes[sa]!) reportLimits(sas, tunnels, tables.events, sa);
+  const at = burst.offset[i]! - ESP_PAYLOAD_OFFSET;
+  const hi = (sequence / TWO_32) | 0;
+  writeEspHeader(burst.bytes, at, sas.spi[sa]!, hi, sequence | 0);
+  writeEspTrailer(burst.bytes, burst.offset[i]! + payload, payload, nextHeader);
+  burst.esp[i] = at;
+  burst.espLength[i] = espBytes(payload);
+  burst.seqHi[i] = hi;
+  burst.sa[i] = sas.handle[sa]!;
+  burst.next[i] = Next.seal;
+}
+
+/** Turns packet `i`, already in the burst with its payload, into a dummy for the tunnel `row` (RFC 4303 2.6). */
+export function wrapDummy(burst: Burst, i: number, row: number, tables: Tables): void {
+  burst.tunnel[i] = row;
+  burst.inside[i] = 4;
+  burst.mark[i] = 0;
+  wrapEsp(burst, i, PROTOCOL_NONE, tables);
+}

@@ -1,0 +1,74 @@
+// The ports that the forwarder holds, by slot: a packet's `next` is FIRST_PORT + slot. Slots are shared by links of the
+// inside and datagram ports of the outside.
+import { FIRST_PORT } from '../../drivers/burst.ts';
+import type { BurstPort, DatagramPort, Link } from '../../drivers/port.ts';
+
+export interface OutsidePorts {
+  /** UDP 4790, at most one per family. */
+  readonly vxlan: readonly DatagramPort[];
+  /** UDP 4500. */
+  readonly natt: readonly DatagramPort[];
+  /** Raw IP protocol 50. */
+  readonly esp: readonly DatagramPort[];
+}
+
+export type PortRole = 'link' | keyof OutsidePorts;
+
+export interface Slot {
+  readonly role: PortRole;
+  /** Id of the inside or outside that it belongs to. */
+  readonly owner: number;
+  readonly family: number;
+  readonly port: BurstPort;
+}
+
+export class PortTable {
+  readonly slots: (Slot | undefined)[] = [];
+  /** 1 while the burst at hand holds packets for the slot. */
+  used = new Uint8Array(16);
+
+  attachLink(inside: number, link: Link): void {
+    this.detach('link', inside);
+    this.#add({ role: 'link', owner: inside, family: 0, port: link });
+  }
+
+  attachOutside(outside: number, ports: OutsidePorts): void {
+    this.detachOutside(outside);
+    for (const role of ['vxlan', 'natt', 'esp'] as const) {
+      for (const port of ports[role]) {
+        this.#add({ role, owner: outside, family: familyOf(port.local.address), port });
+      }
+    }
+  }
+
+  detachOutside(outside: number): void {
+    for (const role of ['vxlan', 'natt', 'esp'] as const) this.detach(role, outside);
+  }
+
+  detach(role: PortRole, owner: number): void {
+    for (const [i, slot] of this.slots.entries()) {
+      if (slot?.role === role && slot.owner === owner) this.slots[i] = undefined;
+    }
+  }
+
+  #add(slot: Slot): void {
+    const free = this.slots.indexOf(undefined);
+    const index = free < 0 ? this.slots.length : free;
+    this.slots[index] = slot;
+    if (index >= this.used.length) this.used = new Uint8Array(this.used.length * 2);
+  }
+
+  /** Slot number, or -1. `family` is ignored for links. */
+  find(role: PortRole, owner: number, family: number): number {
+    return this.slots.findIndex((slot) => slot?.role === role && slot.owner === owner && (role === 'link' || slot.family === family));
+  }
+
+  /** The `next` value that sends through a slot; 0 stays "drop". */
+  nextOf(slot: number): number {
+    return slot < 0 ? 0 : FIRST_PORT + slot;
+  }
+}
+
+export function familyOf(address: string): number {
+  return address.includes(':') ? 6 : 4;
+}

@@ -1,0 +1,34 @@
+import assert from 'node:assert/strict';
+import { pair, settle, udpPacket } from './boxes.ts';
+
+describe('two boxes', () => {
+  for (const kind of ['vxlan-esp', 'esp', 'esp-udp'] as const) {
+    it(`carry packets of the encrypted TVI over ${kind}`, () => {
+      const { a, b } = pair({ kind });
+      const packet = udpPacket('10.255.0.1', '10.255.0.2', 100);
+      a.hosts.get(102)!.send(packet);
+      settle(a, b);
+      assert.deepEqual(b.hosts.get(102)!.take(), packet);
+      assert.deepEqual({ ...a.drops(), ...b.drops() }, {});
+    });
+  }
+
+  it('carry LAN packets of both families over vxlan-esp, both ways', () => {
+    const { a, b } = pair();
+    for (const [from, to, source, target] of [
+      [a, b, '10.1.0.5', '10.2.0.7'],
+      [b, a, '10.2.0.7', '10.1.0.5'],
+      [a, b, 'fd00:1::5', 'fd00:2::7'],
+      [b, a, 'fd00:2::7', 'fd00:1::5'],
+    ] as const) {
+      const packet = udpPacket(source, target, 1200);
+      from.hosts.get(103)!.send(packet);
+      settle(a, b);
+      assert.deepEqual(to.hosts.get(103)!.take(), packet);
+    }
+    assert.deepEqual({ ...a.drops(), ...b.drops() }, {});
+    const count = a.forwarder.readCounters().tunnels.find((tunnel) => tunnel.tunnel === 110)!;
+    assert.equal(count.txPackets, 2);
+    assert.equal(count.rxPackets, 2);
+  });
+});
