@@ -28,6 +28,7 @@ export const DEBIAN_PACKAGES = [
   { name: 'charon-systemd', for: TEST, reason: 'the IKE counterpart' },
   { name: 'libcharon-extra-plugins', for: TEST, reason: 'kernel-libipsec: ESP of the counterpart without kernel state' },
   { name: 'libcharon-extauth-plugins', for: TEST, reason: 'EAP-MSCHAPv2 of the counterpart' },
+  { name: 'libstrongswan-standard-plugins', for: TEST, reason: 'the OpenSSL plugin of the counterpart' },
   { name: 'libstrongswan-extra-plugins', for: TEST, reason: 'algorithms of the counterpart' },
   { name: 'frr', for: TEST, reason: 'the BGP counterpart' },
   { name: 'mmdebstrap', for: TEST, reason: 'a newer release beside this one, for newer counterparts' },

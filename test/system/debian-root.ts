@@ -1,0 +1,42 @@
+// The root file system of a newer Debian beside this machine's, for counterparts that this release has only in an
+// older version. Built once from the machine's own package source and kept in the machine's cache.
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { OperationalError } from '../../platform/errors.ts';
+import { hostCommand } from '../../provisioning/lab/host-command.ts';
+
+const CACHE = '/var/cache/selvage';
+const BUILD_TIMEOUT_MS = 600_000;
+/** Part of the cache's name: a change of the list makes a new root. */
+const PACKAGES = ['charon-systemd', 'strongswan-swanctl', 'libcharon-extra-plugins', 'libcharon-extauth-plugins', 'libstrongswan-extra-plugins'];
+const REVISION = 1;
+
+/** The URI that this machine's apt takes Debian's main archive from. */
+function archiveUri(): string {
+  const release = /^VERSION_CODENAME=(.*)$/m.exec(readFileSync('/etc/os-release', 'utf8'))?.[1];
+  const lines = hostCommand('apt-get', ['indextargets', '--format', '$(ORIGIN) $(CODENAME) $(COMPONENT) $(REPO_URI)', 'Created-By: Packages']).split('\n');
+  const uri = lines.map((line) => line.split(' ')).find(([origin, codename, component]) => origin === 'Debian' && codename === release && component === 'main')?.[3];
+  if (uri === undefined) throw new OperationalError('no-archive', "apt knows no Debian archive with component main", 'Run apt-get update as root and look at its sources');
+  return uri;
+}
+
+/** Path of the root file system of this release (`trixie`, `sid`) with the counterparts' packages in it. */
+export function debianRoot(release: string): string {
+  const root = join(CACHE, `${release}-${process.arch}-${REVISION}`);
+  if (existsSync(root)) return root;
+  mkdirSync(CACHE, { recursive: true });
+  const building = mkdtempSync(`${root}-building-`);
+  try {
+    const args = ['--mode=root', '--variant=apt', '--quiet', `--include=${PACKAGES.join(',')}`, '--aptopt=Acquire::Check-Valid-Until "false"'];
+    const result = spawnSync('mmdebstrap', [...args, release, building, archiveUri()], { encoding: 'utf8', timeout: BUILD_TIMEOUT_MS });
+    if (result.status !== 0) {
+      throw new OperationalError('mmdebstrap', `mmdebstrap ${release}: ${result.error?.message ?? result.stderr.slice(-2000)}`, 'Check that the package source of this machine carries this release');
+    }
+    // Two builders may race; the first one wins and the other's work is thrown away.
+    if (!existsSync(root)) renameSync(building, root);
+  } finally {
+    rmSync(building, { recursive: true, force: true });
+  }
+  return root;
+}
