@@ -106,7 +106,8 @@ export class Writer {
   }
 
   u8(value: number): this {
-    this.#bytes[this.#room(1)] = value;
+    const at = this.#room(1); // first, since it may replace the array
+    this.#bytes[at] = value;
     return this;
   }
 
@@ -128,7 +129,8 @@ export class Writer {
   }
 
   put(bytes: Bytes): this {
-    this.#bytes.set(bytes, this.#room(bytes.length));
+    const at = this.#room(bytes.length); // first, since it may replace the array
+    this.#bytes.set(bytes, at);
     return this;
   }
 
