@@ -81,7 +81,7 @@ export class Neighbor {
   writable = true;
   /** Families whose refresh waits for its turn. */
   readonly refreshDue = new Set<string>();
-  refreshedAt: Instant | undefined;
+  readonly refreshedAt = new Map<string, Instant>();
   #remarksFrom: Instant | undefined;
   #remarks = 0;
 
@@ -106,6 +106,7 @@ export class Neighbor {
     this.ended.clear();
     this.writable = true;
     this.refreshDue.clear();
+    this.refreshedAt.clear();
     this.out = new AdjRibOut(negotiated.families, negotiated.mostBytes);
     const families = new Set(negotiated.families.map(familyName));
     const constrained = negotiated.families.some((family) => sameFamily(family, RTC));

@@ -49,7 +49,7 @@ const STALE_MS = 120_000;
 const MEMBERSHIP_WAIT_MS = 60_000;
 /** RFC 4724 4.1: Selection_Deferral_Timer. */
 const DEFERRAL_MS = 60_000;
-/** A peer gets its whole table again at most this often. */
+/** A peer gets the whole table of a family again at most this often. */
 const REFRESH_INTERVAL_MS = 1_000;
 const LOCAL = '';
 
@@ -417,9 +417,7 @@ export class BgpSpeaker implements Machine<BgpInput, BgpOutput> {
     if (!neighbor.exportPeer?.families.has(familyName(family))) return;
     if (subtype === REFRESH_REQUEST) {
       neighbor.refreshDue.add(familyName(family));
-      const earliest = neighbor.refreshedAt === undefined ? now : after(neighbor.refreshedAt, REFRESH_INTERVAL_MS);
-      if (earliest <= now) this.#serveRefresh(neighbor, now);
-      else this.#timers.set(`refresh/${neighbor.config.id}`, earliest);
+      this.#serveRefresh(neighbor, now);
     } else if (subtype === REFRESH_BEGINS && neighbor.negotiated!.enhancedRouteRefresh) {
       this.#markStale(neighbor, family);
       this.#timers.set(`stale/${neighbor.config.id}`, after(now, STALE_MS));
@@ -431,13 +429,21 @@ export class BgpSpeaker implements Machine<BgpInput, BgpOutput> {
   #serveRefresh(neighbor: Neighbor, now: Instant): void {
     const { out, negotiated } = neighbor;
     if (!out || !negotiated) return;
-    neighbor.refreshedAt = now;
-    for (const family of negotiated.families.filter((candidate) => neighbor.refreshDue.has(familyName(candidate)))) {
+    for (const family of negotiated.families) {
+      const name = familyName(family);
+      if (!neighbor.refreshDue.has(name)) continue;
+      const servedAt = neighbor.refreshedAt.get(name);
+      const earliest = servedAt === undefined ? now : after(servedAt, REFRESH_INTERVAL_MS);
+      if (earliest > now) {
+        this.#timers.set(`refresh/${neighbor.config.id}`, earliest);
+        continue;
+      }
+      neighbor.refreshDue.delete(name);
+      neighbor.refreshedAt.set(name, now);
       neighbor.counters.refreshesServed++;
       out.refresh(family, negotiated.enhancedRouteRefresh);
       this.#queueAll(neighbor, family);
     }
-    neighbor.refreshDue.clear();
     this.#dirty.add(neighbor);
   }
 
