@@ -76,33 +76,34 @@ function wantedRoutes(plan: VrPlan, family: Family): Set<string> {
   return wanted;
 }
 
-function routeLines(plan: VrPlan, family: Family, actual: readonly ActualRoute[]): string[] {
-  const wanted = wantedRoutes(plan, family);
-  const present = new Set(actual.map((r) => routeKey(family, r.dst, r.gateway, r.dev, r.prefsrc, r.metric ?? 0)));
-  const flag = family === 6 ? '-6 ' : '-4 ';
-  const stale = [...present].filter((key) => !wanted.has(key)).map((key) => `${flag}route del ${routeText(key)}`);
-  const missing = [...wanted].filter((key) => !present.has(key)).map((key) => `${flag}route replace ${routeText(key)}`);
-  return [...stale, ...missing];
+interface Lines {
+  readonly stale: readonly string[];
+  readonly missing: readonly string[];
 }
 
-function deviceLines(device: ActualDevice, addresses: readonly string[], mtu: number | undefined, former: ReadonlySet<string>): string[] {
-  const name = device.ifname;
-  const lines: string[] = [];
-  if (mtu !== undefined && (device.mtu !== mtu || !device.flags.includes('UP'))) lines.push(`link set dev ${name} mtu ${mtu} up`);
+function routeLines(plan: VrPlan, family: Family, actual: readonly ActualRoute[], renew: boolean): Lines {
+  const wanted = wantedRoutes(plan, family);
+  const present = new Set(actual.map((r) => routeKey(family, r.dst, r.gateway, r.dev, r.prefsrc, r.metric ?? 0)));
+  return {
+    stale: [...present].filter((key) => !wanted.has(key)).map((key) => `route del ${routeText(key)}`),
+    missing: [...wanted].filter((key) => renew || !present.has(key)).map((key) => `route replace ${routeText(key)}`),
+  };
+}
+
+function addressLines(device: ActualDevice, addresses: readonly string[], planned: boolean, former: ReadonlySet<string>): Lines {
   const wanted = new Set(addresses.map(canonicalPrefix));
   const present = new Set<string>();
+  const stale: string[] = [];
   for (const { local, prefixlen, scope, dynamic } of device.addr_info) {
     if (local === undefined) continue;
     const address = canonicalPrefix(`${local}/${prefixlen}`);
     present.add(address);
     // A planned device is all ours but for leases and what the kernel adds itself; of others, what a former plan had.
-    const ours = former.has(address) || (mtu !== undefined && scope === 'global' && dynamic !== true);
-    if (ours && !wanted.has(address)) lines.push(`addr del ${address} dev ${name}`);
+    const ours = former.has(address) || (planned && scope === 'global' && dynamic !== true);
+    if (ours && !wanted.has(address)) stale.push(`addr del ${address} dev ${device.ifname}`);
   }
-  for (const address of wanted) {
-    if (!present.has(address)) lines.push(`addr add ${address} dev ${name}${address.includes(':') ? ' nodad' : ''}`);
-  }
-  return lines;
+  const missing = [...wanted].filter((address) => !present.has(address));
+  return { stale, missing: missing.map((address) => `addr add ${address} dev ${device.ifname}${address.includes(':') ? ' nodad' : ''}`) };
 }
 
 /** Devices that the plan names and the virtual router lacks. */
@@ -113,13 +114,26 @@ export function missingDevices(plan: VrPlan, actual: Actual): string[] {
 
 /** The lines that lead from `actual` to `plan`; `former` is our last plan for this virtual router. */
 export function planLines(plan: VrPlan, former: VrPlan | undefined, actual: Actual): string[] {
-  const lines: string[] = [];
+  const links: string[] = [];
+  const addresses: Lines[] = [];
   for (const device of actual.devices) {
     const wanted = plan.devices.find((d) => d.device === device.ifname);
     const before = former?.devices.find((d) => d.device === device.ifname);
+    if (wanted !== undefined && (device.mtu !== wanted.mtu || !device.flags.includes('UP'))) {
+      links.push(`link set dev ${device.ifname} mtu ${wanted.mtu} up`);
+    }
     if (wanted === undefined && before === undefined) continue;
-    lines.push(...deviceLines(device, wanted?.addresses ?? [], wanted?.mtu, new Set((before?.addresses ?? []).map(canonicalPrefix))));
+    const formerly = new Set((before?.addresses ?? []).map(canonicalPrefix));
+    addresses.push(addressLines(device, wanted?.addresses ?? [], wanted !== undefined, formerly));
   }
-  lines.push(...routeLines(plan, 4, actual.routes4), ...routeLines(plan, 6, actual.routes6));
-  return lines;
+  // With an address the kernel removes the routes that lean on it: stale routes go before it, wanted ones are renewed.
+  const renew = addresses.some((lines) => lines.stale.length > 0);
+  const routes = [routeLines(plan, 4, actual.routes4, renew), routeLines(plan, 6, actual.routes6, renew)];
+  return [
+    ...links,
+    ...routes.flatMap((lines) => lines.stale),
+    ...addresses.flatMap((lines) => lines.missing),
+    ...addresses.flatMap((lines) => lines.stale),
+    ...routes.flatMap((lines) => lines.missing),
+  ];
 }

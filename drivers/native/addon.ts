@@ -125,8 +125,8 @@ export function opening<T>(what: string, call: () => T): T {
   try {
     return call();
   } catch (error) {
-    const { code = 'UNKNOWN', message } = error as NodeJS.ErrnoException;
-    if (code.startsWith('ERR_')) throw error;
+    const { code = 'UNKNOWN', errno, message } = error as NodeJS.ErrnoException;
+    if (errno === undefined) throw error;
     const step = NEXT_STEPS[code] ?? 'see the kernel log for this device or address';
     throw new OperationalError(code, `cannot open ${what}: ${message}`, step, error);
   }

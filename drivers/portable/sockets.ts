@@ -33,6 +33,7 @@ type Lookup = (hostname: string, family: number, done: (error: Error | null, add
 const literal: Lookup = (hostname, family, done) => done(null, hostname, family);
 
 function operational(what: string, error: Error): OperationalError {
+  if (error instanceof OperationalError) return error;
   const code = (error as NodeJS.ErrnoException).code ?? 'UNKNOWN';
   return new OperationalError(code, `${what}: ${error.message}`, 'check the address and who else uses it', error);
 }

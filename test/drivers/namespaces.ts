@@ -17,7 +17,7 @@ export function withNamespace(what: string): string {
 }
 
 export function ip(...args: string[]): string {
-  return execFileSync('ip', args, { encoding: 'utf8', timeout: 10_000 });
+  return execFileSync('ip', args, { encoding: 'utf8', timeout: 10_000, stdio: ['ignore', 'pipe', 'pipe'] });
 }
 
 /** A virtual cable between two namespaces with addresses of both families; each side's device is `wan0`. */
