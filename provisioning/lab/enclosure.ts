@@ -3,17 +3,21 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import type { AddressInfo } from 'node:net';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { SystemClock, after } from '../../platform/time.ts';
 import { hostCommand } from './host-command.ts';
+import { relayFromMachine } from './relay.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const STATE = join(ROOT, '.selvage');
 const PID_FILE = join(STATE, 'lab.pid');
 /** Tells a script that it runs inside, and where its files go. */
 const RUN_DIRECTORY_VARIABLE = 'SELVAGE_LAB_DIRECTORY';
+const RELAY_PORT_VARIABLE = 'SELVAGE_LAB_RELAY_PORT';
+const RELAY_SOCKET = 'relay';
 const RUN_DIRECTORY = /^lab-(\d+)$/;
 const ENDING_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 /** How long the lab may take to end in order after a signal. */
@@ -22,6 +26,20 @@ const ENDING_MS = 15_000;
 /** The run's directory when this process is the lab's first one, else undefined. */
 export function enclosedRunDirectory(): string | undefined {
   return process.env[RUN_DIRECTORY_VARIABLE];
+}
+
+export interface EnclosedRelay {
+  /** Port on the machine's loopback. */
+  readonly port: number;
+  /** Where its connections arrive inside; to be served by relayIntoLab. */
+  readonly socketPath: string;
+}
+
+/** The relay that was asked for when the enclosure was made. */
+export function enclosedRelay(): EnclosedRelay | undefined {
+  const port = process.env[RELAY_PORT_VARIABLE];
+  const runDirectory = enclosedRunDirectory();
+  return port === undefined || runDirectory === undefined ? undefined : { port: Number(port), socketPath: join(runDirectory, RELAY_SOCKET) };
 }
 
 /** Inside: hides the machine's own run-time files and namespace names. To be called once, before anything else. */
@@ -38,6 +56,8 @@ export interface EncloseOptions {
   readonly keepOnFailure: boolean;
   /** Make this run the one that `lab -- shell` finds. */
   readonly announce: boolean;
+  /** A TCP port of the machine's loopback to carry into the lab (0 = a free one); undefined = none. */
+  readonly relayPort?: number;
 }
 
 /** Outside: runs a script of this repository as first process of a new enclosure; resolves with its exit code. */
@@ -48,7 +68,10 @@ export async function enclose(script: string, args: readonly string[], options: 
   const wrapper = ['--pid', '--mount', '--net', '--fork', '--kill-child=SIGKILL', '--mount-proc'];
   // unshare must not outlive us; its own child dies with it.
   const command = ['--pdeathsig', 'KILL', '--', 'unshare', ...wrapper, '--', process.execPath, '--disable-warning=ExperimentalWarning', script, ...args];
-  const child = spawn('setpriv', command, { stdio: 'inherit', env: { ...process.env, [RUN_DIRECTORY_VARIABLE]: runDirectory } });
+  const relay = options.relayPort === undefined ? undefined : await relayFromMachine(options.relayPort, join(runDirectory, RELAY_SOCKET));
+  const env: NodeJS.ProcessEnv = { ...process.env, [RUN_DIRECTORY_VARIABLE]: runDirectory };
+  if (relay !== undefined) env[RELAY_PORT_VARIABLE] = String((relay.address() as AddressInfo).port);
+  const child = spawn('setpriv', command, { stdio: 'inherit', env });
   const stopListening = endOnSignals(child);
   const code = await new Promise<number>((resolve, reject) => {
     child.once('error', reject);
@@ -58,6 +81,7 @@ export async function enclose(script: string, args: readonly string[], options: 
     child.once('exit', (status, signal) => resolve(status ?? 128 + (signal === null ? 0 : constants.signals[signal])));
   });
   stopListening();
+  relay?.close();
   if (options.announce) rmSync(PID_FILE, { force: true });
   if (code === 0 || !options.keepOnFailure) rmSync(runDirectory, { recursive: true, force: true });
   return code;

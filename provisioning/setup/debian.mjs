@@ -10,10 +10,12 @@ import { runLogged } from './run.mjs';
 const LAB = ['setup', 'lab', 'test'];
 const TEST = ['setup', 'test'];
 
-/** @type {readonly { name: string, for: readonly string[], reason: string }[]} */
+/**
+ * `service`: what the package would start at the next boot although only tests use it.
+ * @type {readonly { name: string, for: readonly string[], reason: string, service?: string }[]}
+ */
 export const DEBIAN_PACKAGES = [
   { name: 'gcc', for: LAB, reason: 'compiles the native addon' },
-  { name: 'g++', for: LAB, reason: 'compiles the native addon' },
   { name: 'libc6-dev', for: LAB, reason: 'C library headers for the native addon' },
   { name: 'util-linux', for: LAB, reason: 'unshare, nsenter, setpriv and flock around the lab and its nodes' },
   { name: 'iproute2', for: LAB, reason: 'namespaces, devices and routes' },
@@ -25,12 +27,12 @@ export const DEBIAN_PACKAGES = [
   { name: 'iperf3', for: TEST, reason: 'throughput through the overlay' },
   { name: 'tshark', for: TEST, reason: 'an independent dissector judges what we send' },
   { name: 'strongswan-swanctl', for: TEST, reason: 'configures the IKE counterpart' },
-  { name: 'charon-systemd', for: TEST, reason: 'the IKE counterpart' },
+  { name: 'charon-systemd', for: TEST, reason: 'the IKE counterpart', service: 'strongswan' },
   { name: 'libcharon-extra-plugins', for: TEST, reason: 'kernel-libipsec: ESP of the counterpart without kernel state' },
   { name: 'libcharon-extauth-plugins', for: TEST, reason: 'EAP-MSCHAPv2 of the counterpart' },
   { name: 'libstrongswan-standard-plugins', for: TEST, reason: 'the OpenSSL plugin of the counterpart' },
   { name: 'libstrongswan-extra-plugins', for: TEST, reason: 'algorithms of the counterpart' },
-  { name: 'frr', for: TEST, reason: 'the BGP counterpart' },
+  { name: 'frr', for: TEST, reason: 'the BGP counterpart', service: 'frr' },
   { name: 'mmdebstrap', for: TEST, reason: 'a newer release beside this one, for newer counterparts' },
 ];
 
@@ -54,7 +56,10 @@ export async function ensureDebianPackages(root, command) {
     );
   }
   for (const row of needed) if (missing.includes(row.name)) say(`needs ${row.name}: ${row.reason}`);
-  await install(missing, join(root, '.selvage', 'apt.log'));
+  const log = join(root, '.selvage', 'apt.log');
+  await install(missing, log);
+  const services = needed.filter((row) => row.service !== undefined && missing.includes(row.name)).map((row) => row.service);
+  if (services.length > 0) await runLogged('systemctl', ['--quiet', 'disable', ...services], log).catch(() => say('this machine has no systemctl, so no service was enabled'));
 }
 
 function missingPackages(names) {

@@ -1,7 +1,7 @@
 // One set-up at a time per checkout. The kernel's own file lock does the work, so a set-up that is killed leaves
 // nothing locked; the file's content only names the owner for those who wait.
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { accessSync, constants, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { say } from './failure.mjs';
 
@@ -14,6 +14,8 @@ import { say } from './failure.mjs';
  */
 export async function withLock(root, work) {
   const directory = join(root, '.selvage');
+  // Who may not write the checkout cannot change it either.
+  if (!isWritable(root)) return work();
   mkdirSync(directory, { recursive: true });
   const file = join(directory, 'setup.lock');
   if (spawnSync('flock', ['--version'], { stdio: 'ignore' }).error !== undefined) return work();
@@ -23,6 +25,15 @@ export async function withLock(root, work) {
     return await work();
   } finally {
     release();
+  }
+}
+
+function isWritable(path) {
+  try {
+    accessSync(path, constants.W_OK);
+    return true;
+  } catch {
+    return false;
   }
 }
 

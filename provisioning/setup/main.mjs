@@ -15,14 +15,22 @@ async function ensureAddon() {
   const script = join(ROOT, 'drivers/native/build.mjs');
   if (!existsSync(script)) return;
   const { buildAddon } = await import(pathToFileURL(script).href);
-  await buildAddon(ROOT);
+  let outcome;
+  try {
+    outcome = await buildAddon(ROOT);
+  } catch (error) {
+    throw new SetupFailure(error.message, 'Then run the command again');
+  }
+  if (outcome.built) say('compiled the native addon');
+}
+
+function requireHost(command) {
+  if (!ROOT_COMMANDS.includes(command)) return;
+  if (process.platform !== 'linux') throw new SetupFailure(`"${command}" needs Linux network namespaces`, 'Run it on Debian 12 or newer');
+  if (process.getuid?.() !== 0) throw new SetupFailure(`"${command}" makes network namespaces, which only root may`, `Run it as root: sudo npm run ${command}`);
 }
 
 async function prepare(command) {
-  if (ROOT_COMMANDS.includes(command)) {
-    if (process.platform !== 'linux') throw new SetupFailure(`"${command}" needs Linux network namespaces`, 'Run it on Debian 12 or newer');
-    if (process.getuid?.() !== 0) throw new SetupFailure(`"${command}" makes network namespaces, which only root may`, `Run it as root: sudo npm run ${command}`);
-  }
   await ensureDebianPackages(ROOT, command);
   await ensureNpmPackages(ROOT);
   const node = pinnedNode(ROOT);
@@ -35,6 +43,7 @@ async function main([command, ...args]) {
   if (run === undefined) {
     throw new SetupFailure(`"${command ?? ''}" is not a command`, `Use one of: ${Object.keys(COMMANDS).join(', ')}`);
   }
+  requireHost(command);
   const node = await withLock(ROOT, () => prepare(command));
   if (command === 'setup') say('this machine has everything');
   return run({ root: ROOT, node, args });
