@@ -6,7 +6,7 @@ import { appendPacket, createBurst, type Burst } from '../../drivers/burst.ts';
 import type { BurstPort, Link } from '../../drivers/port.ts';
 import type { Instant } from '../../platform/time.ts';
 import { EMPTY_FORWARDING_STATE, type Endpoint, type ForwarderCounters, type ForwarderEvent, type ForwardingState } from '../model.ts';
-import { addressBytes } from '../wire/address.ts';
+import { addressBytes, isAddress } from '../wire/address.ts';
 import { applyState, resolvePorts } from './commands.ts';
 import { countDrop, createCounterPage, freeTunnelRows, readCounters, Reason, takeFormerSequences, type CounterPage } from './counters.ts';
 import { sendDummies } from './dummies.ts';
@@ -21,6 +21,9 @@ import { SaTable } from './sa-table.ts';
 import { countDrops, flush } from './send.ts';
 import type { Tables } from './tables.ts';
 import { NEVER, TunnelTable } from './tunnel.ts';
+
+const NON_ESP_MARKER_BYTES = 4;
+const NATT_KEEPALIVE = Uint8Array.of(0xff);
 
 export interface ForwarderOptions {
   readonly aead: AeadEngine;
@@ -100,16 +103,25 @@ export class Forwarder {
 
   /** Sends an IKE message from UDP 4500 with the non-ESP marker (RFC 3948 2.2). */
   sendIke(outside: number, remote: Endpoint, bytes: Uint8Array): void {
+    const marked = new Uint8Array(NON_ESP_MARKER_BYTES + bytes.length);
+    marked.set(bytes, NON_ESP_MARKER_BYTES);
+    this.#sendNatt(outside, remote, marked);
+  }
+
+  /** Sends one octet 0xFF from UDP 4500 (RFC 3948 2.3). */
+  sendNatKeepalive(outside: number, remote: Endpoint): void {
+    this.#sendNatt(outside, remote, NATT_KEEPALIVE);
+  }
+
+  #sendNatt(outside: number, remote: Endpoint, datagram: Uint8Array): void {
     const { ports, page, extra } = this.#tables;
     const slot = ports.find('natt', outside, familyOf(remote.address));
-    if (slot < 0) {
+    if (slot < 0 || !isAddress(remote.address)) {
       countDrop(page, Reason['ike-no-port']);
       return;
     }
-    const marked = new Uint8Array(4 + bytes.length);
-    marked.set(bytes, 4);
     extra.count = 0;
-    const i = appendPacket(extra, marked);
+    const i = appendPacket(extra, datagram);
     if (i < 0) {
       countDrop(page, Reason['ike-too-large']);
       return;

@@ -1,0 +1,32 @@
+// What the main thread and a forwarder's thread say to each other. Counters need no message: they are on a shared page.
+import type { PortDescription } from '../../drivers/port.ts';
+import type { Endpoint, ForwarderEvent, ForwardingState } from '../model.ts';
+import type { CounterPage } from './counters.ts';
+
+export interface OutsideDescriptions {
+  readonly vxlan: readonly PortDescription[];
+  readonly natt: readonly PortDescription[];
+  readonly esp: readonly PortDescription[];
+}
+
+export type WorkerCommand =
+  | { readonly kind: 'attach-inside'; readonly id: number; readonly port: PortDescription }
+  | { readonly kind: 'detach-inside'; readonly id: number; readonly token: number }
+  | { readonly kind: 'attach-outside'; readonly id: number; readonly ports: OutsideDescriptions }
+  | { readonly kind: 'detach-outside'; readonly id: number; readonly token: number }
+  | { readonly kind: 'apply'; readonly state: ForwardingState }
+  | { readonly kind: 'ike'; readonly outside: number; readonly remote: Endpoint; readonly bytes: Uint8Array }
+  | { readonly kind: 'keepalive'; readonly outside: number; readonly remote: Endpoint }
+  | { readonly kind: 'close' };
+
+export type WorkerReport =
+  | { readonly kind: 'event'; readonly event: ForwarderEvent }
+  /** The thread has let go of the ports that the detach command with this token named. */
+  | { readonly kind: 'released'; readonly token: number }
+  | { readonly kind: 'problem'; readonly message: string };
+
+export interface WorkerStart {
+  readonly counters: CounterPage;
+  /** Descriptor of the wakeup that follows every command. */
+  readonly wakeupFd: number;
+}

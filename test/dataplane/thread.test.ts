@@ -1,0 +1,80 @@
+// A forwarder on a worker thread over real devices: two namespaces joined by a cable, two TUN devices, one packet.
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { createWakeup, openDrivers } from '../../drivers/open.ts';
+import type { ForwarderEvent, ForwardingState } from '../../firmware/model.ts';
+import { ThreadForwarder } from '../../firmware/services/forwarder-thread.ts';
+import { MemorySink, SinkLog } from '../../platform/log.ts';
+import { sleep, SystemClock } from '../../platform/time.ts';
+import { connectNamespaces, ip, namespaceName, withNamespace } from '../drivers/namespaces.ts';
+import { side } from './boxes.ts';
+
+class Node {
+  readonly sink = new MemorySink();
+  readonly events: ForwarderEvent[] = [];
+  readonly handle: ThreadForwarder;
+
+  constructor() {
+    const log = new SinkLog([this.sink], () => 0).channel('forwarder');
+    this.handle = new ThreadForwarder({
+      devices: openDrivers().devices, clock: new SystemClock(), log, wakeup: createWakeup(), capacity: { tunnels: 16, sas: 16 },
+    });
+    this.handle.onEvent = (event) => this.events.push(event);
+  }
+}
+
+/** The state of one end with its devices named, and only the insides that this test uses. */
+function stateOf(end: 1 | 2, vr: string): ForwardingState {
+  const state = side({ end, remote: `192.0.2.${3 - end}` });
+  return {
+    ...state,
+    insides: state.insides.filter(({ kind }) => kind === 'encrypted-tvi').map((inside) => ({ ...inside, vr, name: `tvi-0/${end}` })),
+    outsides: [{ id: 1, name: 'vni-0/0', vr, addresses: [`192.0.2.${end}`] }],
+  };
+}
+
+async function until(what: string, holds: () => boolean): Promise<void> {
+  for (let i = 0; i < 500; i++) {
+    if (holds()) return;
+    await sleep(20);
+  }
+  assert.fail(`never: ${what}`);
+}
+
+describe('forwarder thread', () => {
+  const vrs = [withNamespace('fwd1'), withNamespace('fwd2')] as const;
+  const nodes: Node[] = [];
+
+  before(() => {
+    connectNamespaces(namespaceName('fwd1'), namespaceName('fwd2'));
+    nodes.push(new Node(), new Node());
+  });
+
+  after(async () => {
+    for (const node of nodes) await node.handle.close();
+  });
+
+  it('opens its ports, applies a state and carries ping between two namespaces', async () => {
+    for (const end of [1, 2] as const) {
+      const node = nodes[end - 1]!;
+      const vr = vrs[end - 1]!;
+      node.handle.apply(stateOf(end, vr));
+      ip('-n', vr, 'addr', 'add', `10.255.0.${end}/32`, 'dev', `tvi-0_${end}`);
+      ip('-n', vr, 'route', 'add', `10.255.0.${3 - end}/32`, 'dev', `tvi-0_${end}`);
+    }
+    await until('both states applied', () => nodes.every((node) => node.events.some((event) => event.kind === 'applied')));
+    assert.deepEqual(nodes.flatMap((node) => node.sink.records), []);
+    const output = execFileSync('ip', ['netns', 'exec', vrs[0], 'ping', '-c', '3', '-i', '0.05', '-W', '2', '10.255.0.2'], { encoding: 'utf8', timeout: 15_000 });
+    assert.match(output, / 0% packet loss/);
+    const { tunnels } = nodes[1]!.handle.counters();
+    assert.equal(tunnels.find(({ tunnel }) => tunnel === 110)?.rxPackets, 3);
+    await until('first packet reported', () => nodes.every((node) => node.events.some((event) => event.kind === 'first-packet')));
+  });
+
+  it('takes a newer state while it waits, and lets go of ports that it no longer wants', async () => {
+    const empty = { ...stateOf(1, vrs[0]), version: 2, insides: [], outsides: [], tunnels: [], routes: [], labels: [] };
+    nodes[0]!.handle.apply(empty);
+    await until('version 2 applied', () => nodes[0]!.handle.counters().version === 2);
+    await until('device gone', () => !ip('-n', vrs[0], '-o', 'link').includes('tvi-0_1'));
+  });
+});
