@@ -1,0 +1,563 @@
+// IKE-less keying of one tenant on one box: publishes this node's Diffie-Hellman values through BGP, derives an SA
+// pair for every (peer's key, own key), and replaces keys before they are worn, without losing a packet.
+// Procedure: draft-carrel-ipsecme-controller-ike 5 and 6 (rules R1 to R4); docs/WIRE.md lists what was added.
+//
+// Order that makes it lossless: receive SAs are in the data plane (`associations`, and `applied` where asked for)
+// before the key that makes peers use them is published; sending moves only to a key that the peer has used; old
+// receive SAs linger longer than a packet can travel.
+//
+// Error contract: a route that is refused changes nothing but its counter; SAs that exist stay until their hard end.
+import { equalBytes, toHex } from '../../platform/bytes.ts';
+import { WireError, unreachable } from '../../platform/errors.ts';
+import type { Fields, LogLevel } from '../../platform/log.ts';
+import { randomBelow } from '../../platform/random.ts';
+import { TimerTable, after, earlier, instant } from '../../platform/time.ts';
+import type { Instant } from '../../platform/time.ts';
+import type { Machine, Timeout } from '../machine.ts';
+import type { IpAddress, SiteId } from '../model.ts';
+import { addressBytes, addressText } from '../wire/address.ts';
+import { decodeSdwanItem } from '../wire/bgp/sdwan.ts';
+import type { RekeyReason } from '../wire/bgp/tunnel-encap-container.ts';
+import { REASON_OPERATOR, REASON_REVOKED, REASON_SCHEDULED, isUrgent, readDirectiveRoute } from './directive.ts';
+import type { RekeyDirective } from './directive.ts';
+import { buildKeyRoute, verifyKeyRoute } from './key-route.ts';
+import { REKEY_LEAST_MS, endKeySet, generateKeySet, lifetimeSeconds, rekeyIntervalMs } from './key-set.ts';
+import type { KeySet } from './key-set.ts';
+import type { AlarmName, KeyingCounters, KeyingInput, KeyingOutput, KeyingSnapshot, RouteInput, TenantKeyingOptions } from './keying-messages.ts';
+import { keyingSnapshot } from './keying-snapshot.ts';
+import type { PeerRecord } from './peer-record.ts';
+import { PEERS_MAX, PeerTable } from './peer-table.ts';
+import { makePair } from './sa-pair.ts';
+import type { PairContext, SaPair } from './sa-pair.ts';
+
+const CONTROLLERS_MAX = 16;
+/** SPIs tell four consecutive counters apart; the oldest set ends when a fifth is made. */
+const KEY_SETS_MAX = 4;
+/** Diffie-Hellman operations between two returns to the event loop. */
+const SLICE_PEERS = 64;
+const LINGER_LEAST_MS = 10_000;
+const LINGER_MOST_MS = 60_000;
+/** At most one key route per tenant in this time. */
+const PUBLISH_LEAST_MS = 5_000;
+/** A peer that used an older key and is silent on the new one this long makes us publish it again. */
+const BLACKOUT_MS = 30_000;
+const REPUBLISH_MAX = 3;
+/** After this a third key is made even when somebody has not left the first. */
+const STRAGGLER_MS = 60_000;
+/** How long the data plane may take to acknowledge before the key is published all the same. */
+const APPLY_MOST_MS = 2_000;
+/** Removed SAs keep their octets until no queued state of the data plane can hold them. */
+const WIPE_AFTER_MS = 10_000;
+
+const FOREVER = instant(Number.POSITIVE_INFINITY);
+
+type TimerName = 'rekey' | 'order' | 'retry' | 'build' | 'apply' | 'publish' | 'blackout' | 'expire' | 'wipe';
+
+interface RekeyWish {
+  readonly reason: RekeyReason;
+  /** The 240 s between two keys do not hold it up. */
+  readonly ignoresMinimum: boolean;
+}
+
+export class TenantKeying implements Machine<KeyingInput, KeyingOutput> {
+  readonly #options: TenantKeyingOptions;
+  #signer: TenantKeyingOptions['signer'];
+  readonly #pairContext: PairContext;
+  readonly #lingerMs: number;
+  readonly #timers = new TimerTable<TimerName>();
+  readonly #outputs: KeyingOutput[] = [];
+  readonly #counters: KeyingCounters = { refused: 0, stale: 0, conflicts: 0, underivable: 0, rekeys: 0, republished: 0, ambiguous: 0 };
+
+  /** Oldest first. */
+  #keys: KeySet[] = [];
+  #counter: number;
+  readonly #epochs: Map<IpAddress, number>;
+  readonly #peers = new PeerTable();
+  #persistDue = false;
+  #version = 0;
+  #appliedVersion = 0;
+  /** The version that holds all receive SAs of the key set that waits for publication. */
+  #installVersion = 0;
+  #unbuilt: PeerRecord[] = [];
+  #revoked: ReadonlySet<SiteId> = new Set();
+  #wish: RekeyWish | undefined;
+  #ordered: RekeyReason | undefined;
+  #urgentKey: KeySet | undefined;
+  #lastPublishAt: Instant | undefined;
+  #republished = 0;
+  #stage: 'idle' | 'running' | 'stopped' = 'idle';
+
+  constructor(options: TenantKeyingOptions) {
+    this.#options = options;
+    this.#signer = options.signer;
+    this.#counter = options.lastCounter ?? 0;
+    this.#epochs = new Map(Object.entries(options.epochs ?? {}));
+    this.#lingerMs = Math.min(LINGER_MOST_MS, Math.max(LINGER_LEAST_MS, options.lingerMs ?? LINGER_LEAST_MS));
+    const { suite, prf = 'sha256', ppk, policy, saId } = options;
+    this.#pairContext = { suite, prf, ppk, windowPackets: policy.replayWindowPackets, saId };
+  }
+
+  handle(input: KeyingInput | Timeout, now: Instant): void {
+    if (this.#stage === 'stopped') return;
+    this.#take(input, now);
+    if (this.#running()) this.#settle(now);
+  }
+
+  poll(): KeyingOutput | undefined {
+    return this.#outputs.shift();
+  }
+
+  deadline(): Instant | undefined {
+    return this.#timers.next();
+  }
+
+  snapshot(now: Instant): KeyingSnapshot {
+    const { node, policy } = this.#options;
+    return keyingSnapshot({ node, policy, keys: this.#keys, peers: this.#peers.all(), counters: this.#counters, nextRekeyAt: this.#timers.get('rekey') }, now);
+  }
+
+  #running(): boolean {
+    return this.#stage === 'running';
+  }
+
+  #take(input: KeyingInput | Timeout, now: Instant): void {
+    switch (input.kind) {
+      case 'start':
+        this.#stage = 'running';
+        return this.#wishRekey(REASON_SCHEDULED, true);
+      case 'key-route':
+        return this.#keyRoute(input, now);
+      case 'directive':
+        return this.#directive(input, now);
+      case 'first-packet':
+        return this.#firstPacket(input.spi, input.nodeId, now);
+      case 'sa-limit':
+        return this.#saLimit(input.spi);
+      case 'rekey':
+        return this.#wishRekey(input.reason, isUrgent(input.reason) || input.reason === REASON_OPERATOR);
+      case 'applied':
+        this.#appliedVersion = Math.max(this.#appliedVersion, input.version);
+        return;
+      case 'revoked':
+        this.#revoked = new Set(input.sites);
+        return this.#forget((peer) => this.#revoked.has(peer.siteId), now);
+      case 'signer':
+        this.#signer = input.signer;
+        return this.#wishRekey(REASON_SCHEDULED, false);
+      case 'stop':
+        return this.#stop();
+      case 'timeout':
+        for (let name = this.#timers.takeDue(now); name !== undefined; name = this.#timers.takeDue(now)) this.#due(name, now);
+        return;
+      default:
+        unreachable(input);
+    }
+  }
+
+  #due(name: TimerName, now: Instant): void {
+    switch (name) {
+      case 'rekey':
+        return this.#wishRekey(REASON_SCHEDULED, false);
+      case 'order': {
+        const reason = this.#ordered!;
+        this.#ordered = undefined;
+        return this.#wishRekey(reason, isUrgent(reason) || reason === REASON_OPERATOR);
+      }
+      case 'blackout':
+        return this.#blackout(now);
+      case 'wipe':
+        return this.#peers.wipeRemoved();
+      case 'expire':
+        return this.#expire(now);
+      case 'retry':
+      case 'build':
+      case 'apply':
+      case 'publish':
+        return; // #settle, which follows every input, looks at what they waited for
+    }
+  }
+
+  /** Brings everything that an input made possible to its end, in the order that loses nothing. */
+  #settle(now: Instant): void {
+    do {
+      this.#retire(now);
+      this.#tryRekey(now);
+      this.#build(now);
+      this.#emit();
+    } while (this.#tryPublish(now)); // a publication frees the way for a wish that waited for it
+  }
+
+  // ------------------------------------------------------------------------------------------ own keys (R1)
+
+  #newest(): KeySet | undefined {
+    return this.#keys.at(-1);
+  }
+
+  #wishRekey(reason: RekeyReason, ignoresMinimum: boolean): void {
+    if (this.#wish !== undefined && (isUrgent(this.#wish.reason) || !isUrgent(reason))) {
+      this.#wish = { reason: this.#wish.reason, ignoresMinimum: this.#wish.ignoresMinimum || ignoresMinimum };
+    } else {
+      this.#wish = { reason, ignoresMinimum };
+    }
+  }
+
+  #tryRekey(now: Instant): void {
+    const wish = this.#wish;
+    if (wish === undefined) return;
+    const newest = this.#newest();
+    if (newest !== undefined) {
+      // One change at a time: the key in the making is published first.
+      if (newest.publishedAt === undefined) return;
+      const least = wish.ignoresMinimum ? now : after(newest.createdAt, REKEY_LEAST_MS);
+      // Two live sets at most while peers move from the old one to the new one; stragglers hold up nothing for long.
+      const moved = this.#keys.length < 2 || isUrgent(wish.reason) ? now : after(newest.publishedAt, STRAGGLER_MS);
+      const ready = least > moved ? least : moved;
+      if (ready > now) {
+        this.#timers.set('retry', ready);
+        return;
+      }
+    }
+    this.#wish = undefined;
+    this.#generate(wish, now);
+  }
+
+  #generate(wish: RekeyWish, now: Instant): void {
+    const { suite, random, policy, node, bootCount } = this.#options;
+    if (this.#keys.length >= KEY_SETS_MAX) this.#endKey(this.#keys[0]!, now);
+    this.#counter++;
+    this.#persistDue = true;
+    const rekeyCounter = (BigInt(bootCount) << 32n) | BigInt(this.#counter);
+    const first = this.#keys.length === 0;
+    const key = generateKeySet(suite, random, policy, addressBytes(node.nodeId), rekeyCounter, first, now);
+    this.#keys.push(key);
+    this.#unbuilt = [...this.#peers.all()];
+    if (isUrgent(wish.reason)) this.#urgentKey = key;
+    if (!first) this.#counters.rekeys++;
+    this.#timers.set('rekey', after(now, rekeyIntervalMs(policy, node.siteId, first, random)));
+    this.#expectEnd(key.expiresAt);
+    this.#log('info', 'tenant key made', { key: key.id, boot: bootCount, reason: wish.reason, peers: this.#peers.size });
+  }
+
+  /** SAs of the new key with the peers, a slice at a time. */
+  #build(now: Instant): void {
+    const newest = this.#newest();
+    if (newest?.state !== 'new') return;
+    for (const peer of this.#unbuilt.splice(0, SLICE_PEERS)) this.#pairUp(peer, now);
+    if (this.#unbuilt.length > 0) {
+      this.#timers.set('build', now);
+      return;
+    }
+    newest.state = 'installed';
+    this.#installVersion = this.#version + (this.#peers.hasChanges ? 1 : 0);
+    this.#timers.set('apply', after(now, APPLY_MOST_MS));
+  }
+
+  #tryPublish(now: Instant): boolean {
+    const key = this.#newest();
+    if (key?.state !== 'installed') return false;
+    const waits = this.#options.acknowledged === true && this.#appliedVersion < this.#installVersion && this.#timers.get('apply') !== undefined;
+    if (waits) return false;
+    const allowedAt = this.#lastPublishAt === undefined ? now : after(this.#lastPublishAt, PUBLISH_LEAST_MS);
+    if (allowedAt > now) {
+      this.#timers.set('publish', allowedAt);
+      return false;
+    }
+    this.#timers.clear('apply');
+    const { suite, node, policy } = this.#options;
+    key.route = buildKeyRoute(suite, this.#signer, node, {
+      rekeyCounter: key.published.rekeyCounter, initialContact: key.initialContact, nonce: key.published.nonce, pairs: key.pairs,
+      proposals: key.published.proposals, keyId: key.id, lifetimeSeconds: lifetimeSeconds(policy),
+    });
+    key.publishedAt = now;
+    key.state = this.#keys.length === 1 ? 'current' : 'published';
+    for (const older of this.#keys.slice(0, -1)) older.state = 'retiring';
+    this.#republished = 0;
+    this.#publish(key, now);
+    this.#log('info', 'tenant key published', { key: key.id, boot: this.#options.bootCount, initial: key.initialContact });
+    for (const peer of this.#peers.all()) {
+      if (this.#urgentKey === key && peer.lingerOlder(key, now, this.#lingerMs)) this.#peers.touch(peer);
+      this.#peers.decide(peer);
+    }
+    this.#expectEnd(after(now, this.#lingerMs));
+    return true;
+  }
+
+  #publish(key: KeySet, now: Instant): void {
+    const route = key.route!;
+    this.#lastPublishAt = now;
+    this.#timers.set('blackout', after(now, BLACKOUT_MS));
+    this.#outputs.push({ kind: 'publish', key: toHex(route.nlri), routeTarget: this.#options.routeTarget, ...route });
+  }
+
+  /** Peers that used an older key of mine but are silent on the newest. */
+  #blackout(now: Instant): void {
+    const key = this.#newest();
+    if (key?.publishedAt === undefined || this.#republished >= REPUBLISH_MAX) return;
+    let silent = 0;
+    for (const peer of this.#peers.all()) if (!peer.headless && peer.hasUsedAny() && !peer.hasUsed(key)) silent++;
+    if (silent === 0) return;
+    this.#republished++;
+    this.#counters.republished++;
+    this.#alarm('no-traffic-on-new-key', { key: key.id, peers: silent, attempt: this.#republished });
+    this.#publish(key, now);
+  }
+
+  /** Ends key sets that nothing uses any more: no SA, and no packet or route of the past either. */
+  #retire(now: Instant): void {
+    const newest = this.#newest();
+    if (newest?.publishedAt === undefined || this.#keys.length < 2) return;
+    const settledAt = after(newest.publishedAt, this.#lingerMs);
+    if (settledAt > now) return this.#expectEnd(settledAt);
+    const used = this.#peers.usedKeys();
+    for (const key of this.#keys.slice(0, -1)) if (!used.has(key)) this.#endKey(key, now);
+  }
+
+  #endKey(key: KeySet, now: Instant): void {
+    for (const peer of this.#peers.all()) {
+      this.#drop(peer, peer.remove((pair) => pair.local === key), now);
+      peer.forgetLocal(key);
+    }
+    this.#keys = this.#keys.filter((other) => other !== key);
+    endKeySet(key);
+    this.#log('info', 'tenant key ended', { key: key.id, boot: this.#options.bootCount });
+  }
+
+  // ------------------------------------------------------------------------------------ peers' keys (R2)
+
+  #keyRoute(input: RouteInput, now: Instant): void {
+    const node = nodeOf(input.nlri);
+    if (node === undefined) return this.#refuse(input.from, 'unknown', 'its NLRI is malformed or no key route');
+    const known = this.#peers.get(node.nodeId);
+    const peer = known?.siteId === node.siteId ? known : undefined;
+    if (input.tunnelEncapsulation === undefined) return peer && this.#withdrawn(peer, input.from);
+    if (node.nodeId === this.#options.node.nodeId) return this.#ownRoute(input.from, input.tunnelEncapsulation);
+    const bytes = { nlri: input.nlri, tunnelEncapsulation: input.tunnelEncapsulation };
+    const newest = peer?.newestKey;
+    if (peer !== undefined && newest !== undefined && equalBytes(newest.tunnelEncapsulation, bytes.tunnelEncapsulation)) {
+      return this.#seen(peer, input.from, now);
+    }
+    const cause = this.#unfit(known, node.siteId);
+    const { trust, node: self, unixMs } = this.#options;
+    const verdict = cause !== undefined ? { ok: false as const, cause } : verifyKeyRoute(trust, bytes, self.tenant, self.routeDistinguisher, unixMs(now));
+    if (!verdict.ok) {
+      // RFC 7606: treat as withdrawn by this speaker; what was derived from good routes stays.
+      if (peer !== undefined) this.#withdrawn(peer, input.from);
+      return this.#refuse(input.from, node.nodeId, verdict.cause);
+    }
+    const { route } = verdict;
+    const counter = route.published.rekeyCounter;
+    if (peer !== undefined && newest !== undefined && counter <= newest.published.rekeyCounter) {
+      return this.#notNewer(peer, input.from, counter === newest.published.rekeyCounter, now);
+    }
+    const record = peer ?? this.#peers.admit(route);
+    record.present(input.from);
+    this.#drop(record, record.learn(route, bytes.tunnelEncapsulation, now, this.#lingerMs), now);
+    this.#log('info', 'peer key accepted', { peer: record.name, site: record.siteId, node: record.nodeId, key: route.keyId, boot: Number(counter >> 32n) });
+    this.#pairUp(record, now);
+  }
+
+  #unfit(known: PeerRecord | undefined, siteId: SiteId): string | undefined {
+    if (this.#revoked.has(siteId)) return `site ${siteId} is revoked`;
+    if (known !== undefined && known.siteId !== siteId) return `its Node-ID belongs to site ${known.siteId}`;
+    if (known === undefined && this.#peers.size >= PEERS_MAX) return `${PEERS_MAX} peers are known already`;
+    return undefined;
+  }
+
+  /** The newest key is shown again, perhaps after nobody had shown it. */
+  #seen(peer: PeerRecord, from: string, now: Instant): void {
+    const wasHeadless = peer.headless;
+    peer.present(from);
+    if (wasHeadless) this.#pairUp(peer, now);
+  }
+
+  #notNewer(peer: PeerRecord, from: string, same: boolean, now: Instant): void {
+    this.#seen(peer, from, now);
+    if (same) {
+      this.#counters.conflicts++;
+      return this.#alarm('rekey-counter-conflict', { from, peer: peer.name, node: peer.nodeId, key: peer.newestKey!.id });
+    }
+    this.#counters.stale++;
+    this.#log('debug', 'stale key route ignored', { from, peer: peer.name, node: peer.nodeId });
+  }
+
+  #withdrawn(peer: PeerRecord, from: string): void {
+    if (peer.headless) return;
+    peer.absent(from);
+    if (!peer.headless) return;
+    this.#log('warning', 'peer is shown by no Controller, its SAs live to their end', { peer: peer.name, site: peer.siteId, node: peer.nodeId });
+    if (peer.pairs.length === 0) this.#forgetPeer(peer);
+  }
+
+  /** A reflected route of this node is harmless unless somebody else made it. */
+  #ownRoute(from: string, tunnelEncapsulation: Uint8Array): void {
+    const mine = this.#keys.some((key) => key.route !== undefined && equalBytes(key.route.tunnelEncapsulation, tunnelEncapsulation));
+    if (!mine) this.#alarm('own-key-foreign', { from });
+  }
+
+  /** Makes every pair that the peer still lacks. */
+  #pairUp(peer: PeerRecord, now: Instant): void {
+    if (peer.headless) return;
+    for (const { local, peer: key } of peer.missing(this.#keys, now)) {
+      const pair = makePair(this.#pairContext, local, key, now);
+      if (typeof pair === 'string') {
+        this.#counters.underivable++;
+        this.#alarm('no-sa', { peer: peer.name, node: peer.nodeId, key: key.id, own: local.id, cause: pair });
+        continue;
+      }
+      this.#add(peer, pair);
+    }
+    this.#peers.decide(peer);
+  }
+
+  #add(peer: PeerRecord, pair: SaPair): void {
+    if (this.#peers.add(peer, pair)) return this.#expectEnd(pair.expiresAt);
+    this.#alarm('spi-collision', { peer: peer.name, node: peer.nodeId, spi: pair.rx.spi });
+    this.#wishRekey(REASON_SCHEDULED, true);
+  }
+
+  // ------------------------------------------------------------------------- the data plane's news (R3, R4)
+
+  #firstPacket(spi: number, nodeId: IpAddress | undefined, now: Instant): void {
+    const chain = this.#peers.on(spi, nodeId);
+    if (chain.length > 1) this.#counters.ambiguous++;
+    if (chain.length !== 1) return;
+    const pair = chain[0]!;
+    const peer = this.#peers.ownerOf(pair);
+    if (pair.heard) return;
+    const until = peer.heard(pair, now, this.#lingerMs);
+    if (until !== undefined) this.#expectEnd(until);
+    if (pair.local.state === 'published') pair.local.state = 'current';
+    this.#peers.touch(peer);
+    this.#peers.decide(peer);
+  }
+
+  /** Only the newest key is worth replacing; an older one is being replaced already. */
+  #saLimit(spi: number): void {
+    const newest = this.#newest();
+    for (const pair of this.#peers.pairs()) {
+      if ((pair.rx.spi !== spi && pair.tx.spi !== spi) || pair.local !== newest) continue;
+      this.#log('warning', 'SA reached its soft limit', { spi, key: newest.id });
+      return this.#wishRekey(REASON_SCHEDULED, true);
+    }
+  }
+
+  // ------------------------------------------------------------------------------------- ends of SAs and peers
+
+  #expectEnd(when: Instant): void {
+    this.#timers.set('expire', earlier(this.#timers.get('expire'), when)!);
+  }
+
+  #expire(now: Instant): void {
+    for (const peer of this.#peers.all()) {
+      this.#drop(peer, peer.remove((pair) => pair.expiresAt <= now), now);
+      if (peer.headless && peer.pairs.length === 0) this.#forgetPeer(peer);
+      for (const pair of peer.pairs) this.#expectEnd(pair.expiresAt);
+    }
+    for (const key of this.#keys.slice(0, -1)) if (key.expiresAt <= now) this.#endKey(key, now);
+  }
+
+  #drop(peer: PeerRecord, pairs: readonly SaPair[], now: Instant): void {
+    if (this.#peers.drop(peer, pairs)) this.#timers.set('wipe', after(now, WIPE_AFTER_MS));
+  }
+
+  #forget(which: (peer: PeerRecord) => boolean, now: Instant): void {
+    for (const peer of this.#peers.all()) {
+      if (!which(peer)) continue;
+      this.#drop(peer, peer.remove(() => true), now);
+      this.#forgetPeer(peer);
+      this.#log('warning', 'SAs of a revoked peer ended', { peer: peer.name, site: peer.siteId, node: peer.nodeId });
+    }
+  }
+
+  #forgetPeer(peer: PeerRecord): void {
+    this.#peers.forget(peer);
+    this.#unbuilt = this.#unbuilt.filter((other) => other !== peer);
+  }
+
+  // ------------------------------------------------------------------------------------------- directives
+
+  #directive(input: RouteInput, now: Instant): void {
+    if (input.tunnelEncapsulation === undefined) return;
+    const { node, unixMs } = this.#options;
+    const verdict = readDirectiveRoute({ nlri: input.nlri, tunnelEncapsulation: input.tunnelEncapsulation }, node.routeDistinguisher);
+    if (!verdict.ok) return this.#refuse(input.from, 'directive', verdict.cause);
+    const directive = verdict.route;
+    const acted = this.#epochs.get(directive.controller);
+    if (acted === undefined ? this.#epochs.size >= CONTROLLERS_MAX : directive.epoch <= acted) return;
+    this.#epochs.set(directive.controller, directive.epoch);
+    this.#persistDue = true;
+    const startsInMs = directive.notBeforeUnixSeconds * 1000 - unixMs(now);
+    if (acted === undefined && this.#madeSince(after(now, startsInMs))) return;
+    this.#obey(directive, startsInMs, now);
+  }
+
+  /** A standing directive from before this boot is fulfilled by the key that the boot made. */
+  #madeSince(start: Instant): boolean {
+    const newest = this.#newest();
+    return newest !== undefined && newest.createdAt >= start;
+  }
+
+  #obey(directive: RekeyDirective, startsInMs: number, now: Instant): void {
+    const { reason, epoch, controller, revokedSite } = directive;
+    if (reason === REASON_REVOKED) {
+      const own = this.#options.node.siteId;
+      this.#forget((peer) => (revokedSite === undefined ? peer.headless : peer.siteId === revokedSite && revokedSite !== own), now);
+    }
+    const spreadMs = randomBelow(this.#options.random, directive.spreadSeconds * 1000 + 1);
+    const delayMs = isUrgent(reason) ? 0 : Math.max(0, startsInMs) + spreadMs;
+    this.#log('info', 'rekey ordered by a Controller', { controller, epoch, reason, delayMs: Math.round(delayMs) });
+    this.#ordered = this.#ordered !== undefined && isUrgent(this.#ordered) ? this.#ordered : reason;
+    this.#timers.set('order', earlier(this.#timers.get('order'), after(now, delayMs))!);
+    if (delayMs > 0) return;
+    this.#timers.clear('order');
+    this.#due('order', now);
+  }
+
+  // ---------------------------------------------------------------------------------------------- outputs
+
+  #emit(): void {
+    if (this.#persistDue) {
+      this.#persistDue = false;
+      this.#outputs.push({ kind: 'persist', bootCount: this.#options.bootCount, counter: this.#counter, epochs: Object.fromEntries(this.#epochs) });
+    }
+    if (!this.#peers.hasChanges) return;
+    this.#version++;
+    this.#outputs.push({ kind: 'associations', version: this.#version, peers: this.#peers.takeView() });
+  }
+
+  #stop(): void {
+    const route = this.#keys.findLast((key) => key.route !== undefined)?.route;
+    if (route !== undefined) this.#outputs.push({ kind: 'withdraw', key: toHex(route.nlri), nlri: route.nlri });
+    this.#peers.wipeAll();
+    for (const key of this.#keys) endKeySet(key);
+    this.#keys = [];
+    while (this.#timers.takeDue(FOREVER) !== undefined);
+    this.#version++;
+    this.#outputs.push({ kind: 'associations', version: this.#version, peers: [] });
+    this.#stage = 'stopped';
+  }
+
+  #refuse(from: string, node: string, cause: string): void {
+    this.#counters.refused++;
+    this.#alarm('key-route-refused', { from, node, cause });
+  }
+
+  #alarm(alarm: AlarmName, fields: Fields): void {
+    this.#outputs.push({ kind: 'alarm', alarm, fields });
+  }
+
+  #log(level: LogLevel, sentence: string, fields: Fields): void {
+    this.#outputs.push({ kind: 'log', event: { level, sentence, fields: { tenant: this.#options.node.tenant, ...fields } } });
+  }
+}
+
+/** The node that a key route is of; undefined for anything else. */
+function nodeOf(nlri: Uint8Array): { readonly nodeId: IpAddress; readonly siteId: SiteId } | undefined {
+  try {
+    const item = decodeSdwanItem(nlri);
+    return item.kind === 'key' ? { nodeId: addressText(item.nodeId), siteId: item.color } : undefined;
+  } catch (error) {
+    if (error instanceof WireError) return undefined;
+    throw error;
+  }
+}
