@@ -2,7 +2,7 @@
 import type { FieldValue, LogRecord } from './log.ts';
 import { rfc3339 } from './time.ts';
 
-const BARE = /^[A-Za-z0-9._:\/@+,[\]-]+$/;
+const BARE = /^[A-Za-z0-9._:/@+,[\]-]+$/;
 
 /** `2026-01-02T03:04:05.678Z info IKE SA established peer=c1 note="two words"` */
 export function formatLine(record: LogRecord): string {
