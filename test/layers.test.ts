@@ -27,10 +27,12 @@ const PACKAGE = /^(?!node:)(?![a-z0-9./-]+\.(?:ts|mjs|js)$)[@a-z]/;
 const PLATFORM = /^platform\//;
 /** The parts of platform that compute and do nothing else. */
 const PURE_PLATFORM = /^platform\/(?:bytes|errors|crypto|der|time|random)\.ts$/;
-const NOUNS = /^firmware\/(?:model|machine|configuration)\.ts$/;
+const NOUNS = /^firmware\/(?:model|machine|configuration|views)\.ts$/;
 const WIRE = /^firmware\/wire\//;
 const DRIVER_INTERFACES = /^drivers\/(?:burst|port|aead|esp-suite|address|vr-name)\.ts$/;
 const COMPOSITION = /^firmware\/(?:main|roles)\.ts$/;
+
+const FORWARDER_THREAD = /^firmware\/dataplane\/worker\.ts$/;
 
 const LAYERS: readonly Layer[] = [
   {
@@ -93,6 +95,12 @@ const LAYERS: readonly Layer[] = [
     }),
   ),
   {
+    name: "the forwarder's thread",
+    files: FORWARDER_THREAD,
+    may: [/^firmware\/dataplane\//, /^drivers\/open\.ts$/, DRIVER_INTERFACES, NOUNS, PLATFORM, /^node:worker_threads$/],
+    because: 'the thread joins the data plane to its devices and clock, and knows no protocol',
+  },
+  {
     name: 'the data plane',
     files: /^firmware\/dataplane\//,
     may: [/^firmware\/dataplane\//, DRIVER_INTERFACES, WIRE, NOUNS, PURE_PLATFORM],
@@ -115,7 +123,7 @@ const LAYERS: readonly Layer[] = [
   {
     name: 'the stages of zero-touch provisioning',
     files: /^provisioning\/ztp\/stages/,
-    may: [/^provisioning\/ztp\/stages/, NOUNS, PURE_PLATFORM],
+    may: [/^provisioning\/ztp\/(?:stages|names)/, NOUNS, PURE_PLATFORM],
     mayType: [PLATFORM, /^provisioning\/ztp\//],
     because: 'the stages are a machine that the simulator runs',
   },
@@ -150,6 +158,7 @@ interface Ban {
 const BANS: readonly Ban[] = [
   { from: /^/, to: /^firmware\/main\.ts$/, because: 'the composition root is started, not imported' },
   { from: /^(?!firmware\/main\.ts$|test\/)/, to: /^firmware\/roles\.ts$/, because: 'only the composition root and the simulator choose a role' },
+  { from: /^(?!test\/)/, to: FORWARDER_THREAD, because: 'the thread is started, not imported' },
   { from: /^(?!test\/|images\/)/, to: /^test\//, because: 'the product does not depend on its tests' },
   {
     from: /^(?:platform|drivers|firmware)\//,
@@ -157,7 +166,7 @@ const BANS: readonly Ban[] = [
     because: "Director's server and the build tools stay out of the appliance",
   },
   {
-    from: /^(?:firmware\/(?:ike|bgp|sdwan|sase|dataplane)|provisioning\/ztp\/stages)/,
+    from: /^(?:firmware\/(?:ike|bgp|sdwan|sase|dataplane)\/(?!worker\.ts$)|provisioning\/ztp\/stages)/,
     to: /^platform\/(?:time|random)\.ts$/,
     names: /^(?:SystemClock|SystemRandom|sleep)$/,
     because: 'time and chance come in from outside, or no run can be repeated',

@@ -12,8 +12,9 @@ export function listFiles(): string[] {
   return [...new Set(listed.split('\0'))].filter((path) => path !== '' && existsSync(ROOT + path)).sort();
 }
 
-/** The text, or undefined for binary files. */
+/** The text, or undefined for binary files and for those that went away since they were listed. */
 export function readText(path: string): string | undefined {
+  if (!existsSync(ROOT + path)) return undefined;
   const bytes = readFileSync(ROOT + path);
   return bytes.includes(0) ? undefined : bytes.toString('utf8');
 }

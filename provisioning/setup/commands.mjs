@@ -67,6 +67,7 @@ async function mocha({ root, node, args }, everything) {
     const command = [
       '--disable-warning=ExperimentalWarning',
       join(root, 'node_modules/mocha/bin/mocha.js'),
+      ...(process.stdout.isTTY ? [] : ['--no-color']),
       '--reporter',
       join(root, 'provisioning/setup/reporter.mjs'),
       '--reporter-option',
