@@ -1,0 +1,204 @@
+// The suite that every AEAD engine passes: the published ESP packets, every length, wrong tags, handles.
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import type { AeadEngine } from '../../drivers/aead.ts';
+import { createBurst, Next, slotStart, type Burst } from '../../drivers/burst.ts';
+import { ESP_KEY_BYTES, type EspSuite } from '../../drivers/esp-suite.ts';
+import { fromHex, toHex } from '../../platform/bytes.ts';
+import { SeededRandom } from '../../platform/random.ts';
+
+interface Vector {
+  readonly alg: EspSuite;
+  readonly key: string;
+  readonly salt: string;
+  readonly esn: boolean;
+  readonly aad: string;
+  readonly plaintext: string;
+  readonly packet: string;
+}
+
+const SUITES = Object.keys(ESP_KEY_BYTES) as EspSuite[];
+const SELECT = 7;
+const THEN = 20;
+const FAILED = 33;
+const HEADER_BYTES = 16;
+const ICV_BYTES = 16;
+
+/** Puts an ESP packet into the next slot of the burst. */
+function append(burst: Burst, packet: Uint8Array, handle: number, seqHi: number, next = SELECT): number {
+  const i = burst.count++;
+  burst.bytes.set(packet, slotStart(i));
+  burst.esp[i] = slotStart(i);
+  burst.espLength[i] = packet.length;
+  burst.sa[i] = handle;
+  burst.seqHi[i] = seqHi;
+  burst.next[i] = next;
+  burst.reason[i] = 0;
+  return i;
+}
+
+function espAt(burst: Burst, i: number): Uint8Array {
+  return burst.bytes.slice(burst.esp[i]!, burst.esp[i]! + burst.espLength[i]!);
+}
+
+/** ESP header, IV and plaintext, with room for the ICV. */
+function unsealed(random: SeededRandom, textBytes: number): Uint8Array {
+  const packet = random.bytes(HEADER_BYTES + textBytes + ICV_BYTES);
+  packet.fill(0, packet.length - ICV_BYTES);
+  return packet;
+}
+
+function textOf(packet: Uint8Array): Uint8Array {
+  return packet.subarray(0, packet.length - ICV_BYTES);
+}
+
+/** Seals with one engine and opens with another: they must agree. Call inside a mocha file. */
+export function aeadContract(name: string, create: () => AeadEngine, other: () => AeadEngine = create): void {
+  describe(`${name} AEAD engine`, () => {
+    publishedPackets(create);
+    for (const suite of SUITES) {
+      for (const esn of [false, true]) everyLength(suite, esn, create, other);
+      wrongTags(suite, create);
+    }
+    handles(create);
+  });
+}
+
+function publishedPackets(create: () => AeadEngine): void {
+  const file = new URL('../golden/esp-aes-gcm-mcgrew.json', import.meta.url);
+  const { vectors } = JSON.parse(readFileSync(file, 'utf8')) as { vectors: Vector[] };
+  for (const [number, vector] of vectors.entries()) {
+    it(`seals and opens published packet ${number + 1} (${vector.alg}${vector.esn ? ', ESN' : ''})`, () => {
+      const engine = create();
+      const burst = createBurst();
+      const packet = fromHex(vector.packet);
+      const handle = engine.install({ suite: vector.alg, key: fromHex(vector.key), salt: fromHex(vector.salt), esn: vector.esn });
+      const seqHi = vector.esn ? Number.parseInt(vector.aad.slice(8, 16), 16) | 0 : 0;
+      append(burst, packet, handle, seqHi);
+      engine.open(burst, SELECT, THEN, FAILED);
+      assert.equal(burst.next[0], THEN);
+      assert.equal(toHex(espAt(burst, 0).subarray(HEADER_BYTES, packet.length - ICV_BYTES)), vector.plaintext);
+      burst.next[0] = SELECT;
+      burst.bytes.fill(0, burst.esp[0]! + packet.length - ICV_BYTES, burst.esp[0]! + packet.length);
+      engine.seal(burst, SELECT, THEN, FAILED);
+      assert.equal(toHex(espAt(burst, 0)), vector.packet);
+    });
+  }
+}
+
+function everyLength(suite: EspSuite, esn: boolean, create: () => AeadEngine, other: () => AeadEngine): void {
+  it(`opens what it sealed: ${suite}, ${esn ? 'ESN' : 'no ESN'}, 0 to 1700 octets`, () => {
+    const random = new SeededRandom(`${suite} ${esn}`);
+    const key = { suite, key: random.bytes(ESP_KEY_BYTES[suite]), salt: random.bytes(4), esn };
+    const sealer = create();
+    const opener = other();
+    const handles = [sealer.install(key), opener.install(key)] as const;
+    for (let from = 0; from <= 1700; from += 61) {
+      const burst = createBurst();
+      const plain: Uint8Array[] = [];
+      for (let length = from; length < Math.min(from + 61, 1701); length += from < 100 ? 1 : 17) {
+        plain.push(unsealed(random, length));
+        append(burst, plain.at(-1)!, handles[0], random.uint32() | 0);
+      }
+      sealer.seal(burst, SELECT, SELECT, FAILED);
+      for (let i = 0; i < burst.count; i++) {
+        assert.equal(burst.next[i], SELECT);
+        if (plain[i]!.length > HEADER_BYTES + ICV_BYTES + 15) assert.notDeepEqual(textOf(espAt(burst, i)), textOf(plain[i]!));
+        burst.sa[i] = handles[1];
+      }
+      opener.open(burst, SELECT, THEN, FAILED);
+      for (let i = 0; i < burst.count; i++) {
+        assert.equal(burst.next[i], THEN);
+        assert.deepEqual(textOf(espAt(burst, i)), textOf(plain[i]!));
+      }
+    }
+  });
+}
+
+function wrongTags(suite: EspSuite, create: () => AeadEngine): void {
+  it(`refuses a change of any octet, of the high sequence number and of the salt: ${suite}`, () => {
+    const random = new SeededRandom(suite);
+    const engine = create();
+    const key = { suite, key: random.bytes(ESP_KEY_BYTES[suite]), salt: random.bytes(4), esn: true };
+    const handle = engine.install(key);
+    const saltier = engine.install({ ...key, salt: random.bytes(4) });
+    const burst = createBurst();
+    append(burst, unsealed(random, 40), handle, 5);
+    engine.seal(burst, SELECT, THEN, FAILED);
+    const sealed = espAt(burst, 0);
+    burst.count = 0;
+    for (let at = 0; at < sealed.length; at++) {
+      const broken = sealed.slice();
+      broken[at]! ^= 1;
+      append(burst, broken, handle, 5);
+    }
+    append(burst, sealed, handle, 6);
+    append(burst, sealed, saltier, 5);
+    const good = append(burst, sealed, handle, 5);
+    engine.open(burst, SELECT, THEN, FAILED);
+    for (let i = 0; i < good; i++) assert.deepEqual([burst.next[i], burst.reason[i]], [Next.drop, FAILED], `change ${i}`);
+    assert.equal(burst.next[good], THEN);
+  });
+}
+
+function handles(create: () => AeadEngine): void {
+  const KEY = { suite: 'aes-256-gcm-16', key: new Uint8Array(32).fill(1), salt: new Uint8Array(4), esn: false } as const;
+
+  it('works on the packets that match, and on no others', () => {
+    const engine = create();
+    const handle = engine.install(KEY);
+    const burst = createBurst();
+    const packet = unsealed(new SeededRandom('select'), 64);
+    append(burst, packet, handle, 0);
+    append(burst, packet, handle, 0, SELECT + 1);
+    engine.seal(burst, SELECT, THEN, FAILED);
+    assert.deepEqual([burst.next[0], burst.next[1]], [THEN, SELECT + 1]);
+    assert.deepEqual(espAt(burst, 1), packet);
+  });
+
+  it('marks packets without key, and packets shorter than ESP', () => {
+    const engine = create();
+    const handle = engine.install(KEY);
+    const burst = createBurst();
+    const packet = unsealed(new SeededRandom('handles'), 64);
+    append(burst, packet, handle + 1000, 0);
+    append(burst, packet, -1, 0);
+    append(burst, packet.subarray(0, HEADER_BYTES + ICV_BYTES - 1), handle, 0);
+    append(burst, packet.subarray(0, 0), handle, 0);
+    for (const work of ['seal', 'open'] as const) {
+      burst.next.fill(SELECT);
+      engine[work](burst, SELECT, THEN, FAILED);
+      for (let i = 0; i < burst.count; i++) assert.deepEqual([burst.next[i], burst.reason[i]], [Next.drop, FAILED], `${work} ${i}`);
+    }
+  });
+
+  it('forgets a removed key, and uses its handle for another', () => {
+    const engine = create();
+    const first = engine.install(KEY);
+    const second = engine.install({ ...KEY, key: new Uint8Array(32).fill(2) });
+    assert.notEqual(first, second);
+    engine.remove(first);
+    engine.remove(first);
+    const burst = createBurst();
+    append(burst, unsealed(new SeededRandom('removed'), 64), first, 0);
+    engine.seal(burst, SELECT, THEN, FAILED);
+    assert.equal(burst.next[0], Next.drop);
+    for (let i = 0; i < 5000; i++) engine.remove(engine.install(KEY));
+    assert.ok(engine.install(KEY) < 100, 'handles are used again');
+  });
+
+  it('copies the key', () => {
+    const engine = create();
+    const key = { ...KEY, key: new Uint8Array(32).fill(3), salt: new Uint8Array(4).fill(4) };
+    const handle = engine.install(key);
+    const burst = createBurst();
+    const packet = unsealed(new SeededRandom('copy'), 64);
+    append(burst, packet, handle, 0);
+    engine.seal(burst, SELECT, SELECT, FAILED);
+    key.key.fill(0);
+    key.salt.fill(0);
+    engine.open(burst, SELECT, THEN, FAILED);
+    assert.equal(burst.next[0], THEN);
+    assert.deepEqual(textOf(espAt(burst, 0)), textOf(packet));
+  });
+}
