@@ -1,0 +1,210 @@
+// The algorithms of IKE and ESP that are negotiated here, their transforms, and the choice among a peer's proposals
+// (RFC 7296 3.3, RFC 8221, RFC 8247).
+import type { ControlAead, DhGroup, HashName } from '../../platform/crypto.ts';
+import type { SaSpec } from '../model.ts';
+import { Protocol, TransformType } from '../wire/ike/numbers.ts';
+import type { Proposal, Transform } from '../wire/ike/proposal.ts';
+import { transform } from '../wire/ike/proposal.ts';
+
+export type EspSuite = SaSpec['suite'];
+
+/** One proposal of IKE; each list in order of preference. */
+export interface IkeProposal {
+  readonly encryption: readonly EspSuite[];
+  readonly prf: readonly HashName[];
+  readonly groups: readonly DhGroup[];
+}
+
+/** One proposal of ESP. `groups` are for rekeys: first-child SAs are made from the IKE SA's own exchange. */
+export interface ChildProposal {
+  readonly encryption: readonly EspSuite[];
+  /** Extended sequence numbers, in order of preference. */
+  readonly esn: readonly boolean[];
+  readonly groups: readonly DhGroup[];
+  /** Perfect forward secrecy of a rekey: `optional` offers and accepts both. */
+  readonly pfs: 'none' | 'optional' | 'required';
+}
+
+export const DEFAULT_IKE_PROPOSALS: readonly IkeProposal[] = [
+  { encryption: ['aes-256-gcm-16', 'aes-128-gcm-16', 'chacha20-poly1305'], prf: ['sha384', 'sha256', 'sha512'], groups: [31, 19, 20, 14] },
+];
+
+export const DEFAULT_CHILD_PROPOSAL: ChildProposal = {
+  encryption: ['aes-256-gcm-16', 'aes-128-gcm-16', 'chacha20-poly1305'],
+  esn: [true, false],
+  groups: [31, 19, 20, 14],
+  pfs: 'optional',
+};
+
+export const SALT_BYTES = 4;
+
+interface Encryption {
+  readonly transform: Transform;
+  readonly aead: ControlAead;
+  readonly keyBytes: number;
+}
+
+export const ENCRYPTION: Readonly<Record<EspSuite, Encryption>> = {
+  'aes-256-gcm-16': { transform: transform(TransformType.ENCR, 20, 256), aead: 'aes-256-gcm', keyBytes: 32 },
+  'aes-128-gcm-16': { transform: transform(TransformType.ENCR, 20, 128), aead: 'aes-128-gcm', keyBytes: 16 },
+  'chacha20-poly1305': { transform: transform(TransformType.ENCR, 28), aead: 'chacha20-poly1305', keyBytes: 32 },
+};
+
+const PRF_IDS: Readonly<Record<HashName, number>> = { sha256: 5, sha384: 6, sha512: 7 };
+export const PRF_BYTES: Readonly<Record<HashName, number>> = { sha256: 32, sha384: 48, sha512: 64 };
+const NONE = 0;
+
+export interface IkeAlgorithms {
+  readonly encryption: EspSuite;
+  readonly prf: HashName;
+  readonly group: DhGroup;
+}
+
+export interface ChildAlgorithms {
+  readonly encryption: EspSuite;
+  readonly esn: boolean;
+  /** Undefined: no Diffie-Hellman exchange of its own. */
+  readonly group: DhGroup | undefined;
+}
+
+export function ikeAlgorithmsText(chosen: IkeAlgorithms): string {
+  return `${chosen.encryption}/prf-${chosen.prf}/group-${chosen.group}`;
+}
+
+export function childAlgorithmsText(chosen: ChildAlgorithms): string {
+  return `${chosen.encryption}/${chosen.esn ? 'esn' : 'no-esn'}${chosen.group === undefined ? '' : `/group-${chosen.group}`}`;
+}
+
+export function encodeIkeProposals(proposals: readonly IkeProposal[], spi: Uint8Array): Proposal[] {
+  return proposals.map((proposal, i) => ({
+    number: i + 1,
+    protocol: Protocol.IKE,
+    spi,
+    transforms: [
+      ...proposal.encryption.map((name) => ENCRYPTION[name].transform),
+      ...proposal.prf.map((name) => transform(TransformType.PRF, PRF_IDS[name])),
+      ...proposal.groups.map((group) => transform(TransformType.DH, group)),
+    ],
+  }));
+}
+
+/** `withGroups` is false in IKE_AUTH, where no KE can be sent (RFC 7296 1.2). */
+export function encodeChildProposals(proposals: readonly ChildProposal[], spi: Uint8Array, withGroups: boolean): Proposal[] {
+  return proposals.map((proposal, i) => ({
+    number: i + 1,
+    protocol: Protocol.ESP,
+    spi,
+    transforms: [
+      ...proposal.encryption.map((name) => ENCRYPTION[name].transform),
+      ...(withGroups ? childGroupIds(proposal) : []).map((group) => transform(TransformType.DH, group)),
+      ...proposal.esn.map((esn) => transform(TransformType.ESN, esn ? 1 : 0)),
+    ],
+  }));
+}
+
+function childGroupIds(proposal: ChildProposal): number[] {
+  if (proposal.pfs === 'none' || proposal.groups.length === 0) return [];
+  return proposal.pfs === 'optional' ? [...proposal.groups, NONE] : [...proposal.groups];
+}
+
+/** The group of the KE payload that a child rekey starts with, or undefined for none. */
+export function firstChildGroup(proposals: readonly ChildProposal[]): DhGroup | undefined {
+  const first = proposals[0];
+  return first === undefined || first.pfs === 'none' ? undefined : first.groups[0];
+}
+
+const KNOWN_TYPES: ReadonlySet<number> = new Set(Object.values(TransformType));
+
+/** Ids on offer for one transform type; transforms with strange attributes are not on offer. */
+function offered(proposal: Proposal, type: number): Transform[] {
+  return proposal.transforms.filter((entry) => entry.type === type && !entry.strange);
+}
+
+function chooseEncryption(own: readonly EspSuite[], proposal: Proposal): EspSuite | undefined {
+  const offers = offered(proposal, TransformType.ENCR);
+  return own.find((name) => {
+    const { id, keyBits } = ENCRYPTION[name].transform;
+    return offers.some((offer) => offer.id === id && offer.keyBits === keyBits);
+  });
+}
+
+/** AEADs bring their own integrity: the type must be absent or NONE; unknown types refuse the proposal (RFC 7296 3.3.6). */
+function usable(proposal: Proposal): boolean {
+  if (proposal.transforms.some((entry) => !KNOWN_TYPES.has(entry.type))) return false;
+  const integrity = proposal.transforms.filter((entry) => entry.type === TransformType.INTEG);
+  return integrity.length === 0 || integrity.some((entry) => entry.id === NONE);
+}
+
+export interface Choice<Algorithms> {
+  readonly algorithms: Algorithms;
+  /** To be sent back: the peer's number, one transform of each type. */
+  readonly proposal: Proposal;
+}
+
+/** Chooses IKE algorithms; the group of the peer's KE is preferred, so that no round trip is lost. */
+export function chooseIke(offers: readonly Proposal[], own: readonly IkeProposal[], keGroup: number | undefined, spi: Uint8Array, spiBytes: number): Choice<IkeAlgorithms> | undefined {
+  for (const mine of own) {
+    for (const offer of offers) {
+      if (offer.protocol !== Protocol.IKE || offer.spi.length !== spiBytes || !usable(offer)) continue;
+      const encryption = chooseEncryption(mine.encryption, offer);
+      const prfs = offered(offer, TransformType.PRF).map((entry) => entry.id);
+      const prf = mine.prf.find((name) => prfs.includes(PRF_IDS[name]));
+      const groups = offered(offer, TransformType.DH).map((entry) => entry.id);
+      const group = preferGroup(mine.groups.filter((id) => groups.includes(id)), keGroup);
+      if (encryption === undefined || prf === undefined || group === undefined) continue;
+      const [proposal] = encodeIkeProposals([{ encryption: [encryption], prf: [prf], groups: [group] }], spi);
+      return { algorithms: { encryption, prf, group }, proposal: { ...proposal!, number: offer.number } };
+    }
+  }
+  return undefined;
+}
+
+function preferGroup(common: readonly DhGroup[], keGroup: number | undefined): DhGroup | undefined {
+  return common.find((id) => id === keGroup) ?? common[0];
+}
+
+/** Chooses ESP algorithms; `withGroups` as in encodeChildProposals: without, the peer's groups are ignored. */
+export function chooseChild(offers: readonly Proposal[], own: readonly ChildProposal[], keGroup: number | undefined, spi: Uint8Array, withGroups: boolean): Choice<ChildAlgorithms> | undefined {
+  for (const mine of own) {
+    for (const offer of offers) {
+      if (offer.protocol !== Protocol.ESP || offer.spi.length !== 4 || !usable(offer)) continue;
+      const encryption = chooseEncryption(mine.encryption, offer);
+      const esns = offered(offer, TransformType.ESN).map((entry) => entry.id);
+      // A proposal without ESN transform means "no ESN".
+      const esn = mine.esn.find((value) => (esns.length === 0 ? !value : esns.includes(value ? 1 : 0)));
+      const group = withGroups ? chooseChildGroup(mine, offered(offer, TransformType.DH), keGroup) : { id: undefined };
+      if (encryption === undefined || esn === undefined || group === undefined) continue;
+      const algorithms: ChildAlgorithms = { encryption, esn, group: group.id };
+      const exact: ChildProposal = { encryption: [encryption], esn: [esn], groups: group.id === undefined ? [] : [group.id], pfs: 'required' };
+      const [proposal] = encodeChildProposals([exact], spi, true);
+      return { algorithms, proposal: { ...proposal!, number: offer.number } };
+    }
+  }
+  return undefined;
+}
+
+function chooseChildGroup(mine: ChildProposal, offers: readonly Transform[], keGroup: number | undefined): { id: DhGroup | undefined } | undefined {
+  const ids = offers.map((entry) => entry.id);
+  const common = mine.pfs === 'none' ? [] : mine.groups.filter((id) => ids.includes(id));
+  const withoutAllowed = mine.pfs !== 'required' && (ids.length === 0 || ids.includes(NONE));
+  if (keGroup === undefined && withoutAllowed) return { id: undefined };
+  const id = preferGroup(common, keGroup);
+  if (id !== undefined) return { id };
+  return withoutAllowed ? { id: undefined } : undefined;
+}
+
+/** What a peer answered: exactly one proposal that was offered, or undefined. */
+export function acceptIke(answer: readonly Proposal[], own: readonly IkeProposal[], spiBytes: number): IkeAlgorithms | undefined {
+  if (answer.length !== 1 || !singleTransforms(answer[0]!)) return undefined;
+  return chooseIke(answer, own, undefined, new Uint8Array(0), spiBytes)?.algorithms;
+}
+
+export function acceptChild(answer: readonly Proposal[], own: readonly ChildProposal[], keGroup: number | undefined, withGroups: boolean): ChildAlgorithms | undefined {
+  if (answer.length !== 1 || !singleTransforms(answer[0]!)) return undefined;
+  return chooseChild(answer, own, keGroup, new Uint8Array(4), withGroups)?.algorithms;
+}
+
+function singleTransforms(proposal: Proposal): boolean {
+  const types = proposal.transforms.map((entry) => entry.type);
+  return new Set(types).size === types.length;
+}

@@ -1,0 +1,63 @@
+// What each timer of an IKE SA does.
+import type { Instant } from '../../platform/time.ts';
+import { after } from '../../platform/time.ts';
+import type { ChildSa } from './child-sa.ts';
+import { removeChild } from './child-sa.ts';
+import { ownRow } from './exchanges.ts';
+import type { IkeSa, SaTimer } from './ike-sa.ts';
+import { ChildRequest } from './tasks/child.ts';
+import { deleteChildRequest, livenessRequest } from './tasks/informational.ts';
+import { IkeRekeyRequest } from './tasks/rekey.ts';
+
+export function rekeyChild(sa: IkeSa, child: ChildSa, now: Instant): void {
+  sa.clearTimer(`rekey-child:${child.number}`);
+  const wanted = (): boolean => child.state === 'up' && sa.announced && sa.children.has(child.number);
+  sa.conversation.enqueue({ row: ownRow('rekey-child'), tasks: [new ChildRequest({ kind: 'rekey', old: child })], wanted }, now);
+}
+
+export function rekeyIke(sa: IkeSa, now: Instant): void {
+  sa.clearTimer('rekey-ike');
+  const wanted = (): boolean => sa.announced && sa.state === 'established';
+  sa.conversation.enqueue({ row: ownRow('rekey-ike'), tasks: [new IkeRekeyRequest()], wanted }, now);
+}
+
+/** RFC 7296 2.4: silence alone proves nothing, so the peer is asked. */
+export function checkLiveness(sa: IkeSa, now: Instant): void {
+  if (!sa.conversation.busy) sa.conversation.enqueue(livenessRequest(), now);
+}
+
+function onDpd(sa: IkeSa, now: Instant): void {
+  const { dpdMs } = sa.profile;
+  const silentMs = now - sa.conversation.lastHeard;
+  if (silentMs >= dpdMs) checkLiveness(sa, now);
+  sa.setTimer('dpd', after(now, silentMs >= dpdMs ? dpdMs : dpdMs - silentMs));
+}
+
+function expireChild(sa: IkeSa, child: ChildSa, now: Instant): void {
+  if (child.state === 'deleting') removeChild(sa, child, 'its lifetime ended', now);
+  else sa.conversation.enqueue(deleteChildRequest(child, 'its lifetime ended'), now);
+}
+
+const CONNECTION_TIMERS: Readonly<Record<Exclude<SaTimer, `${string}:${number}`>, (sa: IkeSa, now: Instant) => void>> = {
+  retransmit: (sa, now) => sa.conversation.retransmit(now),
+  refusal: (sa, now) => sa.conversation.acceptRefusal(now),
+  'half-open': (sa, now) => sa.end({ reason: 'the peer did not go on after IKE_SA_INIT', event: 'IKE Failed' }, now),
+  dpd: onDpd,
+  keepalive: (sa, now) => sa.keepAlive(now),
+  childless: (sa, now) => sa.end({ reason: 'no child SA is left', event: 'IKE Deleted', tell: 'delete' }, now),
+  'rekey-ike': rekeyIke,
+  'expire-ike': (sa, now) => sa.end({ reason: 'its lifetime ended', event: 'IKE Deleted', tell: 'delete' }, now),
+  linger: (sa, now) => sa.close(now, 0),
+};
+
+export function onSaTimer(sa: IkeSa, name: SaTimer, now: Instant): void {
+  const [kind, number] = name.split(':') as [SaTimer, string | undefined];
+  if (number === undefined) {
+    CONNECTION_TIMERS[kind as keyof typeof CONNECTION_TIMERS](sa, now);
+    return;
+  }
+  const child = sa.children.get(Number(number));
+  if (child === undefined) return;
+  if (name.startsWith('rekey-child')) rekeyChild(sa, child, now);
+  else expireChild(sa, child, now);
+}

@@ -1,0 +1,187 @@
+// IKEv2 for one box: all its IKE SAs, both roles. Sans-IO (firmware/machine.ts).
+//
+// Standards: RFC 7296 (PSK and certificates, tunnel mode), 5282 (AEAD in SK), 7383 (fragmentation), 7427 and 8420
+// (signatures: ECDSA, Ed25519), 8031, 5903, 6989 (groups), 7634 (ChaCha20-Poly1305), 3948 (UDP encapsulation).
+// Deviations: window size 1 only; an IKE SA without any child is closed after some seconds; certificates must carry
+// the e-mail identity; AUTHENTICATION_FAILED carries its cause to peers of our own kind, inside SK.
+// Not here: EAP (opaque payload only), MOBIKE, transport mode, AH, IPComp, CBC ciphers, RSA, redirect, resumption.
+//
+// What a peer sends never throws. A malformed or unauthentic datagram leaves no trace but a debug line.
+import type { Suite } from '../../platform/crypto.ts';
+import type { Random } from '../../platform/random.ts';
+import type { Instant } from '../../platform/time.ts';
+import type { Endpoint } from '../model.ts';
+import { formatEndpoint, sameEndpoint } from '../model.ts';
+import type { Machine, Timeout } from '../machine.ts';
+import { rekeyChild, rekeyIke } from './clocks.ts';
+import type { Authorization, AuthorizationRequest } from './environment.ts';
+import { DEFAULT_HALF_OPEN_LIMITS } from './half-open.ts';
+import type { HalfOpenLimits } from './half-open.ts';
+import type { IkeSa, Path } from './ike-sa.ts';
+import type { IkeInput, IkeOutput, IkeSnapshot, InitiateInput } from './input-output.ts';
+import type { CompleteProfile, IkeIdentity, IkeProfile, PeerCredentials } from './profile.ts';
+import { completeProfile } from './profile.ts';
+import { Reception } from './reception.ts';
+import { SaRegister } from './sa-register.ts';
+import { ownRow } from './exchanges.ts';
+import { snapshotOf } from './snapshot.ts';
+import { InitRequest } from './tasks/init.ts';
+import { observedRequest } from './tasks/informational.ts';
+import type { Retransmission } from './window.ts';
+import { DEFAULT_RETRANSMISSION } from './window.ts';
+
+export type { Authorization, AuthorizationRequest } from './environment.ts';
+export type { IkeInput, IkeOutput, IkeSnapshot } from './input-output.ts';
+
+const NATT_PORT = 4500;
+
+export interface IkeEndpointOptions {
+  readonly suite: Suite;
+  readonly random: Random;
+  /** Wall clock, for certificates and history. */
+  unixMs(): number;
+  readonly profiles: readonly IkeProfile[];
+  /** Which profile answers on this socket; undefined: nobody does. */
+  responderProfile(request: { readonly local: Endpoint; readonly remote: Endpoint; readonly socket: string }): IkeProfile | undefined;
+  /** Credentials of a peer, for profiles whose remoteAuth is `lookup`. */
+  lookupPeer?(profile: IkeProfile, identity: IkeIdentity): PeerCredentials | undefined;
+  /** Whether an authenticated peer may come, and what it gets. Default: everybody, nothing. */
+  authorize?(request: AuthorizationRequest): Authorization;
+  /** Ids of SaSpecs, unique in the process. Default: counted per endpoint from 1. */
+  nextSaId?(): number;
+  readonly retransmission?: Retransmission;
+  readonly halfOpen?: HalfOpenLimits;
+}
+
+export class IkeEndpoint implements Machine<IkeInput, IkeOutput> {
+  readonly #outputs: IkeOutput[] = [];
+  readonly #register: SaRegister;
+  readonly #reception: Reception;
+  readonly #profiles = new Map<string, CompleteProfile>();
+
+  constructor(options: IkeEndpointOptions) {
+    const complete = (profile: IkeProfile | undefined): CompleteProfile | undefined => (profile === undefined ? undefined : completeProfile(profile));
+    let saId = 0;
+    this.#register = new SaRegister({
+      suite: options.suite,
+      random: options.random,
+      retransmission: options.retransmission ?? DEFAULT_RETRANSMISSION,
+      halfOpen: options.halfOpen ?? DEFAULT_HALF_OPEN_LIMITS,
+      unixMs: () => options.unixMs(),
+      emit: (output) => void this.#outputs.push(output),
+      nextSaId: () => options.nextSaId?.() ?? ++saId,
+      lookupPeer: (profile, identity) => options.lookupPeer?.(profile, identity),
+      authorize: (request) => options.authorize?.(request) ?? { ok: true },
+    });
+    this.#reception = new Reception(this.#register, (request) => complete(options.responderProfile(request)));
+    this.#replaceProfiles(options.profiles);
+  }
+
+  handle(input: IkeInput | Timeout, now: Instant): void {
+    switch (input.kind) {
+      case 'datagram':
+        this.#reception.receive(input, now);
+        return;
+      case 'timeout':
+        this.#register.handleTimers(now);
+        return;
+      case 'initiate':
+        this.#initiate(input, now);
+        return;
+      case 'terminate':
+        this.#register.current(input.ikeSa)?.end({ reason: input.reason, event: 'IKE Deleted', tell: 'delete' }, now);
+        return;
+      case 'rekey-child':
+        this.#rekeyChild(input.child, now);
+        return;
+      case 'rekey-ike':
+        this.#whenUp(input.ikeSa, (sa) => rekeyIke(sa, now));
+        return;
+      case 'observed-endpoint':
+        this.#whenUp(input.ikeSa, (sa) => {
+          if (sa.peer.vendor) sa.conversation.enqueue(observedRequest(input.endpoint), now);
+        });
+        return;
+      case 'profiles':
+        this.#replaceProfiles(input.profiles);
+        this.#followProfiles(now);
+        return;
+    }
+  }
+
+  poll(): IkeOutput | undefined {
+    return this.#outputs.shift();
+  }
+
+  deadline(): Instant | undefined {
+    return this.#register.deadline();
+  }
+
+  /** Everything that lives, for `show`. */
+  snapshot(): IkeSnapshot {
+    return snapshotOf(this.#register.all());
+  }
+
+  #replaceProfiles(profiles: readonly IkeProfile[]): void {
+    this.#profiles.clear();
+    for (const profile of profiles) this.#profiles.set(profile.name, completeProfile(profile));
+  }
+
+  /** Live SAs take what they can from a changed profile: lifetimes and proposals count from the next rekey on. */
+  #followProfiles(now: Instant): void {
+    for (const sa of this.#register.all()) {
+      const profile = this.#profiles.get(sa.profile.name);
+      if (profile !== undefined) sa.profile = profile;
+      else sa.end({ reason: 'its profile was removed', event: 'IKE Deleted', tell: 'delete' }, now);
+    }
+  }
+
+  #whenUp(ikeSa: number, act: (sa: IkeSa) => void): void {
+    const sa = this.#register.current(ikeSa);
+    if (sa?.announced === true) act(sa);
+  }
+
+  #rekeyChild(number: number, now: Instant): void {
+    for (const sa of this.#register.all()) {
+      const child = sa.children.get(number);
+      if (child?.state === 'up') rekeyChild(sa, child, now);
+    }
+  }
+
+  #initiate(input: InitiateInput, now: Instant): void {
+    const profile = this.#profiles.get(input.profile);
+    const refuse = (cause: string, nextStep: string): void => {
+      this.#outputs.push({ kind: 'connect-failed', profile: input.profile, remote: input.remote, cause, nextStep });
+    };
+    if (profile === undefined) return refuse('there is no profile of this name', 'configure the profile first');
+    const busy = this.#register.all().some((sa) => sa.profile.name === profile.name && sa.role === 'initiator' && sa.state !== 'closed' && sa.state !== 'deleting' && this.#leadsTo(sa, input.remote));
+    if (busy) return refuse('the profile is already connecting or connected to this peer', 'terminate it first');
+    const { socket, nattSocket, local, remote } = input;
+    const sa = this.#register.create(
+      {
+        number: this.#register.nextNumber(),
+        role: 'initiator',
+        profile,
+        path: { socket, natt: false, local, remote },
+        nattPath: nattPath(input, nattSocket),
+        spiInitiator: this.#register.allocateIkeSpi(),
+        spiResponder: new Uint8Array(8),
+      },
+      now,
+    );
+    sa.state = 'init-sent';
+    sa.log('info', 'IKE SA is being initiated', { local: formatEndpoint(local) });
+    sa.conversation.enqueue({ row: ownRow('init'), tasks: [new InitRequest()] }, now);
+  }
+
+  /** After a float to port 4500 it is still the same peer. */
+  #leadsTo(sa: IkeSa, remote: Endpoint): boolean {
+    return sameEndpoint(sa.path.remote, remote) || (sa.path.natt && sa.path.remote.address === remote.address);
+  }
+}
+
+function nattPath(input: InitiateInput, socket: string | undefined): Path | undefined {
+  if (socket === undefined) return undefined;
+  const local = input.nattLocal ?? { address: input.local.address, port: NATT_PORT };
+  return { socket, natt: true, local, remote: { address: input.remote.address, port: NATT_PORT } };
+}

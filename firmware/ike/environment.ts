@@ -1,0 +1,61 @@
+// What an IKE SA may ask of the endpoint that owns it.
+import type { Suite } from '../../platform/crypto.ts';
+import type { Fields, LogLevel } from '../../platform/log.ts';
+import type { Random } from '../../platform/random.ts';
+import type { Instant } from '../../platform/time.ts';
+import type { Endpoint, IpAddress } from '../model.ts';
+import type { IkeSa, SaOptions } from './ike-sa.ts';
+import type { CertificateFacts, IkeOutput } from './input-output.ts';
+import type { CompleteProfile, IkeIdentity, IkeProfile, PeerCredentials } from './profile.ts';
+import type { Sentence } from './sentences.ts';
+import type { Retransmission } from './window.ts';
+
+export interface AuthorizationRequest {
+  readonly profile: IkeProfile;
+  readonly identity: IkeIdentity;
+  /** Undefined for a peer that authenticated with a pre-shared key. */
+  readonly certificate: CertificateFacts | undefined;
+  readonly serial: string | undefined;
+  readonly tenant: number | undefined;
+  readonly remote: Endpoint;
+  /** The peer asks for an overlay address. */
+  readonly wantsAddress: boolean;
+}
+
+export type Authorization =
+  | {
+      readonly ok: true;
+      readonly assignedAddress?: IpAddress | undefined;
+      readonly directorAddresses?: readonly IpAddress[] | undefined;
+      /** Tell the peer from where its packets come. */
+      readonly observed?: boolean | undefined;
+    }
+  /** `cause` is a clause for both ends' logs: "serial X is not enrolled for identity Y". */
+  | { readonly ok: false; readonly cause: string };
+
+export interface Environment {
+  readonly suite: Suite;
+  readonly random: Random;
+  readonly retransmission: Retransmission;
+  unixMs(): number;
+  emit(output: IkeOutput): void;
+  log(level: LogLevel, sentence: Sentence, fields: Fields): void;
+  nextSaId(): number;
+  nextChildNumber(): number;
+  /** Fresh and not in use by a live child of this endpoint. */
+  allocateEspSpi(): number;
+  releaseEspSpi(spi: number): void;
+  allocateIkeSpi(): Uint8Array;
+  lookupPeer(profile: CompleteProfile, identity: IkeIdentity): PeerCredentials | undefined;
+  authorize(request: AuthorizationRequest): Authorization;
+  /** Whether this is the first IKE SA between its two identities. */
+  isInitialContact(sa: IkeSa): boolean;
+  /** Ends the others between the same identities (INITIAL_CONTACT). */
+  dropOthers(sa: IkeSa, now: Instant): void;
+  /** Makes the IKE SA that a rekey negotiated; it answers under its own SPI from now on. */
+  createSuccessor(options: SaOptions, now: Instant): IkeSa;
+  /** The SA's next deadline may have changed. */
+  touch(sa: IkeSa): void;
+  /** Forgets an SA that has ended. */
+  forget(sa: IkeSa): void;
+}

@@ -1,0 +1,147 @@
+// What goes into and comes out of the IKE endpoint.
+import type { LogEvent } from '../../platform/log.ts';
+import type { Endpoint, IpAddress, SaSpec } from '../model.ts';
+import type { TrafficSelector } from '../wire/ike/selector.ts';
+import type { IkeIdentity, IkeProfile } from './profile.ts';
+
+export type IkeInput =
+  /** `socket` is the service's name for a local socket; `natt`: it is a UDP 4500 one and the non-ESP marker is removed. */
+  | { readonly kind: 'datagram'; readonly socket: string; readonly natt: boolean; readonly local: Endpoint; readonly remote: Endpoint; readonly bytes: Uint8Array }
+  | InitiateInput
+  | { readonly kind: 'terminate'; readonly ikeSa: number; readonly reason: string }
+  | { readonly kind: 'rekey-child'; readonly child: number }
+  | { readonly kind: 'rekey-ike'; readonly ikeSa: number }
+  /** Tells the peer from where its packets come (notify OBSERVED_ENDPOINT). */
+  | { readonly kind: 'observed-endpoint'; readonly ikeSa: number; readonly endpoint: Endpoint }
+  /** Replaces all profiles; SAs of profiles that are gone are ended. */
+  | { readonly kind: 'profiles'; readonly profiles: readonly IkeProfile[] };
+
+export interface InitiateInput {
+  readonly kind: 'initiate';
+  readonly profile: string;
+  readonly socket: string;
+  /** The UDP 4500 socket to change to when there is a NAT; undefined: stay. */
+  readonly nattSocket: string | undefined;
+  readonly local: Endpoint;
+  readonly remote: Endpoint;
+  /** Default: `local` with port 4500. */
+  readonly nattLocal?: Endpoint;
+}
+
+export interface CertificateFacts {
+  readonly emails: readonly string[];
+  readonly uris: readonly string[];
+}
+
+export interface IkeUp {
+  readonly kind: 'ike-up';
+  /** Number of the connection; it stays the same when the IKE SA is rekeyed. */
+  readonly ikeSa: number;
+  readonly profile: string;
+  readonly tenant: number;
+  readonly role: 'initiator' | 'responder';
+  readonly localIdentity: IkeIdentity;
+  readonly remoteIdentity: IkeIdentity;
+  readonly local: Endpoint;
+  readonly remote: Endpoint;
+  readonly socket: string;
+  readonly natt: boolean;
+  readonly nat: { readonly local: boolean; readonly remote: boolean };
+  /** Overlay address: assigned to us (initiator) or by us (responder). */
+  readonly assigned: IpAddress | undefined;
+  readonly directorAddresses: readonly IpAddress[] | undefined;
+  /** How the peer sees us. */
+  readonly observed: Endpoint | undefined;
+  /** What the peer says about itself. */
+  readonly serial: string | undefined;
+  readonly peerTenant: number | undefined;
+  readonly certificate: CertificateFacts | undefined;
+  /** Hexadecimal, `initiator/responder`. */
+  readonly spis: string;
+  readonly suite: string;
+}
+
+export interface ChildUp {
+  readonly kind: 'child-up';
+  readonly child: number;
+  readonly ikeSa: number;
+  readonly profile: string;
+  readonly tenant: number;
+  readonly inbound: SaSpec;
+  readonly outbound: SaSpec;
+  readonly local: Endpoint;
+  readonly remote: Endpoint;
+  /** ESP is to be encapsulated in UDP 4500. */
+  readonly natt: boolean;
+  /** Agreed by both: ESP travels in VXLAN. */
+  readonly vxlanVni: number | undefined;
+  readonly localSelectors: readonly TrafficSelector[];
+  readonly remoteSelectors: readonly TrafficSelector[];
+  /** The child that this one rekeys; it keeps receiving until its own child-down and some seconds longer. */
+  readonly replaces: number | undefined;
+  /** We began the exchange that made this child: the peer can receive on it already. */
+  readonly initiator: boolean;
+}
+
+export type HistoryEvent =
+  | 'IKE Done'
+  | 'IKE Failed'
+  | 'IKE Rekeyed'
+  | 'IKE Deleted'
+  | 'Peer Down'
+  | 'Child Done'
+  | 'Child Rekeyed'
+  | 'Child Deleted';
+
+export interface HistoryEntry {
+  readonly unixMs: number;
+  readonly event: HistoryEvent;
+  readonly profile: string;
+  readonly tenant: number;
+  readonly role: 'initiator' | 'responder';
+  /** Identity of the peer, or its address while that is not known. */
+  readonly peer: string;
+  readonly remote: string;
+  /** Of the IKE SA `initiator/responder`, or of the child `inbound/outbound`; hexadecimal. */
+  readonly spis: string;
+  readonly nat: boolean;
+  readonly cause: string;
+}
+
+export type IkeOutput =
+  /** On a `natt` socket the service puts the non-ESP marker in front. */
+  | { readonly kind: 'send'; readonly socket: string; readonly natt: boolean; readonly local: Endpoint; readonly remote: Endpoint; readonly bytes: Uint8Array }
+  /** NAT keepalive (RFC 3948 2.3): one octet 0xFF, without marker. */
+  | { readonly kind: 'keepalive'; readonly socket: string; readonly local: Endpoint; readonly remote: Endpoint }
+  | IkeUp
+  /** The same connection goes on under new SPIs. */
+  | { readonly kind: 'ike-rekeyed'; readonly ikeSa: number; readonly profile: string; readonly spis: string; readonly suite: string }
+  | { readonly kind: 'ike-down'; readonly ikeSa: number; readonly profile: string; readonly reason: string; readonly remote: Endpoint }
+  | { readonly kind: 'connect-failed'; readonly profile: string; readonly remote: Endpoint; readonly cause: string; readonly nextStep: string }
+  /** Responder: a peer failed to authenticate or was not authorized; what it said about itself is unproven. */
+  | { readonly kind: 'peer-refused'; readonly profile: string; readonly remote: Endpoint; readonly identity: IkeIdentity | undefined; readonly serial: string | undefined; readonly cause: string }
+  | ChildUp
+  | { readonly kind: 'child-down'; readonly child: number; readonly ikeSa: number; readonly reason: string }
+  | { readonly kind: 'observed'; readonly ikeSa: number; readonly endpoint: Endpoint }
+  /** The peer's (or our) outer address changed, seen on an authentic message. */
+  | { readonly kind: 'endpoint'; readonly ikeSa: number; readonly local: Endpoint; readonly remote: Endpoint; readonly natt: boolean }
+  | { readonly kind: 'history'; readonly entry: HistoryEntry }
+  | { readonly kind: 'log'; readonly event: LogEvent };
+
+/** For `show`. */
+export interface IkeSnapshot {
+  readonly ikeSas: readonly {
+    readonly ikeSa: number;
+    readonly profile: string;
+    readonly tenant: number;
+    readonly role: 'initiator' | 'responder';
+    readonly state: string;
+    readonly peer: string;
+    readonly local: Endpoint;
+    readonly remote: Endpoint;
+    readonly natt: boolean;
+    readonly spis: string;
+    readonly suite: string;
+    readonly children: readonly { readonly child: number; readonly spis: string; readonly suite: string; readonly state: string; readonly vxlanVni: number | undefined }[];
+  }[];
+}

@@ -1,0 +1,140 @@
+// What an operator or Director configures about an IKE connection, and the defaults that are filled in.
+import { fromHex, fromUtf8, toHex, utf8 } from '../../platform/bytes.ts';
+import type { SignatureAlgorithm } from '../../platform/crypto.ts';
+import { addressBytes, addressText } from '../wire/address.ts';
+import { IdType } from '../wire/ike/numbers.ts';
+import type { TrafficSelector } from '../wire/ike/selector.ts';
+import { ANY_IPV4, ANY_IPV6 } from '../wire/ike/selector.ts';
+import type { ChildProposal, IkeProposal } from './algorithms.ts';
+import { DEFAULT_CHILD_PROPOSAL, DEFAULT_IKE_PROPOSALS } from './algorithms.ts';
+
+export interface IkeIdentity {
+  readonly kind: 'email' | 'fqdn' | 'ipv4' | 'ipv6' | 'key-id';
+  /** Text; hexadecimal for a key id. */
+  readonly value: string;
+}
+
+export type LocalAuth =
+  | { readonly kind: 'psk'; readonly key: Uint8Array }
+  /** The pre-shared key that `lookupPeer` finds for the peer: one key of this pair alone, used both ways. */
+  | { readonly kind: 'lookup' }
+  | {
+      readonly kind: 'certificate';
+      /** DER, leaf first. */
+      readonly chain: readonly Uint8Array[];
+      /** PKCS#8 DER. */
+      readonly privateKey: Uint8Array;
+      readonly algorithm: SignatureAlgorithm;
+    };
+
+export type PeerCredentials =
+  | { readonly kind: 'psk'; readonly key: Uint8Array }
+  | { readonly kind: 'certificate'; readonly anchors: readonly Uint8Array[] };
+
+/** `lookup`: responder only, the endpoint's option lookupPeer decides by IDi. */
+export type RemoteAuth = PeerCredentials | { readonly kind: 'lookup' };
+
+export interface IkeProfile {
+  readonly name: string;
+  readonly tenant: number;
+  readonly localIdentity: IkeIdentity;
+  /** The identity that the peer must present; undefined: any that authenticates. */
+  readonly remoteIdentity: IkeIdentity | undefined;
+  readonly localAuth: LocalAuth;
+  readonly remoteAuth: RemoteAuth;
+  readonly proposals?: readonly IkeProposal[];
+  readonly childProposals?: readonly ChildProposal[];
+  /** Default 86400 s. */
+  readonly ikeLifetimeMs?: number;
+  /** Default 28800 s. */
+  readonly childLifetimeMs?: number;
+  /** Silence after which the peer is asked whether it lives; 0 = never. Default 30 s. */
+  readonly dpdMs?: number;
+  readonly mode?: 'tunnel';
+  readonly trafficSelectors?: { readonly local: readonly TrafficSelector[]; readonly remote: readonly TrafficSelector[] };
+  /** The child travels in VXLAN with this VNI; a peer that does not agree is refused. */
+  readonly vxlan?: { readonly vni: number };
+  /** Initiator: ask for an overlay address and Director's addresses. */
+  readonly requestConfiguration?: boolean;
+  readonly deviceSerial?: string;
+  /** Largest IKE message that is sent in one piece. Default 1200. */
+  readonly fragmentBytes?: number;
+  /** Receive window of ESP, a power of two. Default 1024. */
+  readonly windowPackets?: number;
+  /** Act as if there were a NAT, for peers that can only do UDP-encapsulated ESP. */
+  readonly forceUdpEncapsulation?: boolean;
+}
+
+export type CompleteProfile = Required<Omit<IkeProfile, 'vxlan' | 'deviceSerial'>> & Pick<IkeProfile, 'vxlan' | 'deviceSerial'>;
+
+const ANY = [ANY_IPV4, ANY_IPV6] as const;
+
+export function completeProfile(profile: IkeProfile): CompleteProfile {
+  return {
+    proposals: DEFAULT_IKE_PROPOSALS,
+    childProposals: [DEFAULT_CHILD_PROPOSAL],
+    ikeLifetimeMs: 86_400_000,
+    childLifetimeMs: 28_800_000,
+    dpdMs: 30_000,
+    mode: 'tunnel',
+    trafficSelectors: { local: ANY, remote: ANY },
+    requestConfiguration: false,
+    fragmentBytes: 1200,
+    windowPackets: 1024,
+    forceUdpEncapsulation: false,
+    ...withoutUndefined(profile),
+  };
+}
+
+function withoutUndefined<T extends object>(value: T): T {
+  return Object.fromEntries(Object.entries(value).filter(([, entry]) => entry !== undefined)) as T;
+}
+
+const ID_TYPES: Readonly<Record<IkeIdentity['kind'], number>> = {
+  email: IdType.email,
+  fqdn: IdType.fqdn,
+  ipv4: IdType.ipv4,
+  ipv6: IdType.ipv6,
+  'key-id': IdType.keyId,
+};
+
+export function encodeIdentity(identity: IkeIdentity): { idType: number; data: Uint8Array } {
+  const idType = ID_TYPES[identity.kind];
+  if (identity.kind === 'key-id') return { idType, data: fromHex(identity.value) };
+  if (identity.kind === 'ipv4' || identity.kind === 'ipv6') return { idType, data: addressBytes(identity.value) };
+  return { idType, data: utf8(identity.value) };
+}
+
+/** Undefined for a type that is not spoken here, or contents that do not fit their type. */
+export function decodeIdentity(idType: number, data: Uint8Array): IkeIdentity | undefined {
+  switch (idType) {
+    case IdType.email:
+      return printable({ kind: 'email', value: fromUtf8(data) });
+    case IdType.fqdn:
+      return printable({ kind: 'fqdn', value: fromUtf8(data) });
+    case IdType.ipv4:
+      return data.length === 4 ? { kind: 'ipv4', value: addressText(data) } : undefined;
+    case IdType.ipv6:
+      return data.length === 16 ? { kind: 'ipv6', value: addressText(data) } : undefined;
+    case IdType.keyId:
+      return data.length > 0 && data.length <= 256 ? { kind: 'key-id', value: toHex(data) } : undefined;
+    default:
+      return undefined;
+  }
+}
+
+/** Identities end in logs and in certificates' names: control characters have no place in them. */
+function printable(identity: IkeIdentity): IkeIdentity | undefined {
+  const { value } = identity;
+  return value.length > 0 && value.length <= 256 && /^[\x21-\x7e]+$/.test(value) ? identity : undefined;
+}
+
+export function sameIdentity(a: IkeIdentity, b: IkeIdentity): boolean {
+  if (a.kind !== b.kind) return false;
+  // Names of mail hosts and of DNS do not tell cases apart.
+  return a.kind === 'email' || a.kind === 'fqdn' ? a.value.toLowerCase() === b.value.toLowerCase() : a.value === b.value;
+}
+
+export function identityText(identity: IkeIdentity): string {
+  return identity.kind === 'key-id' ? `key-id ${identity.value}` : identity.value;
+}

@@ -1,0 +1,210 @@
+// All IKE SAs of an endpoint, and what they share: numbers, SPIs, the half-open table, deadlines.
+import { equalBytes, toHex } from '../../platform/bytes.ts';
+import type { Suite } from '../../platform/crypto.ts';
+import type { Fields, LogLevel } from '../../platform/log.ts';
+import type { Random } from '../../platform/random.ts';
+import type { Instant } from '../../platform/time.ts';
+import { TimerTable } from '../../platform/time.ts';
+import type { IpAddress } from '../model.ts';
+import type { Authorization, AuthorizationRequest, Environment } from './environment.ts';
+import type { HalfOpenLimits } from './half-open.ts';
+import { HalfOpenTable } from './half-open.ts';
+import type { SaOptions } from './ike-sa.ts';
+import { IkeSa } from './ike-sa.ts';
+import type { IkeOutput } from './input-output.ts';
+import type { CompleteProfile, IkeIdentity, PeerCredentials } from './profile.ts';
+import { sameIdentity } from './profile.ts';
+import type { Sentence } from './sentences.ts';
+import type { Retransmission } from './window.ts';
+
+/** ESP SPIs are 0x02 and a 24-bit index, as in the IKE-less tables. */
+const ESP_SPI_BASE = 0x0200_0000;
+const ESP_SPI_MASK = 0x00ff_ffff;
+const IKE_SPI_BYTES = 8;
+
+export interface RegisterOptions {
+  readonly suite: Suite;
+  readonly random: Random;
+  readonly retransmission: Retransmission;
+  readonly halfOpen: HalfOpenLimits;
+  unixMs(): number;
+  emit(output: IkeOutput): void;
+  nextSaId(): number;
+  lookupPeer(profile: CompleteProfile, identity: IkeIdentity): PeerCredentials | undefined;
+  authorize(request: AuthorizationRequest): Authorization;
+}
+
+export class SaRegister implements Environment {
+  readonly suite: Suite;
+  readonly random: Random;
+  readonly retransmission: Retransmission;
+  readonly halfOpen: HalfOpenTable;
+  readonly #options: RegisterOptions;
+  readonly #bySpi = new Map<string, IkeSa>();
+  /** Half-open SAs by local SPI, with the address that they count for. */
+  readonly #halfOpen = new Map<string, IpAddress>();
+  /** Responder SAs by the hash of their IKE_SA_INIT request, for its repetitions. */
+  readonly #byInitRequest = new Map<string, IkeSa>();
+  readonly #deadlines = new TimerTable<string>();
+  readonly #espSpis = new Set<number>();
+  #espIndex: number;
+  #number = 0;
+  #childNumber = 0;
+
+  constructor(options: RegisterOptions) {
+    this.#options = options;
+    this.suite = options.suite;
+    this.random = options.random;
+    this.retransmission = options.retransmission;
+    this.halfOpen = new HalfOpenTable(options.halfOpen);
+    this.#espIndex = options.random.uint32() & ESP_SPI_MASK;
+  }
+
+  // ------------------------------------------------------------------------------------------------- SAs
+
+  create(options: SaOptions, now: Instant): IkeSa {
+    const sa = new IkeSa(this, options, now);
+    this.#bySpi.set(sa.localSpi, sa);
+    return sa;
+  }
+
+  createSuccessor(options: SaOptions, now: Instant): IkeSa {
+    return this.create(options, now);
+  }
+
+  /** Counts a responder's new SA as half-open, and finds it again when its request is repeated. */
+  enterHalfOpen(sa: IkeSa, request: Uint8Array): void {
+    const { address } = sa.path.remote;
+    this.halfOpen.add(address);
+    this.#halfOpen.set(sa.localSpi, address);
+    this.#byInitRequest.set(this.#requestKey(request), sa);
+  }
+
+  #leaveHalfOpen(sa: IkeSa): void {
+    const address = this.#halfOpen.get(sa.localSpi);
+    if (address === undefined) return;
+    this.halfOpen.remove(address);
+    this.#halfOpen.delete(sa.localSpi);
+    this.#byInitRequest.delete(this.#requestKey(sa.initRequest));
+  }
+
+  #requestKey(request: Uint8Array): string {
+    return toHex(this.suite.hash('sha256', request));
+  }
+
+  findInit(request: Uint8Array): IkeSa | undefined {
+    return this.#byInitRequest.get(this.#requestKey(request));
+  }
+
+  find(localSpi: Uint8Array): IkeSa | undefined {
+    return this.#bySpi.get(toHex(localSpi));
+  }
+
+  all(): IkeSa[] {
+    return [...this.#bySpi.values()];
+  }
+
+  /** The SA that stands for a connection now. */
+  current(number: number): IkeSa | undefined {
+    const candidates = this.all().filter((sa) => sa.number === number);
+    return candidates.find((sa) => sa.announced) ?? candidates.find((sa) => !sa.everUp);
+  }
+
+  forget(sa: IkeSa): void {
+    sa.state = 'closed';
+    this.#leaveHalfOpen(sa);
+    this.#bySpi.delete(sa.localSpi);
+    this.#deadlines.clear(sa.localSpi);
+    sa.wipeSecrets();
+  }
+
+  #between(sa: IkeSa): IkeSa[] {
+    return this.all().filter((other) => {
+      if (other === sa || other.number === sa.number || !sameIdentity(other.profile.localIdentity, sa.profile.localIdentity)) return false;
+      const theirs = other.peer.identity ?? other.profile.remoteIdentity;
+      const ours = sa.peer.identity ?? sa.profile.remoteIdentity;
+      return theirs !== undefined && ours !== undefined && sameIdentity(theirs, ours);
+    });
+  }
+
+  isInitialContact(sa: IkeSa): boolean {
+    return this.#between(sa).every((other) => other.state === 'closed' || other.state === 'init-sent');
+  }
+
+  dropOthers(sa: IkeSa, now: Instant): void {
+    for (const other of this.#between(sa)) {
+      // The peer has forgotten them: there is nobody to tell (RFC 7296 2.4).
+      if (other.announced) other.end({ reason: 'the peer started anew (INITIAL_CONTACT)', event: 'Peer Down' }, now);
+    }
+  }
+
+  // --------------------------------------------------------------------------------------------- clocks
+
+  touch(sa: IkeSa): void {
+    if (!sa.halfOpen) this.#leaveHalfOpen(sa);
+    const when = this.#bySpi.get(sa.localSpi) === sa ? sa.deadline() : undefined;
+    if (when === undefined) this.#deadlines.clear(sa.localSpi);
+    else this.#deadlines.set(sa.localSpi, when);
+  }
+
+  deadline(): Instant | undefined {
+    return this.#deadlines.next();
+  }
+
+  handleTimers(now: Instant): void {
+    for (let spi = this.#deadlines.takeDue(now); spi !== undefined; spi = this.#deadlines.takeDue(now)) this.#bySpi.get(spi)?.handleTimers(now);
+  }
+
+  // ------------------------------------------------------------------------------------ numbers and SPIs
+
+  nextNumber(): number {
+    return ++this.#number;
+  }
+
+  nextChildNumber(): number {
+    return ++this.#childNumber;
+  }
+
+  nextSaId(): number {
+    return this.#options.nextSaId();
+  }
+
+  allocateEspSpi(): number {
+    do this.#espIndex = (this.#espIndex + 1) & ESP_SPI_MASK;
+    while (this.#espSpis.has(ESP_SPI_BASE | this.#espIndex));
+    this.#espSpis.add(ESP_SPI_BASE | this.#espIndex);
+    return ESP_SPI_BASE | this.#espIndex;
+  }
+
+  releaseEspSpi(spi: number): void {
+    this.#espSpis.delete(spi);
+  }
+
+  allocateIkeSpi(): Uint8Array {
+    let spi = this.random.bytes(IKE_SPI_BYTES);
+    while (equalBytes(spi, new Uint8Array(IKE_SPI_BYTES)) || this.#bySpi.has(toHex(spi))) spi = this.random.bytes(IKE_SPI_BYTES);
+    return spi;
+  }
+
+  // --------------------------------------------------------------------------------------------- outside
+
+  unixMs(): number {
+    return this.#options.unixMs();
+  }
+
+  emit(output: IkeOutput): void {
+    this.#options.emit(output);
+  }
+
+  log(level: LogLevel, sentence: Sentence, fields: Fields): void {
+    this.emit({ kind: 'log', event: { level, sentence, fields } });
+  }
+
+  lookupPeer(profile: CompleteProfile, identity: IkeIdentity): PeerCredentials | undefined {
+    return this.#options.lookupPeer(profile, identity);
+  }
+
+  authorize(request: AuthorizationRequest): Authorization {
+    return this.#options.authorize(request);
+  }
+}

@@ -1,0 +1,199 @@
+// IKE_AUTH: identities and AUTH (RFC 7296 2.15; signatures RFC 7427; INITIAL_CONTACT 2.4), and who may come.
+import { utf8 } from '../../../platform/bytes.ts';
+import type { ChainResult } from '../../../platform/crypto.ts';
+import type { Instant } from '../../../platform/time.ts';
+import { AuthMethod, CertEncoding, NotifyType, notifyName } from '../../wire/ike/numbers.ts';
+import type { Payload, PayloadOf } from '../../wire/ike/payloads.ts';
+import { findNotify, findPayload, notify } from '../../wire/ike/payloads.ts';
+import { identityBody, sharedKeyAuth, sharedKeyMatches, signatureAuth, signatureHash, signatureProblem, signedOctets } from '../auth-data.ts';
+import { certificateRequestData } from '../certificate-request.ts';
+import type { Authorization } from '../environment.ts';
+import type { IkeSa } from '../ike-sa.ts';
+import { deviceSerial, observedEndpoint, observedEndpointNotify, refusalText, serialNotify, tenantNotify, tenantOf } from '../private-notifies.ts';
+import type { IkeIdentity, LocalAuth, PeerCredentials } from '../profile.ts';
+import { decodeIdentity, encodeIdentity, identityText, sameIdentity } from '../profile.ts';
+import type { Failure, Task } from '../task.ts';
+import { errorNotify } from '../task.ts';
+
+const NEXT_STEP = 'compare identities and credentials of both ends';
+
+/** CERTREQ, when the peer is to show a certificate. */
+export function certificateRequest(sa: IkeSa): Payload[] {
+  const { remoteAuth } = sa.profile;
+  if (remoteAuth.kind !== 'certificate') return [];
+  return [{ kind: 'CERTREQ', encoding: CertEncoding.x509Signature, data: certificateRequestData(remoteAuth.anchors) }];
+}
+
+/** The octets that `signer` signs; its identity is the body of its own ID payload. */
+function octetsOf(sa: IkeSa, signer: 'initiator' | 'responder', identity: Uint8Array): Uint8Array {
+  const keys = sa.keys!;
+  const parts =
+    signer === 'initiator'
+      ? { message: sa.initRequest, nonce: sa.nonceResponder, skP: keys.skPi, identity }
+      : { message: sa.initResponse, nonce: sa.nonceInitiator, skP: keys.skPr, identity };
+  return signedOctets(sa.env.suite, sa.algorithms!.prf, parts);
+}
+
+/** Our AUTH payload, or a clause that says why there is none. */
+function ownAuth(sa: IkeSa, local: LocalAuth | PeerCredentials): Payload | string {
+  const { idType, data } = encodeIdentity(sa.profile.localIdentity);
+  const octets = octetsOf(sa, sa.role, identityBody(idType, data));
+  const { suite } = sa.env;
+  if (local.kind === 'psk') return { kind: 'AUTH', method: AuthMethod.sharedKey, data: sharedKeyAuth(suite, sa.algorithms!.prf, local.key, octets) };
+  if (local.kind !== 'certificate' || !('privateKey' in local)) return 'no credential of our own is configured';
+  if (!sa.peer.hashes.includes(signatureHash(local.algorithm))) return `the peer does not accept ${local.algorithm} signatures`;
+  return { kind: 'AUTH', method: AuthMethod.digitalSignature, data: signatureAuth(suite, local.algorithm, local.privateKey, octets) };
+}
+
+function ownIdentity(sa: IkeSa, kind: 'IDi' | 'IDr'): Payload[] {
+  const out: Payload[] = [{ kind, ...encodeIdentity(sa.profile.localIdentity) }];
+  const { localAuth } = sa.profile;
+  if (localAuth.kind === 'certificate') {
+    for (const data of localAuth.chain) out.push({ kind: 'CERT', encoding: CertEncoding.x509Signature, data });
+  }
+  return out;
+}
+
+type Proof = { readonly ok: true } | { readonly ok: false; readonly cause: string };
+
+/** Checks the peer's AUTH; on success the certificate's facts are in `sa.peer`. */
+function checkAuth(sa: IkeSa, payloads: readonly Payload[], id: PayloadOf<'IDi' | 'IDr'>, identity: IkeIdentity, credentials: PeerCredentials): Proof {
+  const auth = findPayload(payloads, 'AUTH');
+  if (auth === undefined) return { ok: false, cause: 'the peer asks for EAP, which this profile does not offer' };
+  const octets = octetsOf(sa, sa.role === 'initiator' ? 'responder' : 'initiator', identityBody(id.idType, id.data));
+  if (credentials.kind === 'psk') {
+    if (auth.method !== AuthMethod.sharedKey) return { ok: false, cause: 'the peer did not authenticate with a pre-shared key' };
+    const matches = sharedKeyMatches(sa.env.suite, sa.algorithms!.prf, credentials.key, octets, auth.data);
+    return matches ? { ok: true } : { ok: false, cause: 'pre-shared key does not match' };
+  }
+  if (auth.method !== AuthMethod.digitalSignature) return { ok: false, cause: 'the peer did not authenticate with a digital signature' };
+  const chain = payloads.flatMap((payload) => (payload.kind === 'CERT' && payload.encoding === CertEncoding.x509Signature ? [payload.data] : []));
+  const result = sa.env.suite.checkChain({ chain, anchors: credentials.anchors, unixMs: sa.env.unixMs() });
+  if (!result.ok) return { ok: false, cause: `peer's ${result.cause.replace(/^there is no certificate$/, 'certificate is missing')}` };
+  const problem = certificateProblem(sa, result, octets, auth.data, identity);
+  if (problem !== undefined) return { ok: false, cause: problem };
+  sa.peer.certificate = { emails: result.emails, uris: result.uris };
+  return { ok: true };
+}
+
+/** The certificate must name the identity (RFC 7296 4): e-mail identities are what certificates here carry. */
+function certificateProblem(sa: IkeSa, result: Extract<ChainResult, { ok: true }>, octets: Uint8Array, auth: Uint8Array, identity: IkeIdentity): string | undefined {
+  const named = identity.kind === 'email' && result.emails.some((email) => sameIdentity({ kind: 'email', value: email }, identity));
+  if (!named) return `peer's certificate is not for the identity ${identityText(identity)}`;
+  return signatureProblem(sa.env.suite, result, octets, auth);
+}
+
+function readFacts(sa: IkeSa, payloads: readonly Payload[]): void {
+  if (!sa.peer.vendor) return;
+  sa.peer.serial = deviceSerial(payloads);
+  sa.peer.tenant = tenantOf(payloads);
+}
+
+/** What we tell a peer of our kind about ourselves. */
+function ownFacts(sa: IkeSa): Payload[] {
+  if (!sa.peer.vendor) return [];
+  const { deviceSerial: serial, tenant } = sa.profile;
+  return [...(serial === undefined ? [] : [serialNotify(serial)]), tenantNotify(tenant)];
+}
+
+export class AuthRequest implements Task {
+  build(sa: IkeSa, out: Payload[]): void {
+    const { localAuth, remoteIdentity } = sa.profile;
+    out.push(...ownIdentity(sa, 'IDi'), ...certificateRequest(sa));
+    if (remoteIdentity !== undefined) out.push({ kind: 'IDr', ...encodeIdentity(remoteIdentity) });
+    const auth = ownAuth(sa, localAuth);
+    // Without AUTH the responder refuses and names the cause; the log names ours.
+    if (typeof auth === 'string') sa.log('error', 'IKE SA could not be established', { cause: auth, nextStep: NEXT_STEP });
+    else out.push(auth);
+    if (sa.env.isInitialContact(sa)) out.push(notify(NotifyType.INITIAL_CONTACT));
+    out.push(...ownFacts(sa));
+  }
+
+  process(sa: IkeSa, payloads: readonly Payload[]): Failure | undefined {
+    const id = findPayload(payloads, 'IDr');
+    const error = errorNotify(payloads);
+    if (id === undefined || findPayload(payloads, 'AUTH') === undefined) return refusedByPeer(sa, error);
+    const identity = decodeIdentity(id.idType, id.data);
+    const { remoteIdentity, remoteAuth } = sa.profile;
+    if (identity === undefined) return distrusted(`the peer's identity is of type ${id.idType} or not readable`);
+    if (remoteIdentity !== undefined && !sameIdentity(identity, remoteIdentity)) {
+      return distrusted(`the peer presents the identity ${identityText(identity)}, expected is ${identityText(remoteIdentity)}`);
+    }
+    if (remoteAuth.kind === 'lookup') return distrusted('the profile does not say how the peer authenticates');
+    const proof = checkAuth(sa, payloads, id, identity, remoteAuth);
+    if (!proof.ok) return distrusted(proof.cause);
+    sa.peer.identity = identity;
+    readFacts(sa, payloads);
+    if (sa.peer.vendor) sa.grant.observed = observedEndpoint(payloads);
+    return undefined;
+  }
+
+  finish(sa: IkeSa, now: Instant): void {
+    sa.establish(now);
+  }
+}
+
+function distrusted(cause: string): Failure {
+  return { notify: NotifyType.AUTHENTICATION_FAILED, cause, nextStep: NEXT_STEP, scope: 'ike', tell: 'authentication-failed' };
+}
+
+function refusedByPeer(sa: IkeSa, error: PayloadOf<'Notify'> | undefined): Failure {
+  if (error === undefined) return distrusted('the peer did not authenticate itself');
+  const text = sa.peer.vendor ? refusalText(error.data) : undefined;
+  const cause = text ?? (error.type === NotifyType.AUTHENTICATION_FAILED ? 'the peer does not accept our identity or credential' : `the peer answered ${notifyName(error.type)}`);
+  return { notify: error.type, cause: `peer refuses: ${cause}`, nextStep: NEXT_STEP, scope: 'ike' };
+}
+
+export class AuthAnswer implements Task {
+  #auth: Payload | undefined;
+  #initialContact = false;
+  #observed = false;
+
+  process(sa: IkeSa, payloads: readonly Payload[]): Failure | undefined {
+    const id = findPayload(payloads, 'IDi')!;
+    const identity = decodeIdentity(id.idType, id.data);
+    readFacts(sa, payloads);
+    const cause = identity === undefined ? 'the identity is of a type that is not accepted, or not readable' : this.#judge(sa, payloads, id, identity);
+    if (cause === undefined) return undefined;
+    sa.env.emit({ kind: 'peer-refused', profile: sa.profile.name, remote: sa.path.remote, identity, serial: sa.peer.serial, cause });
+    const failure: Failure = { notify: NotifyType.AUTHENTICATION_FAILED, cause, nextStep: NEXT_STEP, scope: 'ike' };
+    // RFC 7296 2.21.2 gives no reason to the peer; one of our kind gets it, inside SK.
+    return sa.peer.vendor ? { ...failure, data: utf8(cause) } : failure;
+  }
+
+  #judge(sa: IkeSa, payloads: readonly Payload[], id: PayloadOf<'IDi'>, identity: IkeIdentity): string | undefined {
+    const { remoteIdentity, remoteAuth, localAuth } = sa.profile;
+    if (remoteIdentity !== undefined && !sameIdentity(identity, remoteIdentity)) return `the identity ${identityText(identity)} is not expected here`;
+    const credentials = remoteAuth.kind === 'lookup' ? sa.env.lookupPeer(sa.profile, identity) : remoteAuth;
+    if (credentials === undefined) return `the identity ${identityText(identity)} is not known`;
+    const proof = checkAuth(sa, payloads, id, identity, credentials);
+    if (!proof.ok) return proof.cause;
+    const verdict = this.#authorize(sa, payloads, identity);
+    if (!verdict.ok) return verdict.cause;
+    const auth = ownAuth(sa, localAuth.kind === 'lookup' ? credentials : localAuth);
+    if (typeof auth === 'string') return auth;
+    sa.peer.identity = identity;
+    sa.grant.assigned = verdict.assignedAddress;
+    sa.grant.directorAddresses = verdict.directorAddresses;
+    this.#observed = verdict.observed === true;
+    this.#auth = auth;
+    this.#initialContact = findNotify(payloads, NotifyType.INITIAL_CONTACT) !== undefined;
+    return undefined;
+  }
+
+  #authorize(sa: IkeSa, payloads: readonly Payload[], identity: IkeIdentity): Authorization {
+    const { certificate, serial, tenant } = sa.peer;
+    const wantsAddress = findPayload(payloads, 'CP') !== undefined;
+    return sa.env.authorize({ profile: sa.profile, identity, certificate, serial, tenant, remote: sa.path.remote, wantsAddress });
+  }
+
+  build(sa: IkeSa, out: Payload[]): void {
+    out.push(...ownIdentity(sa, 'IDr'), this.#auth!, ...ownFacts(sa));
+    if (this.#observed && sa.peer.vendor) out.push(observedEndpointNotify(sa.path.remote));
+  }
+
+  finish(sa: IkeSa, now: Instant): void {
+    if (this.#initialContact) sa.env.dropOthers(sa, now);
+    sa.establish(now);
+  }
+}

@@ -1,0 +1,146 @@
+// The responder's side of child SAs (RFC 7296 1.2, 1.3, 2.8, 2.9, 2.25).
+import { utf8, wipe } from '../../../platform/bytes.ts';
+import type { Instant } from '../../../platform/time.ts';
+import { NotifyType, Protocol } from '../../wire/ike/numbers.ts';
+import type { Payload } from '../../wire/ike/payloads.ts';
+import { findNotify, findPayload, notify } from '../../wire/ike/payloads.ts';
+import { narrowSelectors } from '../../wire/ike/selector.ts';
+import type { ChildAlgorithms, Choice } from '../algorithms.ts';
+import { chooseChild } from '../algorithms.ts';
+import type { ChildSa } from '../child-sa.ts';
+import { createChild, installChild } from '../child-sa.ts';
+import type { IkeSa } from '../ike-sa.ts';
+import { groupBytes, KeyExchange } from '../key-exchange.ts';
+import { deriveChildKeys } from '../keymat.ts';
+import { vxlanNotify, vxlanVni } from '../private-notifies.ts';
+import type { Failure, Task } from '../task.ts';
+import type { NoncePair } from './child.ts';
+import { ChildRequest, MAX_SELECTORS, spiBytes, spiNumber } from './child.ts';
+import { NONCE_BYTES } from './init.ts';
+import { IkeRekeyRequest } from './rekey.ts';
+
+/** Children that one IKE SA may have at once, those being replaced included. */
+const MAX_CHILDREN = 8;
+
+interface Refusal {
+  readonly notify: number;
+  readonly data?: Uint8Array;
+  readonly cause: string;
+}
+
+export class ChildAnswer implements Task {
+  readonly #purpose: 'first' | 'rekey' | 'create';
+  #refusal: Refusal | undefined;
+  #spi: number | undefined;
+  #old: ChildSa | undefined;
+  #child: ChildSa | undefined;
+  #nonces: NoncePair | undefined;
+  #answer: Payload[] = [];
+
+  constructor(purpose: 'first' | 'rekey' | 'create') {
+    this.#purpose = purpose;
+  }
+
+  process(sa: IkeSa, payloads: readonly Payload[]): Failure | undefined {
+    const refusal = this.#negotiate(sa, payloads);
+    if (refusal === undefined) return undefined;
+    if (this.#purpose !== 'first') return { ...refusal, nextStep: '', scope: 'exchange' };
+    // IKE_AUTH succeeds all the same; the child's refusal travels in its answer (RFC 7296 1.2).
+    this.#refusal = refusal;
+    sa.log('warning', 'child SA refused', { cause: refusal.cause });
+    return undefined;
+  }
+
+  #negotiate(sa: IkeSa, payloads: readonly Payload[]): Refusal | undefined {
+    const obstacle = this.#obstacle(sa, payloads);
+    if (obstacle !== undefined) return obstacle;
+    const { profile, env } = sa;
+    const first = this.#purpose === 'first';
+    const ke = findPayload(payloads, 'KE');
+    const spi = env.allocateEspSpi();
+    this.#spi = spi;
+    const choice = chooseChild(findPayload(payloads, 'SA')!.proposals, profile.childProposals, ke?.group, spiBytes(spi), !first);
+    if (choice === undefined) return { notify: NotifyType.NO_PROPOSAL_CHOSEN, cause: 'no ESP proposal of the peer is acceptable' };
+    const { group } = choice.algorithms;
+    if (group !== undefined && ke?.group !== group) {
+      return { notify: NotifyType.INVALID_KE_PAYLOAD, data: groupBytes(group), cause: `Diffie-Hellman group ${group} is wanted` };
+    }
+    const { local, remote } = profile.trafficSelectors;
+    const remoteSelectors = narrowSelectors(findPayload(payloads, 'TSi')!.selectors, remote, MAX_SELECTORS);
+    const localSelectors = narrowSelectors(findPayload(payloads, 'TSr')!.selectors, local, MAX_SELECTORS);
+    if (localSelectors.length === 0 || remoteSelectors.length === 0) return { notify: NotifyType.TS_UNACCEPTABLE, cause: 'the traffic selectors have nothing in common' };
+    const vni = vxlanVni(payloads);
+    if (vni !== undefined && profile.vxlan !== undefined && vni !== profile.vxlan.vni) {
+      return { notify: NotifyType.NO_PROPOSAL_CHOSEN, cause: `the peer wants VNI ${vni}, configured is ${profile.vxlan.vni}` };
+    }
+    // Without the notify the peer is an ordinary one and gets ordinary ESP.
+    const agreedVni = vni === undefined ? undefined : profile.vxlan?.vni;
+    return this.#derive(sa, payloads, choice, { localSelectors, remoteSelectors, vxlanVni: agreedVni });
+  }
+
+  #obstacle(sa: IkeSa, payloads: readonly Payload[]): Refusal | undefined {
+    if (this.#purpose === 'first') return wantsAddressInVain(sa, payloads) ? { notify: NotifyType.FAILED_CP_REQUIRED, cause: 'no overlay address can be assigned' } : undefined;
+    if (sa.conversation.currentTasks.some((task) => task instanceof IkeRekeyRequest)) {
+      return { notify: NotifyType.TEMPORARY_FAILURE, cause: 'the IKE SA itself is being rekeyed' };
+    }
+    if (sa.children.size >= MAX_CHILDREN) return { notify: NotifyType.NO_ADDITIONAL_SAS, cause: `${MAX_CHILDREN} child SAs exist already` };
+    if (this.#purpose === 'create') return undefined;
+    const spi = spiNumber(findNotify(payloads, NotifyType.REKEY_SA)!.spi);
+    this.#old = [...sa.children.values()].find((child) => child.outbound.spi === spi);
+    if (this.#old === undefined) return { notify: NotifyType.CHILD_SA_NOT_FOUND, cause: 'the child SA to rekey is not known' };
+    const { state } = this.#old;
+    return state === 'up' || state === 'rekeying' ? undefined : { notify: NotifyType.TEMPORARY_FAILURE, cause: 'the child SA is being deleted' };
+  }
+
+  #derive(sa: IkeSa, payloads: readonly Payload[], choice: Choice<ChildAlgorithms>, agreed: Pick<ChildSa, 'localSelectors' | 'remoteSelectors' | 'vxlanVni'>): Refusal | undefined {
+    const { algorithms, proposal } = choice;
+    const { suite, random } = sa.env;
+    const first = this.#purpose === 'first';
+    const nonceI = first ? sa.nonceInitiator : findPayload(payloads, 'Nonce')!.data;
+    const nonceR = first ? sa.nonceResponder : random.bytes(NONCE_BYTES);
+    this.#answer.push({ kind: 'SA', proposals: [proposal] });
+    if (!first) this.#answer.push({ kind: 'Nonce', data: nonceR });
+    let shared: Uint8Array | undefined;
+    if (algorithms.group !== undefined) {
+      const keyExchange = new KeyExchange(suite, random, algorithms.group);
+      this.#answer.push(keyExchange.payload());
+      shared = keyExchange.shared(findPayload(payloads, 'KE')!);
+      if (shared === undefined) return { notify: NotifyType.INVALID_SYNTAX, cause: "the peer's Diffie-Hellman value is not valid" };
+    }
+    const keys = deriveChildKeys(suite, sa.algorithms!.prf, sa.keys!.skD, algorithms, { shared, nonceI, nonceR });
+    wipe(shared);
+    this.#answer.push({ kind: 'TSi', selectors: agreed.remoteSelectors }, { kind: 'TSr', selectors: agreed.localSelectors });
+    if (agreed.vxlanVni !== undefined) this.#answer.push(vxlanNotify(agreed.vxlanVni));
+    this.#nonces = { initiator: nonceI, responder: nonceR };
+    const offer = findPayload(payloads, 'SA')!.proposals.find((entry) => entry.number === proposal.number && entry.protocol === Protocol.ESP)!;
+    this.#child = createChild(sa, { ...agreed, spiIn: this.#spi!, spiOut: spiNumber(offer.spi), keyIn: keys.fromInitiator, keyOut: keys.fromResponder, algorithms });
+    return undefined;
+  }
+
+  build(sa: IkeSa, out: Payload[]): void {
+    if (this.#refusal === undefined) {
+      out.push(...this.#answer);
+      return;
+    }
+    const { notify: type, cause } = this.#refusal;
+    out.push(notify(type, sa.peer.vendor ? utf8(cause) : undefined));
+  }
+
+  finish(sa: IkeSa, now: Instant): void {
+    if (this.#child === undefined) {
+      this.abandon(sa);
+      return;
+    }
+    const twin = sa.conversation.currentTasks.find((task) => task instanceof ChildRequest && task.old === this.#old);
+    if (this.#old !== undefined && twin instanceof ChildRequest) twin.rival = this.#nonces;
+    installChild(sa, this.#child, this.#old, false, now);
+  }
+
+  abandon(sa: IkeSa): void {
+    if (this.#spi !== undefined) sa.env.releaseEspSpi(this.#spi);
+  }
+}
+
+function wantsAddressInVain(sa: IkeSa, payloads: readonly Payload[]): boolean {
+  return findPayload(payloads, 'CP') !== undefined && sa.grant.assigned === undefined;
+}

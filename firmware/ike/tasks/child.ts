@@ -1,0 +1,181 @@
+// Child SAs: the first one in IKE_AUTH, new ones and rekeys in CREATE_CHILD_SA (RFC 7296 1.2, 1.3, 2.8, 2.9, 2.17).
+import { compareBytes, wipe, Writer } from '../../../platform/bytes.ts';
+import type { Instant } from '../../../platform/time.ts';
+import { NotifyType, notifyName, Protocol } from '../../wire/ike/numbers.ts';
+import type { Payload } from '../../wire/ike/payloads.ts';
+import { findPayload } from '../../wire/ike/payloads.ts';
+import { narrowSelectors } from '../../wire/ike/selector.ts';
+import { acceptChild, encodeChildProposals, firstChildGroup } from '../algorithms.ts';
+import type { ChildAlgorithms } from '../algorithms.ts';
+import type { ChildSa, NewChild } from '../child-sa.ts';
+import { createChild, installChild, postponeRekey, removeChild } from '../child-sa.ts';
+import type { IkeSa } from '../ike-sa.ts';
+import { KeyExchange, wantedGroup } from '../key-exchange.ts';
+import { deriveChildKeys } from '../keymat.ts';
+import { refusalText, vxlanNotify, vxlanVni } from '../private-notifies.ts';
+import type { Failure, Task, Verdict } from '../task.ts';
+import { errorNotify } from '../task.ts';
+import { deleteChildRequest } from './informational.ts';
+import { NONCE_BYTES } from './init.ts';
+
+export const MAX_SELECTORS = 16;
+const NEXT_STEP = 'compare the ESP proposals, selectors and encapsulation of both ends';
+
+export type ChildPurpose = { readonly kind: 'first' } | { readonly kind: 'rekey'; readonly old: ChildSa };
+
+/** Nonces of one exchange; the lowest of four decides a collision (RFC 7296 2.8.1). */
+export interface NoncePair {
+  readonly initiator: Uint8Array;
+  readonly responder: Uint8Array;
+}
+
+/** Whether the exchange with nonces `a` loses against `b`. */
+export function losesCollision(a: NoncePair, b: NoncePair): boolean {
+  const least = (pair: NoncePair): Uint8Array => (compareBytes(pair.initiator, pair.responder) < 0 ? pair.initiator : pair.responder);
+  return compareBytes(least(a), least(b)) < 0;
+}
+
+export function spiBytes(spi: number): Uint8Array {
+  return new Writer(4).u32(spi).finish();
+}
+
+export function spiNumber(bytes: Uint8Array): number {
+  return bytes.length === 4 ? new DataView(bytes.buffer, bytes.byteOffset).getUint32(0) : 0;
+}
+
+function refusal(type: number, cause: string): Failure {
+  return { notify: type, cause, nextStep: NEXT_STEP, scope: 'exchange' };
+}
+
+export class ChildRequest implements Task {
+  readonly #purpose: ChildPurpose;
+  #spi: number | undefined;
+  #nonce: Uint8Array = new Uint8Array(0);
+  #keyExchange: KeyExchange | undefined;
+  #child: ChildSa | undefined;
+  #nonces: NoncePair | undefined;
+  #retried = false;
+  #refusedAs: number | undefined;
+  /** The peer's own rekey of the same child, which we answered while ours was on its way. */
+  rival: NoncePair | undefined;
+
+  constructor(purpose: ChildPurpose) {
+    this.#purpose = purpose;
+  }
+
+  get old(): ChildSa | undefined {
+    return this.#purpose.kind === 'rekey' ? this.#purpose.old : undefined;
+  }
+
+  get #first(): boolean {
+    return this.#purpose.kind === 'first';
+  }
+
+  build(sa: IkeSa, out: Payload[]): void {
+    const { profile, env } = sa;
+    this.#spi ??= env.allocateEspSpi();
+    const proposals = encodeChildProposals(profile.childProposals, spiBytes(this.#spi), !this.#first);
+    if (this.old !== undefined) {
+      this.old.state = 'rekeying';
+      out.push({ kind: 'Notify', protocol: Protocol.ESP, spi: spiBytes(this.old.inbound.spi), type: NotifyType.REKEY_SA, data: new Uint8Array(0) });
+    }
+    out.push({ kind: 'SA', proposals });
+    if (!this.#first) {
+      if (this.#nonce.length === 0) this.#nonce = env.random.bytes(NONCE_BYTES);
+      out.push({ kind: 'Nonce', data: this.#nonce });
+      const group = firstChildGroup(profile.childProposals);
+      if (!this.#retried && group !== undefined) this.#keyExchange = new KeyExchange(env.suite, env.random, group);
+      if (this.#keyExchange !== undefined) out.push(this.#keyExchange.payload());
+    }
+    const { local, remote } = profile.trafficSelectors;
+    out.push({ kind: 'TSi', selectors: local }, { kind: 'TSr', selectors: remote });
+    if (profile.vxlan !== undefined) out.push(vxlanNotify(profile.vxlan.vni));
+  }
+
+  process(sa: IkeSa, payloads: readonly Payload[]): Verdict {
+    const error = errorNotify(payloads);
+    if (error?.type === NotifyType.INVALID_KE_PAYLOAD && !this.#first && !this.#retried) return this.#otherGroup(sa, error.data);
+    if (error !== undefined) {
+      this.#refusedAs = error.type;
+      const text = sa.peer.vendor ? refusalText(error.data) : undefined;
+      return this.#fail(error.type, `the peer refuses the child SA: ${text ?? notifyName(error.type)}`);
+    }
+    const plan = this.#accept(sa, payloads);
+    if (typeof plan === 'string') return this.#fail(NotifyType.NO_PROPOSAL_CHOSEN, plan);
+    this.#child = createChild(sa, plan);
+    return undefined;
+  }
+
+  /** Without its first child an IKE SA is of no use here: it is deleted. A failed rekey leaves the old child. */
+  #fail(type: number, cause: string): Failure {
+    return this.#first ? { ...refusal(type, cause), scope: 'ike', tell: 'delete' } : refusal(type, cause);
+  }
+
+  #otherGroup(sa: IkeSa, data: Uint8Array): Verdict {
+    const group = sa.profile.childProposals.flatMap((proposal) => proposal.groups).find((id) => id === wantedGroup(data));
+    if (group === undefined) return this.#fail(NotifyType.INVALID_KE_PAYLOAD, `the peer wants Diffie-Hellman group ${wantedGroup(data)}, which was not offered`);
+    this.#retried = true;
+    this.#keyExchange?.wipe();
+    this.#keyExchange = new KeyExchange(sa.env.suite, sa.env.random, group);
+    return 'again';
+  }
+
+  #accept(sa: IkeSa, payloads: readonly Payload[]): NewChild | string {
+    const { profile } = sa;
+    const answer = findPayload(payloads, 'SA')?.proposals ?? [];
+    const nonce = findPayload(payloads, 'Nonce');
+    const ke = findPayload(payloads, 'KE');
+    const algorithms = acceptChild(answer, profile.childProposals, ke?.group, !this.#first);
+    const spiOut = spiNumber(answer[0]?.spi ?? new Uint8Array(0));
+    if (algorithms === undefined || spiOut === 0) return 'the peer chose ESP algorithms that were not offered';
+    const shared = this.#shared(algorithms, payloads);
+    if (typeof shared === 'string') return shared;
+    const { local, remote } = profile.trafficSelectors;
+    const localSelectors = narrowSelectors(findPayload(payloads, 'TSi')?.selectors ?? [], local, MAX_SELECTORS);
+    const remoteSelectors = narrowSelectors(findPayload(payloads, 'TSr')?.selectors ?? [], remote, MAX_SELECTORS);
+    if (localSelectors.length === 0 || remoteSelectors.length === 0) return 'the peer chose traffic selectors that were not offered';
+    const vni = vxlanVni(payloads);
+    if (profile.vxlan !== undefined && vni !== profile.vxlan.vni) return `the peer did not agree to VXLAN encapsulation with VNI ${profile.vxlan.vni}`;
+    const nonceI = this.#first ? sa.nonceInitiator : this.#nonce;
+    const nonceR = this.#first ? sa.nonceResponder : (nonce?.data ?? new Uint8Array(0));
+    this.#nonces = { initiator: nonceI, responder: nonceR };
+    const keys = deriveChildKeys(sa.env.suite, sa.algorithms!.prf, sa.keys!.skD, algorithms, { shared, nonceI, nonceR });
+    wipe(shared);
+    return { spiIn: this.#spi!, spiOut, keyIn: keys.fromResponder, keyOut: keys.fromInitiator, algorithms, localSelectors, remoteSelectors, vxlanVni: profile.vxlan?.vni };
+  }
+
+  #shared(algorithms: ChildAlgorithms, payloads: readonly Payload[]): Uint8Array | undefined | string {
+    if (algorithms.group === undefined) return undefined;
+    const ke = findPayload(payloads, 'KE');
+    if (ke === undefined || this.#keyExchange?.group !== algorithms.group) return 'the peer chose a Diffie-Hellman group without its KE payload';
+    return this.#keyExchange.shared(ke) ?? "the peer's Diffie-Hellman value is not valid";
+  }
+
+  finish(sa: IkeSa, now: Instant): void {
+    const child = this.#child!;
+    const { old } = this;
+    if (old === undefined) return installChild(sa, child, undefined, true, now);
+    if (this.rival !== undefined) {
+      const lost = losesCollision(this.#nonces!, this.rival);
+      sa.log('info', 'rekey collided with the peer', { child: old.number, kept: lost ? "the peer's" : 'ours' });
+      if (lost) {
+        // Ours is redundant; the peer, whose child survives, deletes the old one.
+        sa.conversation.enqueue(deleteChildRequest(child, 'redundant after a rekey collision'), now);
+        return;
+      }
+    }
+    installChild(sa, child, old, true, now);
+    sa.conversation.enqueue(deleteChildRequest(old, 'rekeyed'), now);
+  }
+
+  abandon(sa: IkeSa, now: Instant): void {
+    this.#keyExchange?.wipe();
+    if (this.#spi !== undefined) sa.env.releaseEspSpi(this.#spi);
+    const { old } = this;
+    if (old?.state !== 'rekeying' || !sa.children.has(old.number) || sa.state !== 'established') return;
+    old.state = 'up';
+    if (this.#refusedAs === NotifyType.CHILD_SA_NOT_FOUND) removeChild(sa, old, 'the peer does not know it any more', now);
+    else postponeRekey(sa, `rekey-child:${old.number}`, this.#refusedAs === undefined ? 'no usable answer' : notifyName(this.#refusedAs), now);
+  }
+}
+
