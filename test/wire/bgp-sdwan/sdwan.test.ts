@@ -1,7 +1,7 @@
 import { deepStrictEqual, equal, throws } from 'node:assert/strict';
 import { fromHex, toHex } from '../../../platform/bytes.ts';
-import { UsageError, WireError } from '../../../platform/errors.ts';
-import { decodeSdwanItem, decodeSdwanNlri, encodeSdwanItem, encodeSdwanNlri, rdBytes, rdText } from '../../../firmware/wire/bgp/sdwan.ts';
+import { WireError } from '../../../platform/errors.ts';
+import { decodeSdwanItem, decodeSdwanNlri, encodeSdwanItem, encodeSdwanNlri } from '../../../firmware/wire/bgp/sdwan.ts';
 import type { SdwanNlri } from '../../../firmware/wire/bgp/sdwan.ts';
 import { vector } from '../../sdwan/vectors.ts';
 
@@ -43,19 +43,5 @@ describe('wire/bgp/sdwan', () => {
 
   it('refuses a Node-ID that is neither an IPv4 nor an IPv6 address', () => {
     throws(() => decodeSdwanNlri(1, new Uint8Array(13)), /leaves 5 octets for the Node-ID/);
-  });
-
-  it('writes route distinguishers of every type as text and back', () => {
-    for (const [text, hex] of [
-      ['65000:2', '0000fde800000002'], ['65535:4294967295', '0000ffffffffffff'], ['70000:9', '0002000111700009'],
-      ['192.0.2.1:7', '0001c00002010007'], ['65000L:2', '00020000fde80002'], ['0x0009010203040506', '0009010203040506'],
-    ] as const) {
-      equal(toHex(rdBytes(text)), hex);
-      equal(rdText(fromHex(hex)), text);
-    }
-  });
-
-  it('refuses text that is no route distinguisher', () => {
-    for (const text of ['', '65000', '65000:', '70000:65536', '4294967296:1', '192.0.2.256:1', '1:4294967296', '-1:2']) throws(() => rdBytes(text), UsageError);
   });
 });
