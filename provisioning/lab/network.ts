@@ -110,6 +110,8 @@ export class LabNetwork {
         `net.ipv6.conf.all.forwarding=${forwarding}`,
         'net.ipv6.conf.all.accept_dad=0',
         'net.ipv6.conf.default.accept_dad=0',
+        // An outage of a wire must not cost the addresses of its ends.
+        'net.ipv6.conf.default.keep_addr_on_down=1',
       ];
       const sysctl = ['sysctl', '-q', '-w', ...settings];
       const node = this.#nodes.get(place.name);

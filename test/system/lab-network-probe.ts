@@ -15,7 +15,9 @@ export interface LabFindings {
   readonly pings: Readonly<Record<string, boolean>>;
   readonly answers: Readonly<Record<string, string | undefined>>;
   readonly virtualRouters: Readonly<Record<string, string>>;
-  /** Source ports that branch-1 sees of branch-2, before and after it has sent to the NAT box first. */
+  /** branch-1 to the Controller while its wire is down, and over both families after it. */
+  readonly outage: readonly boolean[];
+  /** Source ports that outsiders see of branch-2: the Controller, then branch-1 after it has sent to the NAT box first. */
   readonly natPorts: { readonly quiet: string; readonly afterStranger: string };
   readonly afterKill: { readonly running: boolean; readonly restarted: boolean };
   readonly fileSeenOutside: string;
@@ -52,8 +54,12 @@ function inVr(network: LabNetwork, node: string, vr: string, command: readonly s
   return { ok: result.status === 0, said: result.stdout.trim() };
 }
 
+/** Succeeds when one of several comes back: a link that has just come up, or a busy machine, may lose the first. */
+function ping(address: string): string[] {
+  return ['ping', '-c', '5', '-i', '0.3', '-W', '1', address];
+}
+
 function pings(network: LabNetwork): Record<string, boolean> {
-  const ping = (address: string): string[] => ['ping', '-c', '1', '-W', '1', address];
   return {
     'branch-1 to controller-1': inVr(network, 'branch-1', WAN_VR, ping('198.51.100.2')).ok,
     'branch-1 to controller-1, IPv6': inVr(network, 'branch-1', WAN_VR, ping('2001:db8:0:1::2')).ok,
@@ -63,6 +69,14 @@ function pings(network: LabNetwork): Record<string, boolean> {
     'tenant 2 to its gateway': network.attempt('tenant2-branch1', ping('10.1.0.1'), 10_000).status === 0,
     'tenant 3 to its gateway, IPv6': network.attempt('tenant3-branch2', ping('fd00:2::1'), 10_000).status === 0,
   };
+}
+
+function outage(network: LabNetwork): boolean[] {
+  const reaches = (address: string): boolean => inVr(network, 'branch-1', WAN_VR, ping(address)).ok;
+  network.setWire('internet', 'branch-1', 'down');
+  const during = reaches('198.51.100.2');
+  network.setWire('internet', 'branch-1', 'up');
+  return [during, reaches('198.51.100.2'), reaches('2001:db8:0:1::2')];
 }
 
 async function answers(network: LabNetwork): Promise<Record<string, string | undefined>> {
@@ -149,6 +163,7 @@ async function probe(natPolicy: NatPolicy, resultFile: string): Promise<void> {
     pings: pings(network),
     answers: await answers(network),
     virtualRouters: Object.fromEntries(network.nodes().map((node) => [node.name, node.run(['ls', '/run/netns'])])),
+    outage: outage(network),
     natPorts: await natPorts(network),
     afterKill: await firmwareLife(network),
     fileSeenOutside: readFileSync(join(network.node('branch-1').directory, 'log/versa-ipsec.log'), 'utf8'),

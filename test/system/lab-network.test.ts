@@ -60,6 +60,10 @@ for (const policy of ['drop', 'accept'] satisfies NatPolicy[]) {
       assert.equal(found.natPorts.afterStranger === '4790', policy === 'drop');
     });
 
+    it('cuts a wire and mends it, with both families as before', () => {
+      assert.deepEqual(found.outage, [false, true, true]);
+    });
+
     it('kills and restarts the firmware of a node, and shows its files outside', () => {
       assert.deepEqual(found.afterKill, { running: false, restarted: true });
       assert.equal(found.fileSeenOutside, 'written inside\n');

@@ -74,12 +74,10 @@ swanctl {
 }
 
 export class Strongswan {
-  readonly #options: StrongswanOptions;
   readonly #directory: string;
   readonly #daemon: ChildProcess;
 
-  private constructor(options: StrongswanOptions, directory: string, daemon: ChildProcess) {
-    this.#options = options;
+  private constructor(directory: string, daemon: ChildProcess) {
     this.#directory = directory;
     this.#daemon = daemon;
   }
@@ -100,7 +98,7 @@ export class Strongswan {
     const log = openSync(join(directory, 'console.log'), 'a');
     const daemon = options.network.spawn(options.namespace, command, { stdio: ['ignore', log, log] });
     closeSync(log);
-    const started = new Strongswan(options, directory, daemon);
+    const started = new Strongswan(directory, daemon);
     try {
       await started.#awaitSocket();
       started.#swanctl(['--load-all', '--noprompt', '--file', join(directory, 'swanctl.conf')]);
@@ -181,10 +179,5 @@ export class Strongswan {
       await sleep(POLL_MS);
     }
     rmSync(this.#directory, { recursive: true, force: true });
-  }
-
-  /** The namespace that the daemon runs in. */
-  get namespace(): string {
-    return this.#options.namespace;
   }
 }
