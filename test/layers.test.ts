@@ -85,6 +85,12 @@ const LAYERS: readonly Layer[] = [
     mayType: [PLATFORM, DRIVER_INTERFACES],
     because: 'every layer imports the nouns, so they import nothing that runs',
   },
+  {
+    name: 'the version',
+    files: /^firmware\/version\.ts$/,
+    may: [/^package\.json$/],
+    because: 'the version is a fact of the package and of nothing else',
+  },
   ...['ike', 'bgp', 'sdwan', 'sase'].map(
     (protocol): Layer => ({
       name: `the ${protocol} machines`,
