@@ -31,7 +31,9 @@ export interface SessionPeer {
 export interface PeerRestart {
   readonly notification: boolean;
   readonly restartMs: number;
-  /** familyName() of those whose forwarding state the peer kept. */
+  /** familyName() of those whose routes survive the peer's restart. */
+  readonly families: ReadonlySet<string>;
+  /** familyName() of those whose forwarding state survived its last one. */
   readonly preserved: ReadonlySet<string>;
   readonly restarted: boolean;
 }
@@ -111,6 +113,7 @@ export function negotiate(open: Open, peer: SessionPeer): Negotiated {
     gracefulRestart: restart && {
       notification: restart.notification,
       restartMs: restart.restartSeconds * 1000,
+      families: new Set(restart.families.map((row) => familyName(row.family))),
       preserved: new Set(restart.families.filter((row) => row.forwardingPreserved).map((row) => familyName(row.family))),
       restarted: restart.restarted,
     },

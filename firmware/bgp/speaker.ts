@@ -302,7 +302,7 @@ export class BgpSpeaker implements Machine<BgpInput, BgpOutput> {
     if (!keepRoutes || !restart) return this.#dropRoutes(neighbor);
     // RFC 4724 4.2: what was stale from an earlier loss goes now.
     for (const entry of this.#rib.of(id)) {
-      if (entry.paths.get(id)!.stale || !restart.preserved.has(familyName(entry.family))) this.#remove(id, entry.family, entry.key);
+      if (entry.paths.get(id)!.stale || !restart.families.has(familyName(entry.family))) this.#remove(id, entry.family, entry.key);
     }
     for (const family of neighbor.config.families) this.#markStale(neighbor, family);
     if (this.#rib.count(id) > 0) this.#timers.set(`stale/${id}`, after(now, Math.min(restart.restartMs, STALE_MS)));
