@@ -44,6 +44,7 @@ static void free_state(napi_env env, void *data, void *hint) {
   (void)env;
   (void)hint;
   aead_remove_all(data);
+  staging_remove_all(data);
   free(data);
 }
 

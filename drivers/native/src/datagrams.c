@@ -1,6 +1,6 @@
 /* Bursts of datagrams: UDP, and raw IP protocol 50 whose payload starts with the SPI. */
 #define _GNU_SOURCE
-#include "addon.h"
+#include "staging.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -11,6 +11,9 @@
 
 #ifndef UDP_SEGMENT
 #define UDP_SEGMENT 103
+#endif
+#ifndef UDP_GRO
+#define UDP_GRO 104
 #endif
 /* Limits of one segmented send: the kernel's own count, and the largest UDP payload with room for IPv6's header. */
 #define SEGMENTS_LIMIT 64
@@ -26,11 +29,6 @@ struct port {
   int32_t family;
 };
 
-union remote {
-  struct sockaddr_in v4;
-  struct sockaddr_in6 v6;
-};
-
 static bool get_port(napi_env env, napi_value *argv, struct port *port) {
   return get_int(env, argv[0], "fd", &port->fd) && get_int(env, argv[1], "kind", &port->kind) &&
          get_int(env, argv[2], "family", &port->family);
@@ -38,18 +36,19 @@ static bool get_port(napi_env env, napi_value *argv, struct port *port) {
 
 /* ------------------------------------------------------------------------------------------------ reading */
 
-#define READ_CONTROL_BYTES CMSG_SPACE(sizeof(int))
+#define READ_CONTROL_BYTES (2 * CMSG_SPACE(sizeof(int)))
 
-static int32_t traffic_class(struct msghdr *header) {
+/* What the kernel says beside a datagram: its traffic class, and the length of the parts that it was joined from. */
+static void read_control(struct msghdr *header, int32_t *traffic_class, int32_t *segment) {
+  *traffic_class = 0;
   for (struct cmsghdr *control = CMSG_FIRSTHDR(header); control != NULL; control = CMSG_NXTHDR(header, control)) {
-    if (control->cmsg_level == IPPROTO_IP && control->cmsg_type == IP_TOS) return *CMSG_DATA(control);
-    if (control->cmsg_level == IPPROTO_IPV6 && control->cmsg_type == IPV6_TCLASS) {
-      int value;
-      memcpy(&value, CMSG_DATA(control), sizeof value);
-      return value;
-    }
+    int value = 0;
+    size_t length = control->cmsg_len - CMSG_LEN(0);
+    memcpy(&value, CMSG_DATA(control), length < sizeof value ? length : sizeof value);
+    if (control->cmsg_level == IPPROTO_IP && control->cmsg_type == IP_TOS) *traffic_class = value & 255;
+    if (control->cmsg_level == IPPROTO_IPV6 && control->cmsg_type == IPV6_TCLASS) *traffic_class = value & 255;
+    if (control->cmsg_level == IPPROTO_UDP && control->cmsg_type == UDP_GRO && value > 0) *segment = value;
   }
-  return 0;
 }
 
 static void set_remote(struct burst *burst, int32_t i, const union remote *remote) {
@@ -66,21 +65,28 @@ static int32_t header_bytes(const struct port *port, const uint8_t *packet, int3
   return header <= length ? header : -1;
 }
 
-/* readDatagrams(fd, kind, family, memory, count): packets added. What is larger than a slot is left out. */
-static napi_value read_datagrams(napi_env env, napi_callback_info info) {
-  napi_value argv[5];
-  struct port port;
-  struct burst *burst;
-  int32_t count;
-  if (!get_args(env, info, 5, argv) || !get_port(env, argv, &port) ||
-      !get_burst(env, argv[3], argv[4], &burst, &count))
-    return NULL;
+static void fill_slot(struct burst *burst, int32_t i, int32_t start, int32_t length, int32_t traffic_class) {
+  burst->offset[i] = start;
+  burst->length[i] = length;
+  burst->segment[i] = 0;
+  burst->mark[i] = traffic_class;
+}
+
+static int receive(int32_t fd, struct mmsghdr *messages, int32_t count) {
+  int received;
+  do received = recvmmsg(fd, messages, (unsigned)count, MSG_DONTWAIT, NULL);
+  while (received < 0 && errno == EINTR);
+  return received < 0 ? 0 : received;
+}
+
+/* Raw IP: each packet straight into its slot. Returns the burst's new count. */
+static int32_t read_esp(const struct port *port, struct burst *burst, int32_t count) {
   struct mmsghdr messages[BURST_PACKETS];
   struct iovec vectors[BURST_PACKETS];
   union remote remotes[BURST_PACKETS];
   _Alignas(struct cmsghdr) uint8_t controls[BURST_PACKETS][READ_CONTROL_BYTES];
   /* A raw IPv4 packet starts that much earlier, so that its payload lies at the slot's usual place. */
-  int32_t early = port.kind == PORT_ESP && port.family == 4 ? IPV4_HEADER_BYTES : 0;
+  int32_t early = port->family == 4 ? IPV4_HEADER_BYTES : 0;
   int32_t free_slots = BURST_PACKETS - count, i = count;
   for (int32_t k = 0; k < free_slots; k++) {
     vectors[k] = (struct iovec){burst->bytes + slot_start(count + k) - early, (size_t)(LARGEST_READ + early)};
@@ -91,25 +97,90 @@ static napi_value read_datagrams(napi_env env, napi_callback_info info) {
                                           .msg_control = controls[k],
                                           .msg_controllen = READ_CONTROL_BYTES};
   }
-  int received;
-  do received = free_slots == 0 ? 0 : recvmmsg(port.fd, messages, (unsigned)free_slots, MSG_DONTWAIT, NULL);
-  while (received < 0 && errno == EINTR);
+  int received = receive(port->fd, messages, free_slots);
   for (int32_t k = 0; k < received; k++) {
-    int32_t length = (int32_t)messages[k].msg_len;
-    int32_t header = header_bytes(&port, vectors[k].iov_base, length);
+    int32_t length = (int32_t)messages[k].msg_len, segment = 0, traffic_class;
+    int32_t header = header_bytes(port, vectors[k].iov_base, length);
     if (header < 0 || (messages[k].msg_hdr.msg_flags & MSG_TRUNC) != 0) continue;
     int32_t start = slot_start(i) - early + header;
     /* A packet that was left out moves its followers one slot down. */
     if (i != count + k) memmove(burst->bytes + start, (uint8_t *)vectors[k].iov_base + header, (size_t)(length - header));
-    burst->offset[i] = start;
-    burst->length[i] = length - header;
-    burst->segment[i] = 0;
-    burst->mark[i] = traffic_class(&messages[k].msg_hdr);
+    read_control(&messages[k].msg_hdr, &traffic_class, &segment);
+    fill_slot(burst, i, start, length - header, traffic_class);
     set_remote(burst, i, &remotes[k]);
-    if (port.kind == PORT_ESP) burst->port[i] = 0;
+    burst->port[i] = 0;
     i++;
   }
-  return make_int(env, i - count);
+  return i;
+}
+
+static bool stage(struct staging *staging) {
+  struct mmsghdr messages[STAGED_MESSAGES];
+  struct iovec vectors[STAGED_MESSAGES];
+  _Alignas(struct cmsghdr) uint8_t controls[STAGED_MESSAGES][READ_CONTROL_BYTES];
+  for (int32_t k = 0; k < STAGED_MESSAGES; k++) {
+    vectors[k] = (struct iovec){staging->bytes[k], STAGED_BYTES};
+    messages[k].msg_hdr = (struct msghdr){.msg_name = &staging->staged[k].remote,
+                                          .msg_namelen = sizeof(union remote),
+                                          .msg_iov = &vectors[k],
+                                          .msg_iovlen = 1,
+                                          .msg_control = controls[k],
+                                          .msg_controllen = READ_CONTROL_BYTES};
+  }
+  staging->messages = receive(staging->fd, messages, STAGED_MESSAGES);
+  staging->current = staging->position = 0;
+  for (int32_t k = 0; k < staging->messages; k++) {
+    struct staged *staged = &staging->staged[k];
+    staged->length = staged->segment = (int32_t)messages[k].msg_len;
+    read_control(&messages[k].msg_hdr, &staged->traffic_class, &staged->segment);
+  }
+  return staging->messages > 0;
+}
+
+/* Moves the next part of the staged messages into slot i; false when it was left out because no slot holds it. */
+static bool unstage(struct staging *staging, struct burst *burst, int32_t i) {
+  const struct staged *staged = &staging->staged[staging->current];
+  const uint8_t *from = staging->bytes[staging->current] + staging->position;
+  int32_t left = staged->length - staging->position, length = left < staged->segment ? left : staged->segment;
+  staging->position += length;
+  if (staging->position >= staged->length) {
+    staging->current++;
+    staging->position = 0;
+  }
+  if (length > LARGEST_READ) return false;
+  memcpy(burst->bytes + slot_start(i), from, (size_t)length);
+  fill_slot(burst, i, slot_start(i), length, staged->traffic_class);
+  set_remote(burst, i, &staged->remote);
+  return true;
+}
+
+/* UDP: what the kernel joined is split again. Returns the burst's new count. */
+static int32_t read_udp(struct staging *staging, struct burst *burst, int32_t count) {
+  int32_t i = count;
+  while (i < BURST_PACKETS) {
+    if (staging->current >= staging->messages) {
+      /* A batch that was not full was all there was. */
+      bool drained = i > count && staging->messages < STAGED_MESSAGES;
+      if (drained || !stage(staging)) break;
+    }
+    i += unstage(staging, burst, i);
+  }
+  return i;
+}
+
+/* readDatagrams(fd, kind, family, memory, count): packets added. What is larger than a slot is left out. */
+static napi_value read_datagrams(napi_env env, napi_callback_info info) {
+  napi_value argv[5];
+  struct port port;
+  struct burst *burst;
+  int32_t count;
+  if (!get_args(env, info, 5, argv) || !get_port(env, argv, &port) ||
+      !get_burst(env, argv[3], argv[4], &burst, &count))
+    return NULL;
+  if (count == BURST_PACKETS) return make_int(env, 0);
+  if (port.kind == PORT_ESP) return make_int(env, read_esp(&port, burst, count) - count);
+  struct staging *staging = staging_of(addon_state(env), port.fd);
+  return make_int(env, staging == NULL ? 0 : read_udp(staging, burst, count) - count);
 }
 
 /* ------------------------------------------------------------------------------------------------ writing */

@@ -13,6 +13,9 @@
 #ifndef UDP_NO_CHECK6_RX
 #define UDP_NO_CHECK6_RX 102
 #endif
+#ifndef UDP_GRO
+#define UDP_GRO 104
+#endif
 #define PROTOCOL_ESP 50
 /* Room for some milliseconds of line rate while the forwarder is busy elsewhere. */
 #define PORT_BUFFER_BYTES (8 << 20)
@@ -42,6 +45,8 @@ static void set_buffer(int fd, int forced, int limited) {
 
 /* Tunnels never fragment: DF is set and EMSGSIZE tells of a smaller path. */
 static int set_port_options(int fd, int family, enum socket_kind kind) {
+  /* The kernel may hand over what it received joined; kernels before 5.0 cannot, and then do not. */
+  if (kind == PORT_UDP) set(fd, IPPROTO_UDP, UDP_GRO, 1);
   set_buffer(fd, SO_RCVBUFFORCE, SO_RCVBUF);
   set_buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF);
   if (family == AF_INET) {
