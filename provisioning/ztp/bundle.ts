@@ -32,7 +32,8 @@ export interface BundleCheck {
   readonly unixMs: number;
   /** Of the box that opens it. */
   readonly serial: string;
-  readonly provider: string;
+  /** Undefined when only the anchor is known: then whoever the anchor lets sign. */
+  readonly provider: string | undefined;
   /** A lower generation is refused; 0 when the box has none yet. */
   readonly minimumGeneration: number;
 }
@@ -89,7 +90,6 @@ export function openBundle(bytes: Uint8Array, check: BundleCheck): OpenedBundle 
   if (!envelope) return refuse('it is not a bundle of payload, signature and chain');
   const chain = check.suite.checkChain({ chain: envelope.chain, anchors: check.anchors, unixMs: check.unixMs });
   if (!chain.ok) return refuse(`its signer is not trusted: ${chain.cause}`);
-  if (!chain.uris.includes(bundleSignerUri(check.provider))) return refuse(`its signer may not sign configurations of provider ${check.provider}`);
   if (!check.suite.verify('ecdsa-sha256', chain.publicKey, concat(CONTEXT, envelope.payload), envelope.signature)) return refuse('its signature is wrong');
   let configuration: DeviceConfiguration;
   try {
@@ -98,7 +98,8 @@ export function openBundle(bytes: Uint8Array, check: BundleCheck): OpenedBundle 
     if (error instanceof ConfigError) return refuse(error.message);
     throw error;
   }
-  if (configuration.provider !== check.provider) return refuse(`it is of provider ${configuration.provider}, the box belongs to ${check.provider}`);
+  if (!chain.uris.includes(bundleSignerUri(configuration.provider))) return refuse(`its signer may not sign configurations of provider ${configuration.provider}`);
+  if (check.provider !== undefined && configuration.provider !== check.provider) return refuse(`it is of provider ${configuration.provider}, the box belongs to ${check.provider}`);
   if (configuration.device.serial !== check.serial) return refuse(`it is for serial ${configuration.device.serial}, the box has ${check.serial}`);
   if (configuration.generation < check.minimumGeneration) return refuse(`its generation ${configuration.generation} is older than ${check.minimumGeneration}`);
   return { ok: true, configuration };

@@ -24,9 +24,10 @@ export interface DirectorTls {
 /**
  * TLS options for a verified connection.
  * @param anchor the provider's trust anchor, DER
+ * @param provider undefined on a Controller's first contact, when only the anchor is known
  * @param identity of the calling device; undefined before it has one
  */
-export function directorTls(anchor: Uint8Array, provider: string, identity: DeviceIdentity | undefined): DirectorTls {
+export function directorTls(anchor: Uint8Array, provider: string | undefined, identity: DeviceIdentity | undefined): DirectorTls {
   return {
     ca: encodePem('CERTIFICATE', anchor),
     cert: identity?.certificateChain.map((der) => encodePem('CERTIFICATE', der)).join(''),
@@ -36,7 +37,8 @@ export function directorTls(anchor: Uint8Array, provider: string, identity: Devi
     // Not the address: boxes reach Director by whatever address the Controller tells them.
     checkServerIdentity(_host, certificate) {
       const names = (certificate.subjectaltname ?? '').split(', ');
-      return names.includes(`URI:${directorUri(provider)}`) ? undefined : new Error(`the server's certificate is not Director's of provider ${provider}`);
+      const isDirector = provider === undefined ? names.some((name) => /^URI:urn:selvage:[^:]+:director$/.test(name)) : names.includes(`URI:${directorUri(provider)}`);
+      return isDirector ? undefined : new Error(`the server's certificate is not Director's${provider === undefined ? '' : ` of provider ${provider}`}`);
     },
   };
 }

@@ -4,7 +4,7 @@ import { utf8 } from '../../platform/bytes.ts';
 
 /** All that a fresh Controller gets: where Director is, what to trust, and a token that works once. */
 export interface EnrolmentRecord {
-  /** `https://198.51.100.5:9183` */
+  /** `https://198.51.100.5:443` */
   readonly url: string;
   readonly provider: string;
   readonly name: string;

@@ -2,8 +2,8 @@
 // them and branches, Controllers and IKE check them.
 import type { SiteId, TenantId } from '../../firmware/model.ts';
 
-/** Where Director's API listens; the staging tunnel hands out addresses only, never a port. */
-export const DIRECTOR_PORT = 9183;
+/** Where Director's API listens unless configured otherwise; the staging tunnel hands out addresses, never a port. */
+export const DIRECTOR_PORT = 443;
 
 /** The provider's own tenant: it carries staging and the Director channel. */
 export const PROVIDER_TENANT: TenantId = 1;

@@ -1,0 +1,55 @@
+// A device's certificate: whether it still serves its configuration, and the keys and requests around it.
+import type { DeviceConfiguration } from '../../firmware/configuration.ts';
+import type { Suite } from '../../platform/crypto.ts';
+import { WireError } from '../../platform/errors.ts';
+import { certificateFacts, createCsr, generateKeyPair } from '../../platform/x509.ts';
+import type { DeviceStore } from './device-store.ts';
+import type { DeviceIdentity } from './director-tls.ts';
+import { siteTenantUri } from './names.ts';
+
+/** Part of its life after which a certificate is renewed. */
+const RENEW_AFTER = 2 / 3;
+
+/** The key of this box, made on its first start; it never leaves it. */
+export async function deviceKey(store: DeviceStore): Promise<Uint8Array> {
+  const stored = store.key;
+  if (stored) return stored;
+  const { privateKey } = await generateKeyPair('ecdsa-p256');
+  store.key = privateKey;
+  return privateKey;
+}
+
+export function deviceCsr(privateKey: Uint8Array, serial: string): Promise<Uint8Array> {
+  return createCsr({ privateKey, subject: serial });
+}
+
+/**
+ * The clock, but never before the own certificate was issued: a box whose clock forgets the time over a power cut must
+ * still find its way back to where it can learn it.
+ */
+export function notBefore(identity: Pick<DeviceIdentity, 'certificateChain'> | undefined, unixMs: number): number {
+  const leaf = identity?.certificateChain[0];
+  return leaf ? Math.max(unixMs, certificateFacts(leaf).notBeforeUnixMs) : unixMs;
+}
+
+/** Key and certificate as stored, when the certificate is good under the stored anchor. */
+export function storedIdentity(store: DeviceStore, suite: Suite, unixMs: number): DeviceIdentity | undefined {
+  const [privateKey, certificateChain, anchor] = [store.key, store.certificateChain, store.anchor];
+  if (!privateKey || !certificateChain || certificateChain.length === 0 || !anchor) return undefined;
+  try {
+    const identity = { certificateChain, privateKey };
+    return suite.checkChain({ chain: certificateChain, anchors: [anchor], unixMs: notBefore(identity, unixMs) }).ok ? identity : undefined;
+  } catch (error) {
+    if (error instanceof WireError) return undefined;
+    throw error;
+  }
+}
+
+/** Why a new certificate is needed: a tenant of the configuration that the certificate does not name, or its age. */
+export function renewalCause(identity: DeviceIdentity, configuration: DeviceConfiguration, unixMs: number): string | undefined {
+  const facts = certificateFacts(identity.certificateChain[0]!);
+  const missing = configuration.tenants.find(({ tenant }) => !facts.uris.includes(siteTenantUri(configuration.provider, configuration.device.siteId, tenant)));
+  if (missing) return `it does not name tenant ${missing.tenant}`;
+  const renewAt = facts.notBeforeUnixMs + (facts.notAfterUnixMs - facts.notBeforeUnixMs) * RENEW_AFTER;
+  return unixMs >= renewAt ? 'two thirds of its life are over' : undefined;
+}

@@ -1,0 +1,141 @@
+// HTTPS to Director over connections of the network port: TCP inside a virtual router, TLS on top with the provider's
+// anchor as the only root. One connection per request: requests are rare, and routes change under a box.
+import { createHash } from 'node:crypto';
+import { request as httpRequest } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { connect as tlsConnect } from 'node:tls';
+import type { ConnectionOptions, DetailedPeerCertificate, TLSSocket } from 'node:tls';
+import type { Site } from '../../firmware/services/service.ts';
+import { OperationalError } from '../../platform/errors.ts';
+import { after } from '../../platform/time.ts';
+import { directorTls } from './director-tls.ts';
+import type { DeviceIdentity } from './director-tls.ts';
+import { connectDuplex } from './stream-duplex.ts';
+import type { StreamTarget } from './stream-duplex.ts';
+
+export interface DirectorTrust {
+  /** The provider's trust anchor, DER. */
+  readonly anchor: Uint8Array;
+  /** Undefined on a Controller's first contact: whoever the anchor names. */
+  readonly provider: string | undefined;
+  readonly identity: DeviceIdentity | undefined;
+}
+
+export interface DirectorCall {
+  readonly method: 'GET' | 'POST';
+  readonly path: string;
+  /** Sent as JSON. */
+  readonly body?: unknown;
+  readonly timeoutMs: number;
+}
+
+export interface DirectorReply {
+  readonly status: number;
+  readonly body: Uint8Array;
+}
+
+/** How agents reach Director; tests and the simulator may bring their own. */
+export interface DirectorTransport {
+  /** First contact: the certificate of the server's chain that has this SHA-256 (lower-case hex). Nothing is sent to the server. */
+  fetchAnchor(target: StreamTarget, sha256: string, timeoutMs: number): Promise<Uint8Array>;
+  /** One request; any HTTP status is a reply. Rejects when there is no connection, no trust or no answer in time. */
+  request(target: StreamTarget, trust: DirectorTrust, call: DirectorCall): Promise<DirectorReply>;
+  /** Ends what is under way. */
+  close(): void;
+}
+
+const LARGEST_REPLY_BYTES = 64 * 1024 * 1024;
+const LONGEST_CHAIN = 8;
+
+function secured(duplex: Duplex, options: ConnectionOptions): Promise<TLSSocket> {
+  return new Promise((resolve, reject) => {
+    const socket = tlsConnect({ ...options, socket: duplex });
+    socket.once('secureConnect', () => resolve(socket));
+    socket.once('close', () => reject(new Error('the server ended the connection during the TLS handshake')));
+    // Stays: a late error of a connection that is given up must not end the process.
+    socket.on('error', reject);
+    duplex.on('error', (error) => socket.destroy(error));
+  });
+}
+
+function anchorInChain(socket: TLSSocket, sha256: string): Uint8Array | undefined {
+  let certificate: DetailedPeerCertificate | undefined = socket.getPeerCertificate(true);
+  for (let depth = 0; certificate?.raw && depth < LONGEST_CHAIN; depth++) {
+    if (createHash('sha256').update(certificate.raw).digest('hex') === sha256) return new Uint8Array(certificate.raw);
+    if (certificate.issuerCertificate === certificate) break;
+    certificate = certificate.issuerCertificate;
+  }
+  return undefined;
+}
+
+function exchange(socket: TLSSocket, target: StreamTarget, call: DirectorCall): Promise<DirectorReply> {
+  const text = call.body === undefined ? undefined : JSON.stringify(call.body);
+  const { address } = target.remote;
+  const headers = {
+    host: address.includes(':') ? `[${address}]` : address,
+    ...(text === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) }),
+  };
+  return new Promise((resolve, reject) => {
+    const request = httpRequest({ method: call.method, path: call.path, headers, createConnection: () => socket }, (response) => {
+      const parts: Buffer[] = [];
+      let length = 0;
+      response.on('data', (part: Buffer) => {
+        length += part.length;
+        if (length > LARGEST_REPLY_BYTES) response.destroy(new Error(`the answer is longer than ${LARGEST_REPLY_BYTES} octets`));
+        else parts.push(part);
+      });
+      response.on('end', () => resolve({ status: response.statusCode ?? 0, body: Buffer.concat(parts) }));
+      response.on('error', reject);
+      response.on('close', () => reject(new Error('the answer ended early')));
+    });
+    request.on('error', reject);
+    request.end(text);
+  });
+}
+
+export function networkTransport(site: Pick<Site, 'network' | 'clock'>): DirectorTransport {
+  const open = new Set<Duplex>();
+
+  /** Runs one conversation on a fresh connection, which always ends with it. */
+  async function within<Result>(target: StreamTarget, timeoutMs: number, talk: (duplex: Duplex) => Promise<Result>): Promise<Result> {
+    const { address, port } = target.remote;
+    let mine: Duplex | undefined;
+    let late = false;
+    const cancel = site.clock.at(after(site.clock.now(), timeoutMs), () => {
+      late = true;
+      mine?.destroy(new Error(`no answer within ${Math.round(timeoutMs / 1000)} s`));
+    });
+    try {
+      return await talk(await connectDuplex(site.network, target, (duplex) => open.add((mine = duplex))));
+    } catch (error) {
+      const cause = late ? `no answer within ${Math.round(timeoutMs / 1000)} s` : error instanceof Error ? error.message : String(error);
+      throw new OperationalError('director-unreachable', `Director at ${address} port ${port}: ${cause}`, 'check the tunnel, the route to Director and that Director runs', error);
+    } finally {
+      cancel();
+      if (mine) {
+        open.delete(mine);
+        mine.destroy();
+      }
+    }
+  }
+
+  return {
+    fetchAnchor: (target, sha256, timeoutMs) =>
+      within(target, timeoutMs, async (duplex) => {
+        // The chain is only looked at: the pinned digest decides, and every request afterwards is fully verified.
+        const socket = await secured(duplex, { rejectUnauthorized: false, minVersion: 'TLSv1.2' });
+        const anchor = anchorInChain(socket, sha256);
+        socket.destroy();
+        if (!anchor) throw new Error("the server's certificate chain does not contain the trust anchor of the prestaging record");
+        return anchor;
+      }),
+    request: (target, trust, call) =>
+      within(target, call.timeoutMs, async (duplex) => {
+        const socket = await secured(duplex, directorTls(trust.anchor, trust.provider, trust.identity));
+        return exchange(socket, target, call);
+      }),
+    close() {
+      for (const duplex of [...open]) duplex.destroy(new Error('the agent stops'));
+    },
+  };
+}

@@ -1,0 +1,70 @@
+// Reports that Director must get even when it is away for a while: kept in the store, sent in order, repeated until
+// Director answers. A report's id lets Director act once on one that it gets twice.
+import { fromUtf8, toHex, utf8 } from '../../platform/bytes.ts';
+import type { Random } from '../../platform/random.ts';
+import type { Store } from '../../platform/store.ts';
+import { canonicalJson } from './canonical.ts';
+
+export interface QueuedReport {
+  readonly reportId: string;
+  /** API path. */
+  readonly path: string;
+  /** Without `reportId`. */
+  readonly body: Readonly<Record<string, unknown>>;
+}
+
+const DOCUMENT = 'ztp-reports';
+/** The oldest go first: what a box does now matters more than what it did. */
+const QUEUE_LIMIT = 256;
+const REPORT_ID_BYTES = 16;
+
+export class ReportQueue {
+  readonly #store: Store;
+  readonly #random: Random;
+  #reports: QueuedReport[];
+
+  constructor(store: Store, random: Random) {
+    this.#store = store;
+    this.#random = random;
+    this.#reports = this.#load();
+  }
+
+  get length(): number {
+    return this.#reports.length;
+  }
+
+  /** Adds a report unless the same one is waiting already. Returns false then. */
+  add(path: string, body: Readonly<Record<string, unknown>>): boolean {
+    const text = canonicalJson(body);
+    if (this.#reports.some((report) => report.path === path && canonicalJson(report.body) === text)) return false;
+    this.#reports.push({ reportId: toHex(this.#random.bytes(REPORT_ID_BYTES)), path, body });
+    if (this.#reports.length > QUEUE_LIMIT) this.#reports.splice(0, this.#reports.length - QUEUE_LIMIT);
+    this.#save();
+    return true;
+  }
+
+  first(): QueuedReport | undefined {
+    return this.#reports[0];
+  }
+
+  /** Director has answered; a report that was dropped meanwhile is no error. */
+  done(reportId: string): void {
+    this.#reports = this.#reports.filter((report) => report.reportId !== reportId);
+    this.#save();
+  }
+
+  #save(): void {
+    this.#store.write(DOCUMENT, utf8(JSON.stringify(this.#reports)));
+  }
+
+  #load(): QueuedReport[] {
+    const bytes = this.#store.read(DOCUMENT);
+    if (!bytes) return [];
+    try {
+      const list = JSON.parse(fromUtf8(bytes)) as unknown;
+      return Array.isArray(list) ? (list as QueuedReport[]).slice(-QUEUE_LIMIT) : [];
+    } catch {
+      return []; // half-known reports of a damaged store are worth less than a running Controller
+    }
+  }
+}

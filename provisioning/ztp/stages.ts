@@ -1,0 +1,530 @@
+// The life of a branch from the factory to operation, as a pure machine. It asks (requests to Director, the staging
+// tunnel, applying a configuration) and is told what came of it; bytes, certificates and files are the agent's.
+//
+//   factory -> staging-ike -> certificate -> bundle -> software-check -> post-staging -> operational
+//
+// A request that keeps failing leads back to staging-ike after a backoff. A box that was onboarded once starts at
+// post-staging and stays there: its staging key is void.
+import type { DeviceConfiguration, PrestagingRecord } from '../../firmware/configuration.ts';
+import type { Machine, Timeout } from '../../firmware/machine.ts';
+import type { IpAddress } from '../../firmware/model.ts';
+import type { LogEvent, LogLevel } from '../../platform/log.ts';
+import { randomBelow } from '../../platform/random.ts';
+import type { Random } from '../../platform/random.ts';
+import { TimerTable, after } from '../../platform/time.ts';
+import type { Instant } from '../../platform/time.ts';
+import { PROVIDER_TENANT } from './names.ts';
+
+export type Stage = 'factory' | 'staging-ike' | 'certificate' | 'bundle' | 'software-check' | 'post-staging' | 'operational';
+
+/** What the box tells Director about its own onboarding. */
+export interface StageReport {
+  readonly step: 'config' | 'software' | 'post-staging';
+  readonly state: 'started' | 'completed' | 'failed';
+  readonly message: string;
+  readonly nextStep?: string;
+}
+
+export type StageRequest =
+  | { readonly kind: 'certificate' }
+  /** Director answers only when it has a generation above `after`. */
+  | { readonly kind: 'bundle'; readonly after: number }
+  | { readonly kind: 'software' }
+  | { readonly kind: 'report'; readonly reports: readonly StageReport[] };
+
+/** How to reach Director: over the staging tunnel or the provider's control VR, which is one VR by name. */
+export interface StagePath {
+  readonly localAddress: IpAddress;
+  readonly director: IpAddress;
+  /** Undefined while staging: only a configuration tells it. */
+  readonly port: number | undefined;
+}
+
+export type StageOutcome =
+  | { readonly kind: 'certificate' }
+  /** Verified and stored. */
+  | { readonly kind: 'bundle'; readonly configuration: DeviceConfiguration }
+  | { readonly kind: 'bundle-unchanged' }
+  /** A bundle came and was refused. */
+  | { readonly kind: 'bundle-invalid'; readonly cause: string }
+  | { readonly kind: 'software'; readonly wanted: string }
+  | { readonly kind: 'reported' }
+  /** `refused`: Director answered no, asking again soon is useless. `certificateRefused`: the certificate is not good any longer. */
+  | { readonly kind: 'failed'; readonly cause: string; readonly refused: boolean; readonly certificateRefused: boolean };
+
+export type StageInput =
+  | { readonly kind: 'prestaging'; readonly record: PrestagingRecord; readonly hasCertificate: boolean }
+  | { readonly kind: 'restored'; readonly configuration: DeviceConfiguration; readonly record: PrestagingRecord | undefined; readonly onboarded: boolean }
+  | { readonly kind: 'staging-up'; readonly assignedAddress: IpAddress; readonly directorAddresses: readonly IpAddress[] }
+  | { readonly kind: 'staging-down'; readonly cause: string }
+  | { readonly kind: 'outcome'; readonly request: number; readonly outcome: StageOutcome }
+  | { readonly kind: 'applied' }
+  | { readonly kind: 'apply-failed'; readonly cause: string }
+  | { readonly kind: 'post-staging'; readonly controlTunnels: 'up' | 'down'; readonly bgp: 'up' | 'down'; readonly detail: string };
+
+export type StageOutput =
+  | { readonly kind: 'start-staging'; readonly record: PrestagingRecord }
+  | { readonly kind: 'stop-staging'; readonly reason: string }
+  | { readonly kind: 'request'; readonly id: number; readonly request: StageRequest; readonly path: StagePath }
+  | { readonly kind: 'apply'; readonly configuration: DeviceConfiguration }
+  /** Director knows that the box works: from now on it never stages again by itself. */
+  | { readonly kind: 'onboarded' }
+  | { readonly kind: 'log'; readonly event: LogEvent };
+
+export interface StageOptions {
+  readonly random: Random;
+  readonly softwareVersion: string;
+}
+
+type TimerName = 'staging' | 'restart' | 'retry' | 'report' | 'flush' | 'watch' | 'apply' | 'poll';
+
+const FIRST_RETRY_MS = 2_000;
+const LONGEST_RETRY_MS = 300_000;
+/** Requests of one stage before the tunnel itself is made anew. */
+const REQUEST_ATTEMPTS = 4;
+/** IKE has its own retries; a tunnel that does not come for so long is started over. */
+const STAGING_PATIENCE_MS = 120_000;
+/** Control tunnels of a new configuration that do not come for so long send a box that was never onboarded back. */
+const POST_STAGING_PATIENCE_MS = 300_000;
+/** Reports that Director has not taken by then follow over the control VR. */
+const FLUSH_MS = 5_000;
+const POLL_MS = 60_000;
+const REPORT_LIMIT = 32;
+const CAUSE_LENGTH_LIMIT = 400;
+
+export class Stages implements Machine<StageInput, StageOutput> {
+  readonly #options: StageOptions;
+  readonly #timers = new TimerTable<TimerName>();
+  readonly #outputs: StageOutput[] = [];
+  #stage: Stage = 'factory';
+  #record: PrestagingRecord | undefined;
+  #configuration: DeviceConfiguration | undefined;
+  #hasCertificate = false;
+  #onboarded = false;
+  #staging: { readonly assignedAddress: IpAddress; readonly directorAddresses: readonly IpAddress[] } | undefined;
+  #controlUp = false;
+  #detail = '';
+  #now = 0 as Instant;
+  #lastRequest = 0;
+  /** The stage's own request in flight, and the report request in flight. */
+  #pending: number | undefined;
+  #pendingReport: { readonly id: number; readonly count: number } | undefined;
+  #reports: StageReport[] = [];
+  #attempts = 0;
+  #reportAttempts = 0;
+  #stagingRounds = 0;
+  #applyAttempts = 0;
+  #applying: DeviceConfiguration | undefined;
+  /** Rises with every failure, so that every address of Director is tried. */
+  #directorChoice = 0;
+
+  constructor(options: StageOptions) {
+    this.#options = options;
+  }
+
+  get stage(): Stage {
+    return this.#stage;
+  }
+
+  /** What the box waits for, for `show` and the service status. */
+  get detail(): string {
+    return this.#detail;
+  }
+
+  get onboarded(): boolean {
+    return this.#onboarded;
+  }
+
+  poll(): StageOutput | undefined {
+    return this.#outputs.shift();
+  }
+
+  deadline(): Instant | undefined {
+    return this.#timers.next();
+  }
+
+  handle(input: StageInput | Timeout, now: Instant): void {
+    this.#now = now;
+    switch (input.kind) {
+      case 'timeout':
+        for (let name = this.#timers.takeDue(now); name !== undefined; name = this.#timers.takeDue(now)) this.#onTimer(name);
+        return;
+      case 'prestaging':
+        this.#record = input.record;
+        this.#configuration = undefined;
+        this.#hasCertificate = input.hasCertificate;
+        this.#onboarded = false;
+        this.#stagingRounds = 0;
+        this.#reports = [];
+        this.#pendingReport = undefined;
+        this.#startStaging();
+        return;
+      case 'restored':
+        this.#record = input.record;
+        this.#hasCertificate = true;
+        this.#onboarded = input.onboarded;
+        this.#log('info', 'ZTP restored a configuration', { generation: input.configuration.generation, onboarded: input.onboarded });
+        this.#enterPostStaging(input.configuration);
+        return;
+      case 'staging-up':
+        this.#stagingUp(input.assignedAddress, input.directorAddresses);
+        return;
+      case 'staging-down':
+        this.#stagingDown(input.cause);
+        return;
+      case 'outcome':
+        this.#onOutcome(input.request, input.outcome);
+        return;
+      case 'applied':
+        this.#appliedInFull();
+        return;
+      case 'apply-failed':
+        this.#applyFailed(input.cause);
+        return;
+      case 'post-staging':
+        this.#postStaging(input.controlTunnels === 'up', input.bgp === 'up', input.detail);
+        return;
+    }
+  }
+
+  #onTimer(name: TimerName): void {
+    switch (name) {
+      case 'staging':
+        this.#backToStaging(`no staging tunnel within ${STAGING_PATIENCE_MS / 1000} s`);
+        return;
+      case 'restart':
+        this.#startStaging();
+        return;
+      case 'retry':
+        this.#requestOfStage();
+        return;
+      case 'report':
+        this.#sendReports();
+        return;
+      case 'flush':
+        this.#leaveSoftwareCheck();
+        return;
+      case 'watch':
+        this.#watchPostStaging();
+        return;
+      case 'apply':
+        this.#apply();
+        return;
+      case 'poll':
+        if (this.#controlUp && this.#pending === undefined) this.#request({ kind: 'bundle', after: this.#configuration?.generation ?? 0 });
+        this.#armPoll();
+        return;
+    }
+  }
+
+  // ----------------------------------------------------------------------------------------- staging
+
+  #startStaging(): void {
+    if (!this.#record) return;
+    this.#enter('staging-ike');
+    this.#staging = undefined;
+    this.#controlUp = false;
+    this.#timers.set('staging', after(this.#now, STAGING_PATIENCE_MS));
+    this.#outputs.push({ kind: 'start-staging', record: this.#record });
+  }
+
+  #stagingUp(assignedAddress: IpAddress, directorAddresses: readonly IpAddress[]): void {
+    if (this.#stage === 'factory' || this.#stage === 'post-staging' || this.#stage === 'operational') return;
+    this.#staging = { assignedAddress, directorAddresses };
+    this.#log('info', 'Staging tunnel is up', { address: assignedAddress, director: directorAddresses.join(' ') });
+    if (this.#stage !== 'staging-ike') {
+      // The tunnel came again under a running stage: its requests went with the old one.
+      this.#pending = undefined;
+      if (this.#timers.get('flush') === undefined) this.#requestOfStage();
+      else this.#sendReports();
+      return;
+    }
+    this.#timers.clear('staging');
+    this.#timers.clear('restart');
+    this.#enter(this.#hasCertificate ? 'bundle' : 'certificate');
+    this.#requestOfStage();
+  }
+
+  #stagingDown(cause: string): void {
+    if (this.#stage === 'factory' || this.#stage === 'post-staging' || this.#stage === 'operational') return;
+    this.#detail = cause.slice(0, CAUSE_LENGTH_LIMIT);
+    this.#log('warning', 'Staging tunnel is down', { cause });
+    this.#staging = undefined;
+    this.#pendingReport = undefined;
+    if (this.#stage === 'staging-ike') return;
+    this.#enter('staging-ike');
+    this.#timers.set('staging', after(this.#now, STAGING_PATIENCE_MS));
+  }
+
+  #backToStaging(cause: string): void {
+    const delayMs = this.#backoffMs(this.#stagingRounds++);
+    this.#detail = cause.slice(0, CAUSE_LENGTH_LIMIT);
+    this.#log('warning', 'ZTP goes back to staging', { cause, stage: this.#stage, seconds: Math.round(delayMs / 1000) });
+    this.#enter('staging-ike');
+    this.#staging = undefined;
+    this.#controlUp = false;
+    this.#pendingReport = undefined;
+    this.#outputs.push({ kind: 'stop-staging', reason: cause });
+    this.#timers.set('restart', after(this.#now, delayMs));
+  }
+
+  // ----------------------------------------------------------------------------------------- requests
+
+  #requestOfStage(): void {
+    if (this.#stage === 'certificate') this.#request({ kind: 'certificate' });
+    else if (this.#stage === 'bundle') this.#request({ kind: 'bundle', after: 0 });
+    else if (this.#stage === 'software-check') this.#request({ kind: 'software' });
+  }
+
+  #request(request: StageRequest): void {
+    const path = this.#path();
+    if (path) this.#pending = this.#pushRequest(request, path);
+  }
+
+  #pushRequest(request: StageRequest, path: StagePath): number {
+    const id = ++this.#lastRequest;
+    this.#outputs.push({ kind: 'request', id, request, path });
+    return id;
+  }
+
+  #path(): StagePath | undefined {
+    if (this.#staging) {
+      const { assignedAddress, directorAddresses } = this.#staging;
+      const director = directorAddresses[this.#directorChoice % directorAddresses.length];
+      return director === undefined ? undefined : { localAddress: assignedAddress, director, port: undefined };
+    }
+    const configuration = this.#controlUp ? this.#configuration : undefined;
+    const provider = configuration?.tenants.find((tenant) => tenant.tenant === PROVIDER_TENANT);
+    if (!configuration || !provider) return undefined;
+    const { addresses, port } = configuration.director;
+    return { localAddress: provider.encryptedAddress, director: addresses[this.#directorChoice % addresses.length]!, port };
+  }
+
+  #onOutcome(request: number, outcome: StageOutcome): void {
+    if (request === this.#pendingReport?.id) {
+      this.#onReportOutcome(outcome);
+      return;
+    }
+    // Answers to requests of a stage that was left mean nothing any longer.
+    if (request !== this.#pending) return;
+    this.#pending = undefined;
+    if (outcome.kind === 'failed') return this.#requestFailed(outcome.cause, outcome.refused, outcome.certificateRefused);
+    this.#attempts = 0;
+    switch (outcome.kind) {
+      case 'certificate':
+        this.#hasCertificate = true;
+        this.#log('info', 'Device certificate received', {});
+        this.#enter('bundle');
+        return this.#requestOfStage();
+      case 'bundle':
+        return this.#bundleReceived(outcome.configuration);
+      case 'bundle-invalid':
+        return this.#bundleRefused(outcome.cause);
+      case 'software':
+        return this.#softwareKnown(outcome.wanted);
+      case 'bundle-unchanged':
+      case 'reported':
+        return;
+    }
+  }
+
+  #requestFailed(cause: string, refused: boolean, certificateRefused: boolean): void {
+    this.#directorChoice++;
+    if (certificateRefused) this.#hasCertificate = false;
+    if (this.#stage === 'post-staging' || this.#stage === 'operational') {
+      this.#log('warning', 'Request to Director failed', { stage: this.#stage, cause });
+      return;
+    }
+    this.#detail = cause.slice(0, CAUSE_LENGTH_LIMIT);
+    this.#attempts++;
+    if (refused || this.#attempts >= REQUEST_ATTEMPTS) return this.#backToStaging(cause);
+    const delayMs = this.#backoffMs(this.#attempts - 1);
+    this.#log('warning', 'Request to Director failed', { stage: this.#stage, cause, seconds: Math.round(delayMs / 1000) });
+    this.#timers.set('retry', after(this.#now, delayMs));
+  }
+
+  // ----------------------------------------------------------------------------------------- stages
+
+  #bundleReceived(configuration: DeviceConfiguration): void {
+    this.#log('info', 'Configuration received', { generation: configuration.generation, tenants: configuration.tenants.length });
+    if (this.#stage === 'post-staging' || this.#stage === 'operational') {
+      this.#configuration = configuration;
+      this.#apply();
+      return;
+    }
+    if (this.#stage !== 'bundle') return;
+    this.#configuration = configuration;
+    this.#report({ step: 'config', state: 'completed', message: `Configuration generation ${configuration.generation} is verified` });
+    this.#enter('software-check');
+    this.#requestOfStage();
+  }
+
+  #bundleRefused(cause: string): void {
+    this.#log('error', 'Configuration refused', { cause });
+    if (this.#stage !== 'bundle') return;
+    this.#report({ step: 'config', state: 'failed', message: `The configuration is refused: ${cause}`, nextStep: 'correct the site in Director; the box fetches again by itself' });
+    this.#backToStagingAfterReport(cause);
+  }
+
+  /** The report goes out over the tunnel that is about to end; when it does not get through, it follows in the next one. */
+  #backToStagingAfterReport(cause: string): void {
+    this.#attempts++;
+    if (this.#attempts >= REQUEST_ATTEMPTS) return this.#backToStaging(cause);
+    this.#detail = cause.slice(0, CAUSE_LENGTH_LIMIT);
+    this.#timers.set('retry', after(this.#now, this.#backoffMs(this.#attempts)));
+  }
+
+  #softwareKnown(wanted: string): void {
+    if (this.#stage !== 'software-check') return;
+    const running = this.#options.softwareVersion;
+    const message = wanted === running ? `Software ${running} is what Director wants` : `Software ${running} runs, Director wants ${wanted}; the box goes on with what it has`;
+    this.#log(wanted === running ? 'info' : 'warning', 'Software version checked', { running, wanted });
+    this.#report({ step: 'software', state: 'completed', message });
+    this.#report({ step: 'post-staging', state: 'started', message: 'The box moves to its post-staging configuration' });
+    this.#timers.set('flush', after(this.#now, FLUSH_MS));
+  }
+
+  #leaveSoftwareCheck(): void {
+    if (this.#stage === 'software-check' && this.#configuration) this.#enterPostStaging(this.#configuration);
+  }
+
+  #enterPostStaging(configuration: DeviceConfiguration): void {
+    this.#configuration = configuration;
+    this.#enter('post-staging');
+    this.#pendingReport = undefined;
+    if (this.#staging) this.#outputs.push({ kind: 'stop-staging', reason: 'the box moves to its post-staging configuration' });
+    this.#staging = undefined;
+    this.#controlUp = false;
+    this.#detail = 'the control tunnels are not up yet';
+    this.#apply();
+    this.#armPoll();
+  }
+
+  #apply(): void {
+    if (this.#applying || !this.#configuration) return;
+    this.#applying = this.#configuration;
+    this.#outputs.push({ kind: 'apply', configuration: this.#configuration });
+  }
+
+  #appliedInFull(): void {
+    const done = this.#applying;
+    this.#applying = undefined;
+    this.#applyAttempts = 0;
+    if (this.#stage !== 'post-staging' && this.#stage !== 'operational') return;
+    // A newer one came meanwhile.
+    if (done !== this.#configuration) this.#apply();
+    if (this.#stage === 'post-staging') this.#timers.set('watch', after(this.#now, POST_STAGING_PATIENCE_MS));
+  }
+
+  #applyFailed(cause: string): void {
+    this.#applying = undefined;
+    const delayMs = this.#backoffMs(this.#applyAttempts++);
+    this.#detail = cause.slice(0, CAUSE_LENGTH_LIMIT);
+    this.#log('error', 'Configuration could not be applied', { cause, seconds: Math.round(delayMs / 1000) });
+    this.#report({ step: 'post-staging', state: 'failed', message: `The configuration could not be applied: ${cause}`, nextStep: 'look into the log of the box; it tries again by itself' });
+    this.#timers.set('apply', after(this.#now, delayMs));
+    if (this.#stage === 'post-staging') this.#timers.set('watch', after(this.#now, POST_STAGING_PATIENCE_MS));
+  }
+
+  #postStaging(controlUp: boolean, bgpUp: boolean, detail: string): void {
+    if (this.#stage !== 'post-staging' && this.#stage !== 'operational') return;
+    const cameUp = controlUp && !this.#controlUp;
+    if (controlUp !== this.#controlUp) {
+      this.#log(controlUp ? 'info' : 'warning', controlUp ? 'Control tunnels are up' : 'Control tunnels are down', controlUp ? {} : { cause: detail });
+    }
+    this.#controlUp = controlUp;
+    this.#detail = controlUp && bgpUp ? '' : detail.slice(0, CAUSE_LENGTH_LIMIT);
+    if (!controlUp) {
+      this.#pendingReport = undefined;
+      this.#pending = undefined;
+    }
+    if (this.#stage === 'post-staging' && controlUp && bgpUp) {
+      this.#enter('operational');
+      this.#stagingRounds = 0;
+      if (!this.#onboarded) this.#report({ step: 'post-staging', state: 'completed', message: 'Control tunnels and BGP sessions are up' });
+      this.#armPoll();
+    }
+    if (cameUp) {
+      this.#reportAttempts = 0;
+      this.#sendReports();
+    }
+  }
+
+  #watchPostStaging(): void {
+    if (this.#stage !== 'post-staging') return;
+    const seconds = POST_STAGING_PATIENCE_MS / 1000;
+    if (this.#onboarded || this.#controlUp || !this.#record) {
+      this.#log('warning', 'Post-staging is not complete', { seconds, cause: this.#detail });
+      this.#timers.set('watch', after(this.#now, POST_STAGING_PATIENCE_MS));
+      return;
+    }
+    this.#report({ step: 'post-staging', state: 'failed', message: `No control tunnel within ${seconds} s: ${this.#detail}`, nextStep: 'check that the WAN lets UDP 4790 through and that the Controllers have the site' });
+    this.#backToStaging(`no control tunnel within ${seconds} s: ${this.#detail}`);
+  }
+
+  // ----------------------------------------------------------------------------------------- reports
+
+  #report(report: StageReport): void {
+    const text = (value: string): string => value.slice(0, CAUSE_LENGTH_LIMIT);
+    const { nextStep } = report;
+    this.#reports.push({ ...report, message: text(report.message), ...(nextStep === undefined ? {} : { nextStep: text(nextStep) }) });
+    if (this.#reports.length > REPORT_LIMIT) this.#reports.splice(0, this.#reports.length - REPORT_LIMIT);
+    this.#sendReports();
+  }
+
+  #sendReports(): void {
+    // Reports are under the device certificate; without one they wait.
+    const path = this.#hasCertificate ? this.#path() : undefined;
+    if (!path || this.#pendingReport || this.#timers.get('report') !== undefined || this.#reports.length === 0) return;
+    const reports = [...this.#reports];
+    this.#pendingReport = { id: this.#pushRequest({ kind: 'report', reports }, path), count: reports.length };
+  }
+
+  #onReportOutcome(outcome: StageOutcome): void {
+    const { count } = this.#pendingReport!;
+    this.#pendingReport = undefined;
+    if (outcome.kind === 'failed') {
+      this.#directorChoice++;
+      if (outcome.refused) this.#log('warning', 'Onboarding report refused', { cause: outcome.cause });
+      // A refused report would be refused again.
+      if (outcome.refused) this.#reports.splice(0, count);
+      else this.#timers.set('report', after(this.#now, this.#backoffMs(this.#reportAttempts++)));
+    } else {
+      this.#reportAttempts = 0;
+      this.#reports.splice(0, count);
+    }
+    if (this.#reports.length > 0) return this.#sendReports();
+    if (this.#timers.get('flush') !== undefined) {
+      this.#timers.clear('flush');
+      this.#leaveSoftwareCheck();
+    } else if (this.#stage === 'operational' && !this.#onboarded && outcome.kind !== 'failed') {
+      this.#onboarded = true;
+      this.#log('info', 'Onboarding is complete', {});
+      this.#outputs.push({ kind: 'onboarded' });
+    }
+  }
+
+  // ----------------------------------------------------------------------------------------- common
+
+  #enter(stage: Stage): void {
+    for (const name of ['staging', 'restart', 'retry', 'flush', 'watch'] as const) this.#timers.clear(name);
+    this.#pending = undefined;
+    this.#attempts = 0;
+    if (stage !== this.#stage) this.#log('info', 'ZTP stage', { stage, from: this.#stage });
+    this.#stage = stage;
+  }
+
+  #armPoll(): void {
+    this.#timers.set('poll', after(this.#now, POLL_MS * 0.75 + randomBelow(this.#options.random, POLL_MS / 2)));
+  }
+
+  /** Doubles from 2 s to 5 min, spread by a quarter to both sides so that boxes do not move in step. */
+  #backoffMs(attempt: number): number {
+    const meanMs = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(attempt, 16));
+    return meanMs * 0.75 + randomBelow(this.#options.random, meanMs / 2);
+  }
+
+  #log(level: LogLevel, sentence: string, fields: LogEvent['fields']): void {
+    this.#outputs.push({ kind: 'log', event: { level, sentence, fields } });
+  }
+}
