@@ -17,6 +17,9 @@ const TWO_32 = 0x1_0000_0000;
 const NATT_KEEPALIVE = 0xff;
 const NON_ESP_MARKER_BYTES = 4;
 const ANY_TENANT = -1;
+const REPLAY = Reason.replay;
+/** For copies of a packet that another SA with the same SPI was meant to open. */
+const COLLISION_MISS = Reason['spi-collision-miss'];
 
 /** VXLAN: next = open for ESP, the clear TVI's link for IKE, else drop. `slotNext` is the port's own `next`. */
 export function admitVxlan(burst: Burst, slot: Slot, slotNext: number, tables: Tables): void {
@@ -88,7 +91,7 @@ function admitEsp(burst: Burst, i: number, at: number, length: number, tenant: n
     return;
   }
   if (sas.after(first) < 0) {
-    claimSa(burst, i, first, tables);
+    claimSa(burst, i, first, REPLAY, tables);
     return;
   }
   admitAmbiguous(burst, i, first, tenant, slot, tables);
@@ -109,12 +112,12 @@ function admitAmbiguous(burst: Burst, i: number, first: number, tenant: number, 
     if (row === best || (hinted && sas.tenant[row] !== tenant) || extra.count === BURST_PACKETS) continue;
     const j = extra.count++;
     copyPacket(burst, i, extra, j);
-    claimSa(extra, j, row, tables);
+    claimSa(extra, j, row, COLLISION_MISS, tables);
   }
-  claimSa(burst, i, best, tables);
+  claimSa(burst, i, best, REPLAY, tables);
 }
 
-function claimSa(burst: Burst, i: number, row: number, tables: Tables): void {
+function claimSa(burst: Burst, i: number, row: number, seenReason: number, tables: Tables): void {
   const { sas, page } = tables;
   const top = page[sequenceWord(row)]!;
   const window = sas.window[row]!;
@@ -122,7 +125,7 @@ function claimSa(burst: Burst, i: number, row: number, tables: Tables): void {
   burst.tunnel[i] = row;
   if (sequence < 0 || !replayIsNew(sas.rings[row]!, top, window, sequence)) {
     burst.next[i] = Next.drop;
-    burst.reason[i] = Reason.replay;
+    burst.reason[i] = seenReason;
     return;
   }
   burst.seqHi[i] = (sequence / TWO_32) | 0;

@@ -22,8 +22,10 @@ export function createRing(window: number): Int32Array {
 }
 
 /** Everything up to `top` counts as seen: for an SA that another forwarder has already received on. */
-export function fillRing(ring: Int32Array): void {
+export function fillRing(ring: Int32Array, top: number): void {
   ring.fill(-1);
+  const low = top >>> 0;
+  ring[(low >>> 5) & (ring.length - 1)] = (2 << (low & 31)) - 1;
 }
 
 /** The 64-bit number that the low 32 bits stand for, seen from the window that ends at `top`; -1 when there is none. */

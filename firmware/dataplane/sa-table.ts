@@ -97,7 +97,7 @@ export class SaTable {
     this.esn[row] = spec.esn ? 1 : 0;
     this.window[row] = windowSize(spec.windowPackets);
     this.rings[row] = createRing(receives ? this.window[row] : 32);
-    if (former !== undefined) fillRing(this.rings[row]);
+    if (former !== undefined) fillRing(this.rings[row], former);
     this.reported[row] = 0;
     this.packets[row] = former ?? 0;
     this.octets[row] = 0;
