@@ -352,6 +352,7 @@ export class TenantKeying implements Machine<KeyingInput, KeyingOutput> {
     const record = peer ?? this.#peers.admit(route);
     record.present(input.from);
     this.#drop(record, record.learn(route, bytes.tunnelEncapsulation, now, this.#lingerMs), now);
+    this.#expectEnd(after(now, this.#lingerMs)); // a new boot lets the SAs of the old one linger
     this.#log('info', 'peer key accepted', { peer: record.name, site: record.siteId, node: record.nodeId, key: route.keyId, boot: Number(counter >> 32n) });
     this.#pairUp(record, now);
   }

@@ -1,5 +1,7 @@
 // Device certificates for tests: one provider, sites of one or more tenants.
+import { FakeSuite, fakeAnchor, fakeCertificate, fakeKeyPair } from '../../platform/crypto-fake.ts';
 import { RealSuite } from '../../platform/crypto-real.ts';
+import { SeededRandom } from '../../platform/random.ts';
 import { createAuthority, createCsr, generateKeyPair, issueFromCsr } from '../../platform/x509.ts';
 import type { Authority } from '../../platform/x509.ts';
 import type { NodeIdentity } from '../../firmware/sdwan/key-route.ts';
@@ -27,6 +29,17 @@ export async function signerFor(authority: Authority, siteId: number, tenants: r
     days, unixMs: UNIX_MS, serialNumber: `0${siteId.toString(16).padStart(5, '0')}`, client: true, server: false,
   });
   return { algorithm: 2, privateKey: pair.privateKey, publicKey: pair.publicKey, certificate };
+}
+
+/** The same without real cryptography, for tests with many sites. */
+export function fakeCredentials(sites: readonly number[]): { trust: RouteTrust; signers: ReadonlyMap<number, RouteSigner> } {
+  const signers = new Map<number, RouteSigner>();
+  for (const siteId of sites) {
+    const pair = fakeKeyPair(new SeededRandom(siteId));
+    const certificate = fakeCertificate({ emails: [], uris: [siteUri(PROVIDER, siteId, TENANT)], publicKey: pair.publicKey });
+    signers.set(siteId, { algorithm: 2, ...pair, certificate });
+  }
+  return { trust: { suite: new FakeSuite(), anchors: [fakeAnchor()], provider: PROVIDER }, signers };
 }
 
 export function nodeIdentity(siteId: number): NodeIdentity {
