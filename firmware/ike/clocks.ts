@@ -41,7 +41,10 @@ function expireChild(sa: IkeSa, child: ChildSa, now: Instant): void {
 const CONNECTION_TIMERS: Readonly<Record<Exclude<SaTimer, `${string}:${number}`>, (sa: IkeSa, now: Instant) => void>> = {
   retransmit: (sa, now) => sa.conversation.retransmit(now),
   refusal: (sa, now) => sa.conversation.acceptRefusal(now),
-  'half-open': (sa, now) => sa.end({ reason: 'the peer did not go on after IKE_SA_INIT', event: 'IKE Failed' }, now),
+  'half-open': (sa, now) => {
+    sa.end({ reason: 'the peer did not go on after IKE_SA_INIT', event: 'IKE Failed' }, now);
+    sa.close(now, 0);
+  },
   dpd: onDpd,
   keepalive: (sa, now) => sa.keepAlive(now),
   childless: (sa, now) => sa.end({ reason: 'no child SA is left', event: 'IKE Deleted', tell: 'delete' }, now),

@@ -204,8 +204,9 @@ export class Conversation {
     return undefined;
   }
 
+  /** Only while nothing has followed: later the cached reply is another one. */
   repeatInit(path: Path): void {
-    this.#transmit(this.#window.cachedReply, path);
+    if (this.#sa.state === 'half-open') this.#transmit(this.#window.cachedReply, path);
   }
 
   // ---------------------------------------------------------------------------------------- peer's requests
@@ -324,8 +325,8 @@ export class Conversation {
   #failed(request: Request, failure: Failure, now: Instant): void {
     if (request.row.name === 'init') {
       // Nobody has authenticated this answer: wait whether a better one comes.
+      if (this.#refusal === undefined) this.#sa.setTimer('refusal', after(now, REFUSAL_GRACE_MS));
       this.#refusal = failure;
-      this.#sa.setTimer('refusal', after(now, REFUSAL_GRACE_MS));
       const sentence = 'peer refused our IKE_SA_INIT without authentication, waiting for a better answer';
       this.#sa.log('info', sentence, { answer: notifyName(failure.notify), cause: failure.cause });
       return;

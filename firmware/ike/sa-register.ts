@@ -85,7 +85,6 @@ export class SaRegister implements Environment {
     if (address === undefined) return;
     this.halfOpen.remove(address);
     this.#halfOpen.delete(sa.localSpi);
-    this.#byInitRequest.delete(this.#requestKey(sa.initRequest));
   }
 
   #requestKey(request: Uint8Array): string {
@@ -113,6 +112,7 @@ export class SaRegister implements Environment {
   forget(sa: IkeSa): void {
     sa.state = 'closed';
     this.#leaveHalfOpen(sa);
+    if (sa.role === 'responder' && sa.initRequest.length > 0) this.#byInitRequest.delete(this.#requestKey(sa.initRequest));
     this.#bySpi.delete(sa.localSpi);
     this.#deadlines.clear(sa.localSpi);
     sa.wipeSecrets();

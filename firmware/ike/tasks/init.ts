@@ -20,6 +20,7 @@ import { certificateRequest } from './auth.ts';
 
 export const NONCE_BYTES = 32;
 const NO_SPI = new Uint8Array(0);
+const ZERO_SPI = new Uint8Array(8);
 /** COOKIE and INVALID_KE_PAYLOAD together may send us back this often. */
 const MAX_RETRIES = 5;
 const MAX_COOKIE_BYTES = 64;
@@ -29,13 +30,14 @@ export function vendorId(suite: Suite): Uint8Array {
   return suite.hash('sha256', utf8('Selvage IKE 1')).slice(0, 16);
 }
 
-function readSupport(sa: IkeSa, payloads: readonly Payload[]): void {
+/** `spiResponder`: as it is in the header of the peer's message, which its NAT detection hashes cover. */
+function readSupport(sa: IkeSa, payloads: readonly Payload[], spiResponder: Uint8Array): void {
   const ours = vendorId(sa.env.suite);
   sa.peer.vendor = payloads.some((payload) => payload.kind === 'VendorId' && equalBytes(payload.data, ours));
   sa.peer.fragmentation = findNotify(payloads, NotifyType.FRAGMENTATION_SUPPORTED) !== undefined;
   const hashes = findNotify(payloads, NotifyType.SIGNATURE_HASH_ALGORITHMS)?.data ?? new Uint8Array(0);
   sa.peer.hashes = Array.from({ length: hashes.length >> 1 }, (_, i) => (hashes[2 * i]! << 8) | hashes[2 * i + 1]!);
-  sa.nat = detectNat(payloads, sa.spiInitiator, sa.spiResponder, sa.path.local, sa.path.remote);
+  sa.nat = detectNat(payloads, sa.spiInitiator, spiResponder, sa.path.local, sa.path.remote);
   if (sa.profile.forceUdpEncapsulation) sa.nat = { ...sa.nat, local: true };
 }
 
@@ -65,7 +67,7 @@ export class InitRequest implements Task {
     if (sa.nonceInitiator.length === 0) sa.nonceInitiator = sa.env.random.bytes(NONCE_BYTES);
     if (this.#cookie !== undefined) out.push(notify(NotifyType.COOKIE, this.#cookie));
     out.push({ kind: 'SA', proposals: encodeIkeProposals(proposals, NO_SPI) }, this.#keyExchange.payload(), { kind: 'Nonce', data: sa.nonceInitiator });
-    out.push(...support(sa, new Uint8Array(8)), { kind: 'VendorId', data: vendorId(sa.env.suite) });
+    out.push(...support(sa, ZERO_SPI), { kind: 'VendorId', data: vendorId(sa.env.suite) });
   }
 
   process(sa: IkeSa, payloads: readonly Payload[]): Verdict {
@@ -89,7 +91,7 @@ export class InitRequest implements Task {
     }
     sa.spiResponder = sa.answeredSpi;
     sa.nonceResponder = nonce.data;
-    readSupport(sa, payloads);
+    readSupport(sa, payloads, sa.spiResponder);
     keysFrom(sa, algorithms, shared);
     return undefined;
   }
@@ -167,7 +169,7 @@ export class InitAnswer implements Task {
     this.#algorithms = choice.algorithms;
     sa.nonceInitiator = findPayload(payloads, 'Nonce')!.data;
     sa.nonceResponder = sa.env.random.bytes(NONCE_BYTES);
-    readSupport(sa, payloads);
+    readSupport(sa, payloads, ZERO_SPI);
     return undefined;
   }
 
