@@ -26,7 +26,19 @@ export interface Config {
   readonly runDirectory: string;
   /** Branches: path of the prestaging record; '' = wait for a USB stick or an activation link. */
   readonly prestaging: string;
+  /** The provider's organisation name; for Director and Controllers. Branches have it in their prestaging record. */
+  readonly provider: string;
+  /** Controllers: the port towards Director, needed before Director can be asked for anything. */
+  readonly southbound: {
+    /** Interface name out of `interfaces`. */
+    readonly name: string;
+    /** With prefix length, at most one per family. */
+    readonly addresses: readonly string[];
+    readonly gateways: readonly string[];
+  };
   readonly director: {
+    /** Where devices reach this Director through the provider's control VR. */
+    readonly addresses: readonly string[];
     readonly listenAddress: string;
     readonly listenPort: number;
     /** `postgres://...`; '' = SQLite in the data directory. */
@@ -77,6 +89,18 @@ function isInterfaceList(value: unknown): boolean {
   return good && unique('name') && unique('device');
 }
 
+const isAddressText: Check = (value) => typeof value === 'string' && isIP(value) !== 0;
+
+function isAddressWithLength(value: unknown): boolean {
+  const [address = '', length = '', ...rest] = String(value).split('/');
+  const family = isIP(address);
+  return typeof value === 'string' && rest.length === 0 && family !== 0 && /^\d{1,3}$/.test(length) && Number(length) <= (family === 4 ? 32 : 128);
+}
+
+function isListOf(most: number, check: Check): Check {
+  return (value) => Array.isArray(value) && value.length <= most && value.every(check);
+}
+
 const path = allowed('an absolute path', matches(/^\/[^\0]*$/));
 const optionalPath = allowed('an absolute path, or ""', matches(/^(?:\/[^\0]*)?$/));
 
@@ -91,7 +115,14 @@ const SCHEMA = {
   logDirectory: { format: path, default: '/var/log/versa' },
   runDirectory: { format: path, default: '/run/selvage' },
   prestaging: { format: optionalPath, default: '' },
+  provider: { format: allowed('1 to 40 of A-Z a-z 0-9 . _ -, or ""', matches(/^[A-Za-z0-9._-]{0,40}$/)), default: '' },
+  southbound: {
+    name: { format: allowed('an interface name such as vni-0/1, or ""', (value) => value === '' || matches(INTERFACE)(value)), default: '' },
+    addresses: { format: allowed('a list of at most 2 addresses with prefix length', isListOf(2, isAddressWithLength)), default: [] as readonly string[] },
+    gateways: { format: allowed('a list of at most 2 addresses', isListOf(2, isAddressText)), default: [] as readonly string[] },
+  },
   director: {
+    addresses: { format: allowed('a list of at most 8 addresses', isListOf(8, isAddressText)), default: [] as readonly string[] },
     listenAddress: { format: allowed('an IPv4 or IPv6 address', (value) => typeof value === 'string' && isIP(value) !== 0), default: '::' },
     listenPort: { format: allowed('an integer from 1 to 65535', (value) => Number.isInteger(value) && (value as number) >= 1 && (value as number) <= 65535), default: 443 },
     database: { format: allowed('a postgres:// URL, or ""', matches(/^(?:postgres(?:ql)?:\/\/\S+)?$/)), default: '', sensitive: true },

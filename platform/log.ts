@@ -47,6 +47,11 @@ export class SinkLog implements Log {
     this.#unixMs = unixMs;
   }
 
+  /** After the files were rotated. */
+  reopen(): void {
+    for (const sink of this.#sinks) sink.reopen();
+  }
+
   channel(name: LogChannel): Logger {
     const event = (e: LogEvent): void => {
       const record: LogRecord = { ...e, unixMs: this.#unixMs(), channel: name };

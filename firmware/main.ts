@@ -1,0 +1,82 @@
+// The appliance's process: reads its configuration file, opens the drivers, starts the role's services, and ends in
+// order on a signal. `--config FILE` is the only argument.
+import { parseArgs } from 'node:util';
+import { createWakeup, notifySystemd, openDrivers } from '../drivers/open.ts';
+import { loadConfig, type Config } from '../platform/config.ts';
+import { RealSuite } from '../platform/crypto-real.ts';
+import { ConfigError, OperationalError, UsageError } from '../platform/errors.ts';
+import { handleSignals, readHostFacts } from '../platform/host.ts';
+import { FileSink, JournalSink } from '../platform/log-file.ts';
+import { SinkLog, type Logger } from '../platform/log.ts';
+import { SystemRandom } from '../platform/random.ts';
+import { FileStore } from '../platform/store-file.ts';
+import { SystemClock } from '../platform/time.ts';
+import { createRole } from './roles.ts';
+import { ThreadForwarder } from './services/forwarder-thread.ts';
+import type { Service, Site } from './services/service.ts';
+import { PLATFORM_VERSION } from './version.ts';
+
+const DEFAULT_CONFIG = '/etc/selvage/selvage.json';
+
+function configPath(argv: readonly string[]): string {
+  try {
+    return parseArgs({ args: [...argv], options: { config: { type: 'string' } } }).values.config ?? DEFAULT_CONFIG;
+  } catch (error) {
+    throw new UsageError(`${(error as Error).message}; usage: main.ts --config FILE`);
+  }
+}
+
+async function start(config: Config): Promise<void> {
+  const clock = new SystemClock();
+  const log = new SinkLog([new FileSink(config.logDirectory), new JournalSink()], () => clock.unixMs());
+  const service = log.channel('service');
+  const { serial } = config.serial === '' ? await readHostFacts() : config;
+  const drivers = openDrivers();
+  const site: Site = {
+    name: config.name === '' ? serial : config.name,
+    clock,
+    random: new SystemRandom(),
+    suite: new RealSuite(),
+    log,
+    store: new FileStore(`${config.dataDirectory}/state`),
+    network: drivers.network,
+    kernel: drivers.kernel,
+  };
+  const services = createRole({
+    config,
+    site,
+    serial,
+    driversDescription: drivers.description,
+    forwarder: () => new ThreadForwarder({ devices: drivers.devices, clock, log: log.channel('forwarder'), wakeup: createWakeup() }),
+  });
+  handleSignals({
+    onStop: (signal) => {
+      service.info('appliance stops', { signal });
+      void stopAll(services, service).then(() => process.exit(0));
+    },
+    onReload: () => log.reopen(),
+  });
+  for (const each of services) await each.start();
+  notifySystemd('READY=1');
+  service.info('appliance runs', { role: config.role, name: site.name, version: PLATFORM_VERSION, drivers: drivers.description, processId: process.pid });
+}
+
+/** In reverse order; one service that cannot stop does not keep the others from stopping. */
+async function stopAll(services: readonly Service[], log: Logger): Promise<void> {
+  for (const each of services.toReversed()) {
+    try {
+      await each.stop();
+    } catch (error) {
+      log.error('service did not stop in order', { service: each.name, cause: (error as Error).message });
+    }
+  }
+}
+
+try {
+  await start(loadConfig(configPath(process.argv.slice(2))));
+} catch (error) {
+  if (!(error instanceof ConfigError || error instanceof OperationalError || error instanceof UsageError)) throw error;
+  const next = error instanceof OperationalError ? `; next: ${error.nextStep}` : '';
+  process.stderr.write(`selvage: ${error.message}${next}\n`);
+  process.exit(1);
+}

@@ -1,0 +1,146 @@
+// What each role is made of: a list of services, started in order and stopped in reverse.
+import { PLATFORM_VERSION } from './version.ts';
+import type { Config } from '../platform/config.ts';
+import { OperationalError } from '../platform/errors.ts';
+import { readFileSync } from 'node:fs';
+import { createDirectorService } from '../provisioning/director/service.ts';
+import { ZtpAgent } from '../provisioning/ztp/agent.ts';
+import { ControllerAgent } from '../provisioning/ztp/controller-agent.ts';
+import { documentChecks } from '../provisioning/ztp/schema.ts';
+import type { PrestagingRecord } from './configuration.ts';
+import { controlVrName } from './model.ts';
+import { BranchControl } from './services/branch.ts';
+import { ControllerControl } from './services/controller.ts';
+import type { ForwarderHandle } from './services/forwarder-thread.ts';
+import { ForwardingService } from './services/forwarding.ts';
+import { MonitorService } from './services/monitor.ts';
+import { branchQueries, controllerQueries, systemQuery, type SystemFacts } from './services/queries.ts';
+import type { Service, Site } from './services/service.ts';
+import { VirtualRouters } from './services/virtual-routers.ts';
+import { southboundPlan } from './services/vr-plan.ts';
+
+export interface RoleContext {
+  readonly config: Config;
+  readonly site: Site;
+  readonly serial: string;
+  /** Made only for roles that forward. */
+  readonly forwarder: () => ForwarderHandle;
+  readonly driversDescription: string;
+}
+
+export function createRole(context: RoleContext): readonly Service[] {
+  switch (context.config.role) {
+    case 'branch':
+      return createBranch(context);
+    case 'controller':
+      return createController(context);
+    case 'director':
+      return createDirector(context);
+  }
+}
+
+function systemFacts({ site, config, serial, driversDescription }: RoleContext): SystemFacts {
+  return { name: site.name, role: config.role, serial, drivers: driversDescription };
+}
+
+function monitorPath(config: Config): string {
+  return `${config.runDirectory}/monitor.sock`;
+}
+
+function createBranch(context: RoleContext): readonly Service[] {
+  const { config, site } = context;
+  const forwarding = new ForwardingService(site, context.forwarder());
+  const routers = new VirtualRouters(site, forwarding, new Map(config.interfaces.map((i) => [i.name, i.device])));
+  const control = new BranchControl(site, forwarding, routers, {
+    stagingUp: (facts) => agent.stagingUp(facts),
+    stagingDown: (cause) => agent.stagingDown(cause),
+    changed: () => agent.postStaging(control.controlStatus()),
+  });
+  const agent = new ZtpAgent({
+    site,
+    record: config.prestaging === '' ? undefined : readPrestaging(config.prestaging),
+    softwareVersion: PLATFORM_VERSION,
+    hooks: {
+      startStaging: (record) => control.startStaging(record),
+      stopStaging: (reason) => control.stopStaging(reason),
+      applyConfiguration: (configuration, identity) => control.applyConfiguration(configuration, identity),
+      status: () => control.controlStatus(),
+    },
+  });
+  const services: Service[] = [forwarding, control, agent];
+  const queries = new Map([...branchQueries(control, forwarding), ...systemQuery(systemFacts(context), services)]);
+  services.push(new MonitorService(monitorPath(config), queries));
+  return services;
+}
+
+function createController(context: RoleContext): readonly Service[] {
+  const { config, site } = context;
+  const forwarding = new ForwardingService(site, context.forwarder());
+  const routers = new VirtualRouters(site, forwarding, new Map(config.interfaces.map((i) => [i.name, i.device])));
+  const control = new ControllerControl(site, forwarding, routers, {
+    branchConnect: (facts) => agent.branchConnect(facts),
+    branchFailed: (facts) => agent.branchFailed(facts),
+  });
+  const agent = new ControllerAgent({
+    site,
+    serial: context.serial,
+    enrolment: config.enrolment.url === '' ? undefined : config.enrolment,
+    enrolmentVr: controlVrName(config.provider),
+    hooks: {
+      applyConfiguration: (configuration, identity) => control.applyConfiguration(configuration, identity),
+      applyDirectory: (directory) => control.applyDirectory(directory),
+      orderRekey: (directive) => {
+        const { reason, spreadSeconds, deadlineSeconds, notBeforeUnixSeconds } = directive;
+        control.orderRekey(directive.tenant, { reason: reason as 5, spreadSeconds, deadlineSeconds, notBeforeUnixSeconds });
+      },
+    },
+  });
+  const services: Service[] = [forwarding, southboundService(context, routers), control, agent];
+  const queries = new Map([...controllerQueries(control, forwarding), ...systemQuery(systemFacts(context), services)]);
+  services.push(new MonitorService(monitorPath(config), queries));
+  return services;
+}
+
+/** Before Director can be asked for anything, the port towards it must be up. */
+function southboundService(context: RoleContext, routers: VirtualRouters): Service {
+  const { provider, southbound } = context.config;
+  return {
+    name: 'southbound',
+    start: () => (southbound.name === '' ? Promise.resolve() : routers.apply('southbound', southboundPlan(provider, southbound))),
+    stop: () => Promise.resolve(),
+    status: () => ({ state: 'up', detail: southbound.name === '' ? 'not configured' : southbound.name }),
+  };
+}
+
+function createDirector(context: RoleContext): readonly Service[] {
+  const { config, site } = context;
+  const { listenAddress, listenPort, addresses } = config.director;
+  return [
+    createDirectorService({
+      directory: `${config.dataDirectory}/director`,
+      provider: config.provider,
+      listen: { host: listenAddress, port: listenPort },
+      addresses,
+      softwareVersion: PLATFORM_VERSION,
+      clock: site.clock,
+      random: site.random,
+      suite: site.suite,
+      log: site.log,
+    }),
+  ];
+}
+
+/** The prestaging record, from a file. Throws ConfigError or OperationalError with what is wrong. */
+function readPrestaging(path: string): PrestagingRecord {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new OperationalError('prestaging-unreadable', `the prestaging record ${path} cannot be read: ${(error as Error).message}`, 'order a record for the site in Director and put it there', error);
+  }
+  try {
+    return documentChecks().prestaging(JSON.parse(text));
+  } catch (error) {
+    throw new OperationalError('prestaging-invalid', `the prestaging record ${path} is not usable: ${(error as Error).message}`, 'order a new record for the site in Director', error);
+  }
+}

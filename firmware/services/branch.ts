@@ -1,0 +1,338 @@
+// A branch's control plane: the staging tunnel of a factory-fresh box, then one control VR, IKE connection, BGP session
+// and set of keys per tenant. ZTP decides when to move (provisioning/ztp); this file only does what it is told.
+import type { ChildUp, IkeOutput, IkeUp } from '../ike/input-output.ts';
+import { IkeEndpoint } from '../ike/endpoint.ts';
+import type { CircuitConfiguration, DeviceConfiguration, PrestagingRecord, TenantConfiguration, TenantController } from '../configuration.ts';
+import type { Endpoint, IpAddress, PathSpec, RouteSpec, TunnelSpec } from '../model.ts';
+import { controlVrName, transportVrName } from '../model.ts';
+import { nextBootCount } from './boot.ts';
+import { Connector, type ConnectionState, type Initiate } from './connector.ts';
+import type { ForwardingService } from './forwarding.ts';
+import { IkeHistory } from './ike-history.ts';
+import { IKE_NATT_PORT, IKE_PORT, IkeService, clearSocket, nattSocket, wanSocket } from './ike.ts';
+import { controllerProfile, controllerProfileName, profileName, stagingProfile, STAGING_PROFILE, type DeviceIdentity } from './ike-profiles.ts';
+import type { TunnelContext } from './ike-tunnels.ts';
+import type { Service, ServiceStatus, Site } from './service.ts';
+import { TenantService } from './tenant.ts';
+import type { VirtualRouters } from './virtual-routers.ts';
+import { circuitPlan, clearInsideId, encryptedInsideId, hostPrefix, isIpv6, outsideId, stagingPlan, tenantPlan, withoutLength } from './vr-plan.ts';
+
+export const VXLAN_PORT = 4790;
+/** Inner MTU of the encrypted overlay on a 1500-octet path, by the outer family; and of the clear one. */
+export const ENCRYPTED_MTU = { ipv4: 1414, ipv6: 1394 } as const;
+export const CLEAR_MTU = 1428;
+/** Staging: ESP tunnel mode, in UDP at worst: 1500 - 40 - 8 - 16 - 18 - 16, rounded down to the alignment. */
+export const STAGING_MTU = 1400;
+/** While nothing else is sent, a dummy packet tells the peer that the newest SA is in use. */
+export const IDLE_DUMMY_MS = 2_000;
+/** IPv4 explicit null (RFC 3032): the packet belongs to the control VR itself. */
+export const EXPLICIT_NULL = 0;
+
+export interface BranchHooks {
+  stagingUp(facts: { readonly assignedAddress: IpAddress; readonly directorAddresses: readonly IpAddress[] }): void;
+  stagingDown(cause: string): void;
+  /** Something that `controlStatus` shows has changed. */
+  changed(): void;
+}
+
+export interface ControlStatus {
+  readonly controlTunnels: 'up' | 'down';
+  readonly bgp: 'up' | 'down';
+  /** What is still missing, with its last cause. */
+  readonly detail: string;
+}
+
+export class BranchControl implements Service {
+  readonly name = 'branch';
+  readonly #site: Site;
+  readonly #forwarding: ForwardingService;
+  readonly #routers: VirtualRouters;
+  readonly #hooks: BranchHooks;
+  readonly ike: IkeService;
+  readonly history: IkeHistory;
+  readonly #connector: Connector;
+  readonly #bootCount: number;
+  #circuits: readonly CircuitConfiguration[] = [];
+  #staging: { readonly record: PrestagingRecord; director: readonly IpAddress[] } | undefined;
+  #config: DeviceConfiguration | undefined;
+  #tenants = new Map<number, TenantService>();
+
+  constructor(site: Site, forwarding: ForwardingService, routers: VirtualRouters, hooks: BranchHooks) {
+    this.#site = site;
+    this.#forwarding = forwarding;
+    this.#routers = routers;
+    this.#hooks = hooks;
+    this.#bootCount = nextBootCount(site.store);
+    const endpoint = new IkeEndpoint({
+      suite: site.suite,
+      random: site.random,
+      unixMs: () => site.clock.unixMs(),
+      nextSaId: forwarding.nextSaId,
+      profiles: [],
+      responderProfile: () => undefined,
+    });
+    this.ike = new IkeService(site, forwarding, endpoint, {
+      tunnelContext: (child, up) => this.#tunnelContext(child, up),
+      onOutput: (output) => this.#ikeOutput(output),
+    });
+    this.history = new IkeHistory(site);
+    this.#connector = new Connector(site, (input) => this.ike.push(input));
+  }
+
+  get configuration(): DeviceConfiguration | undefined {
+    return this.#config;
+  }
+
+  get tenants(): ReadonlyMap<number, TenantService> {
+    return this.#tenants;
+  }
+
+  get connections(): readonly ConnectionState[] {
+    return this.#connector.states();
+  }
+
+  async start(): Promise<void> {}
+
+  async stop(): Promise<void> {
+    this.#connector.stop();
+    for (const tenant of this.#tenants.values()) await tenant.stop();
+    await this.ike.stop();
+  }
+
+  status(): ServiceStatus {
+    const control = this.controlStatus();
+    return control.controlTunnels === 'up' && control.bgp === 'up' ? { state: 'up', detail: '' } : { state: 'starting', detail: control.detail };
+  }
+
+  /** Opens the WAN and the staging tunnel with nothing but the prestaging record. Rejects with an OperationalError of the host. */
+  async startStaging(record: PrestagingRecord): Promise<void> {
+    await this.#openCircuits(record.circuits);
+    await this.#routers.apply('staging', stagingPlan(record.provider, record.staging.tenant, undefined, [], (k) => this.#forwarding.idFor(k)));
+    this.#staging = { record, director: [] };
+    this.#updateProfiles();
+    const candidates = this.#wanCandidates(profileName(record.provider, STAGING_PROFILE), record.controllers);
+    this.#connector.want({ profile: profileName(record.provider, STAGING_PROFILE), candidates });
+  }
+
+  stopStaging(reason: string): void {
+    if (this.#staging === undefined) return;
+    this.#connector.forget(profileName(this.#staging.record.provider, STAGING_PROFILE), reason);
+    this.#staging = undefined;
+    this.#routers.remove('staging');
+  }
+
+  /** Moves to post-staging, or to a newer configuration. */
+  async applyConfiguration(config: DeviceConfiguration, identity: DeviceIdentity): Promise<void> {
+    this.stopStaging('the box moves to its post-staging configuration');
+    await this.#openCircuits(config.circuits);
+    this.#config = config;
+    const idFor = (key: string): number => this.#forwarding.idFor(key);
+    const clearPeers = (tenant: number): IpAddress[] =>
+      config.tenants.find((t) => t.tenant === tenant)!.controllers.map((c) => c.clearAddress);
+    await this.#routers.apply('tenants', tenantPlan({ config, clearPeers }, idFor));
+    this.#forwarding.setPart('controllers', this.#clearTunnels(config));
+    this.#forwarding.flush();
+    this.#updateProfiles(identity);
+    await this.#startTenants(config, identity);
+    for (const tenant of config.tenants) for (const controller of tenant.controllers) this.#connectTo(tenant, controller);
+    this.#hooks.changed();
+  }
+
+  controlStatus(): ControlStatus {
+    const connections = this.#connector.states();
+    const down = connections.filter((c) => c.state !== 'up');
+    const sessions = [...this.#tenants.values()].filter((t) => t.bgp.status().state !== 'up');
+    const detail = [
+      ...down.map((c) => `${c.profile}: ${c.lastCause === '' ? 'connecting' : c.lastCause}`),
+      ...sessions.map((t) => `${t.name}: ${t.bgp.status().detail}`),
+    ].join('; ');
+    return {
+      controlTunnels: connections.length > 0 && down.length === 0 ? 'up' : 'down',
+      bgp: this.#tenants.size > 0 && sessions.length === 0 ? 'up' : 'down',
+      detail,
+    };
+  }
+
+  async #openCircuits(circuits: readonly CircuitConfiguration[]): Promise<void> {
+    this.#circuits = circuits;
+    await this.#routers.apply('circuits', circuitPlan(circuits, (k) => this.#forwarding.idFor(k)));
+    for (const circuit of circuits) {
+      for (const address of circuit.addresses.map(withoutLength)) {
+        const outside = outsideId((k) => this.#forwarding.idFor(k), circuit.name);
+        this.ike.openSocket(wanSocket(outside, address), transportVrName(circuit.transport), address);
+      }
+    }
+  }
+
+  #updateProfiles(identity?: DeviceIdentity): void {
+    const profiles = this.#staging === undefined ? [] : [stagingProfile(this.#staging.record)];
+    if (this.#config !== undefined && identity !== undefined) {
+      const config = this.#config;
+      for (const tenant of config.tenants) {
+        for (const controller of tenant.controllers) profiles.push(controllerProfile(config, tenant, controller, identity));
+      }
+    }
+    this.ike.push({ kind: 'profiles', profiles });
+  }
+
+  /** Every circuit address towards every Controller endpoint of the same family, in the order of both lists. */
+  #wanCandidates(profile: string, controllers: PrestagingRecord['controllers']): Initiate[] {
+    const candidates: Initiate[] = [];
+    for (const controller of controllers) {
+      for (const { outside, address } of this.#localAddresses(controller.transport, controller.address)) {
+        candidates.push({
+          kind: 'initiate',
+          profile,
+          socket: wanSocket(outside, address),
+          nattSocket: nattSocket(outside),
+          local: { address, port: IKE_PORT },
+          remote: { address: controller.address, port: IKE_PORT },
+          nattLocal: { address, port: IKE_NATT_PORT },
+        });
+      }
+    }
+    return candidates;
+  }
+
+  #localAddresses(transport: string, remote: IpAddress): { outside: number; address: IpAddress }[] {
+    return this.#circuits
+      .filter((c) => c.transport === transport)
+      .flatMap((c) => c.addresses.map(withoutLength).map((address) => ({ outside: outsideId((k) => this.#forwarding.idFor(k), c.name), address })))
+      .filter(({ address }) => isIpv6(address) === isIpv6(remote));
+  }
+
+  #controllerPaths(controller: TenantController): PathSpec[] {
+    return controller.endpoints.flatMap((e) =>
+      this.#localAddresses(e.transport, e.address).map(({ outside }) => ({ outside, remote: { address: e.address, port: VXLAN_PORT } })),
+    );
+  }
+
+  /** Clear tunnels carry IKE to the Controllers, nothing else. */
+  #clearTunnels(config: DeviceConfiguration): { tunnels: TunnelSpec[]; routes: RouteSpec[] } {
+    const tunnels: TunnelSpec[] = [];
+    const routes: RouteSpec[] = [];
+    for (const tenant of config.tenants) {
+      const inside = clearInsideId((k) => this.#forwarding.idFor(k), tenant.tenant);
+      for (const controller of tenant.controllers) {
+        const tunnel = this.#forwarding.idFor(`clear:${tenant.tenant}:${controller.siteId}`);
+        tunnels.push({
+          id: tunnel,
+          tenant: tenant.tenant,
+          peer: controller.name,
+          kind: 'vxlan-clear',
+          inside,
+          paths: this.#controllerPaths(controller),
+          mtu: CLEAR_MTU,
+          tx: undefined,
+          rx: [],
+          idleDummyMs: 0,
+        });
+        routes.push({ inside, prefix: hostPrefix(controller.clearAddress), tunnel, label: EXPLICIT_NULL });
+      }
+    }
+    return { tunnels, routes };
+  }
+
+  #connectTo(tenant: TenantConfiguration, controller: TenantController): void {
+    const socket = clearSocket(tenant.tenant);
+    this.ike.openSocket(socket, controlVrName(tenant.organization), tenant.clearAddress);
+    const profile = controllerProfileName(tenant, controller);
+    const local: Endpoint = { address: tenant.clearAddress, port: IKE_PORT };
+    const remote: Endpoint = { address: controller.clearAddress, port: IKE_PORT };
+    this.#connector.want({ profile, candidates: [{ kind: 'initiate', profile, socket, nattSocket: undefined, local, remote }] });
+  }
+
+  async #startTenants(config: DeviceConfiguration, identity: DeviceIdentity): Promise<void> {
+    for (const tenant of this.#tenants.values()) await tenant.stop();
+    this.#tenants = new Map();
+    for (const tenant of config.tenants) {
+      const service = new TenantService(this.#site, this.#forwarding, { config, tenant, identity, bootCount: this.#bootCount, changed: () => this.#hooks.changed() });
+      this.#tenants.set(tenant.tenant, service);
+      await service.start();
+    }
+  }
+
+  #tunnelContext(
+    child: ChildUp,
+    up: IkeUp,
+  ): TunnelContext | string {
+    const staging = this.#staging;
+    if (staging !== undefined && child.profile === profileName(staging.record.provider, STAGING_PROFILE)) {
+      const outside = this.#localAddresses(staging.record.controllers[0]!.transport, child.remote.address).find(
+        (l) => l.address === child.local.address,
+      )?.outside;
+      if (outside === undefined) return `no circuit has the address ${child.local.address}`;
+      return {
+        peer: up.remoteIdentity.value,
+        tenant: child.tenant,
+        kind: child.natt ? 'esp-udp' : 'esp',
+        inside: encryptedInsideId((k) => this.#forwarding.idFor(k), child.tenant),
+        paths: [{ outside, remote: child.remote }],
+        mtu: STAGING_MTU,
+        idleDummyMs: 0,
+        routes: (up.directorAddresses ?? []).map((address) => ({ prefix: hostPrefix(address), label: EXPLICIT_NULL })),
+      };
+    }
+    return this.#controllerContext(child);
+  }
+
+  #controllerContext(child: ChildUp): TunnelContext | string {
+    const config = this.#config;
+    for (const tenant of config?.tenants ?? []) {
+      const controller = tenant.controllers.find((c) => controllerProfileName(tenant, c) === child.profile);
+      if (controller === undefined) continue;
+      const paths = this.#controllerPaths(controller);
+      const director = tenant.organization === config!.provider ? config!.director.addresses : [];
+      return {
+        peer: controller.name,
+        tenant: tenant.tenant,
+        kind: 'vxlan-esp',
+        inside: encryptedInsideId((k) => this.#forwarding.idFor(k), tenant.tenant),
+        paths,
+        mtu: paths.some((p) => isIpv6(p.remote.address)) ? ENCRYPTED_MTU.ipv6 : ENCRYPTED_MTU.ipv4,
+        idleDummyMs: IDLE_DUMMY_MS,
+        routes: [controller.encryptedAddress, ...director].map((address) => ({ prefix: hostPrefix(address), label: EXPLICIT_NULL })),
+      };
+    }
+    return `VPN profile ${child.profile} is no longer configured`;
+  }
+
+  #ikeOutput(output: IkeOutput): void {
+    this.history.onOutput(output);
+    this.#connector.onOutput(output);
+    const stagingName = this.#staging === undefined ? undefined : profileName(this.#staging.record.provider, STAGING_PROFILE);
+    switch (output.kind) {
+      case 'ike-up':
+        if (output.profile === stagingName) this.#stagingUp(output);
+        break;
+      case 'ike-down':
+        if (output.profile === stagingName) this.#hooks.stagingDown(output.reason);
+        break;
+      case 'connect-failed':
+        if (output.profile === stagingName) this.#hooks.stagingDown(`${output.cause}; ${output.nextStep}`);
+        break;
+      case 'observed':
+        for (const tenant of this.#tenants.values()) tenant.observed(output.endpoint);
+        break;
+      default:
+        return;
+    }
+    this.#hooks.changed();
+  }
+
+  #stagingUp(up: IkeUp): void {
+    const staging = this.#staging!;
+    const director = up.directorAddresses ?? [];
+    if (up.assigned === undefined || director.length === 0) {
+      this.#hooks.stagingDown('the Controller assigned no management address or named no Director; check its staging pool');
+      return;
+    }
+    staging.director = director;
+    const assignedAddress = up.assigned;
+    const plan = stagingPlan(staging.record.provider, staging.record.staging.tenant, assignedAddress, director, (k) => this.#forwarding.idFor(k));
+    this.#routers.apply('staging', plan).then(
+      () => this.#hooks.stagingUp({ assignedAddress, directorAddresses: director }),
+      (error: unknown) => this.#hooks.stagingDown(error instanceof Error ? error.message : String(error)),
+    );
+  }
+}

@@ -1,0 +1,62 @@
+// The life of every IKE SA as an append-only list of events per VPN profile, bounded, and kept over a restart.
+import { after, type CancelTimer } from '../../platform/time.ts';
+import type { HistoryEntry, IkeOutput } from '../ike/input-output.ts';
+import type { Site } from './service.ts';
+
+export const HISTORY_PER_PROFILE = 200;
+/** Events are gathered this long before they are written, so that a flapping peer does not wear out the disk. */
+const WRITE_DELAY_MS = 5_000;
+const DOCUMENT = 'ike-history';
+
+
+export class IkeHistory {
+  readonly #site: Site;
+  readonly #entries: Map<string, HistoryEntry[]>;
+  #timer: CancelTimer | undefined;
+
+  constructor(site: Site) {
+    this.#site = site;
+    this.#entries = restore(site);
+  }
+
+  onOutput(output: IkeOutput): void {
+    if (output.kind !== 'history') return;
+    const { profile } = output.entry;
+    const ring = this.#entries.get(profile) ?? [];
+    ring.push(output.entry);
+    if (ring.length > HISTORY_PER_PROFILE) ring.shift();
+    this.#entries.set(profile, ring);
+    this.#timer ??= this.#site.clock.at(after(this.#site.clock.now(), WRITE_DELAY_MS), () => this.#write());
+  }
+
+  /** Oldest first. */
+  of(profile: string): readonly HistoryEntry[] {
+    return this.#entries.get(profile) ?? [];
+  }
+
+  profiles(): readonly string[] {
+    return [...this.#entries.keys()];
+  }
+
+  stop(): void {
+    if (this.#timer !== undefined) this.#write();
+  }
+
+  #write(): void {
+    this.#timer?.();
+    this.#timer = undefined;
+    this.#site.store.write(DOCUMENT, new TextEncoder().encode(JSON.stringify(Object.fromEntries(this.#entries))));
+  }
+}
+
+/** An unreadable document is dropped: history must never keep a box from starting. */
+function restore(site: Site): Map<string, HistoryEntry[]> {
+  const bytes = site.store.read(DOCUMENT);
+  if (bytes === undefined) return new Map();
+  try {
+    return new Map(Object.entries(JSON.parse(new TextDecoder().decode(bytes)) as Record<string, HistoryEntry[]>));
+  } catch {
+    site.log.channel('ipsec').warning('IKE history could not be read and starts empty', { document: DOCUMENT });
+    return new Map();
+  }
+}

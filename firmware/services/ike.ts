@@ -1,0 +1,226 @@
+// Joins the IKE endpoint to its sockets and its results to the forwarding state. One endpoint negotiates the tunnels
+// of all tenants: staging on the WAN ports (UDP 500, and 4500 through the forwarder, which owns that port), post-staging
+// on each tenant's clear TVI.
+import type { Logger } from '../../platform/log.ts';
+import { after, type CancelTimer } from '../../platform/time.ts';
+import type { DatagramSocket } from '../../drivers/port.ts';
+import type { IkeEndpoint } from '../ike/endpoint.ts';
+import type { ChildUp, IkeInput, IkeOutput, IkeUp } from '../ike/input-output.ts';
+import type { Endpoint, ForwarderEvent, IpAddress } from '../model.ts';
+import type { ForwardingService } from './forwarding.ts';
+import { IkeTunnels, tunnelKey, type TunnelContext } from './ike-tunnels.ts';
+import { MachineRunner } from './machine-runner.ts';
+import type { Service, ServiceStatus, Site } from './service.ts';
+
+export const IKE_PORT = 500;
+export const IKE_NATT_PORT = 4500;
+/** A deleted child still receives this long: what the peer sent before the deletion may be on its way. */
+const RETIRED_CHILD_MS = 10_000;
+
+/** What a role does with IKE's results. */
+export interface IkeRole {
+  /** The tunnel of a new child SA, or a cause why there is none (the child is then deleted with its IKE SA). */
+  tunnelContext(child: ChildUp, ike: IkeUp): TunnelContext | string;
+  onOutput(output: IkeOutput): void;
+}
+
+interface Live {
+  up: IkeUp;
+  readonly tunnels: Set<number>;
+}
+
+export class IkeService implements Service {
+  readonly name = 'ike';
+  readonly #site: Site;
+  readonly #forwarding: ForwardingService;
+  readonly #role: IkeRole;
+  readonly #log: Logger;
+  readonly #runner: MachineRunner<IkeInput, IkeOutput>;
+  readonly #tunnels: IkeTunnels;
+  readonly #sockets = new Map<string, DatagramSocket>();
+  readonly #live = new Map<number, Live>();
+  readonly #timers = new Set<CancelTimer>();
+  readonly endpoint: IkeEndpoint;
+
+  constructor(site: Site, forwarding: ForwardingService, endpoint: IkeEndpoint, role: IkeRole) {
+    this.#site = site;
+    this.#forwarding = forwarding;
+    this.#role = role;
+    this.#log = site.log.channel('ipsec');
+    this.endpoint = endpoint;
+    this.#tunnels = new IkeTunnels((key) => forwarding.idFor(key));
+    this.#runner = new MachineRunner(endpoint, site.clock, (output) => this.#output(output));
+    forwarding.onEvent((event) => this.#forwarderEvent(event));
+  }
+
+  async start(): Promise<void> {}
+
+  async stop(): Promise<void> {
+    this.#runner.stop();
+    for (const cancel of this.#timers) cancel();
+    for (const socket of this.#sockets.values()) socket.close();
+    this.#sockets.clear();
+  }
+
+  status(): ServiceStatus {
+    const live = this.#live.size;
+    return live > 0 ? { state: 'up', detail: `${live} IKE SAs` } : { state: 'starting', detail: 'no IKE SA is established' };
+  }
+
+  push(input: IkeInput): void {
+    this.#runner.push(input);
+  }
+
+  /** Opens UDP 500 on one address; `id` names the socket in inputs and outputs of the endpoint. */
+  openSocket(id: string, vr: string, address: IpAddress): void {
+    if (this.#sockets.has(id)) return;
+    const local = { address, port: IKE_PORT };
+    this.#sockets.set(
+      id,
+      this.#site.network.openDatagram({
+        vr,
+        local,
+        onDatagram: (bytes, remote) => this.push({ kind: 'datagram', socket: id, natt: false, local, remote, bytes }),
+        onError: (error) => this.#log.warning('IKE socket reported an error', { socket: id, cause: error.message }),
+      }),
+    );
+  }
+
+  closeSocket(id: string): void {
+    this.#sockets.get(id)?.close();
+    this.#sockets.delete(id);
+  }
+
+  /** The tunnel that the peer of an IKE SA uses now. */
+  tunnelOf(ikeSa: number): number | undefined {
+    return [...(this.#live.get(ikeSa)?.tunnels ?? [])].at(-1);
+  }
+
+  liveIkeSas(): readonly IkeUp[] {
+    return [...this.#live.values()].map((live) => live.up);
+  }
+
+  /** The context of existing tunnels is asked for again only at the next child; roles call this after a route change. */
+  publish(): void {
+    this.#forwarding.setPart('ike', this.#tunnels.part());
+  }
+
+  #output(output: IkeOutput): void {
+    switch (output.kind) {
+      case 'send':
+        this.#send(output);
+        return;
+      case 'keepalive':
+        this.#forwarding.sendNatKeepalive(nattOutside(output.socket), output.remote);
+        return;
+      case 'log':
+        this.#log.event(output.event);
+        return;
+      case 'ike-up':
+        this.#live.set(output.ikeSa, { up: output, tunnels: new Set() });
+        break;
+      case 'ike-down':
+        this.#live.delete(output.ikeSa);
+        break;
+      case 'child-up':
+        this.#childUp(output);
+        break;
+      case 'child-down':
+        this.#childDown(output.child);
+        break;
+    }
+    this.#role.onOutput(output);
+  }
+
+  #send(output: Extract<IkeOutput, { kind: 'send' }>): void {
+    if (output.natt) {
+      this.#forwarding.sendIke(nattOutside(output.socket), output.remote, output.bytes);
+      return;
+    }
+    const socket = this.#sockets.get(output.socket);
+    if (socket === undefined) {
+      this.#log.warning('IKE message not sent: its socket is closed', { socket: output.socket, remote: output.remote.address });
+      return;
+    }
+    socket.send(output.bytes, output.remote);
+  }
+
+  #childUp(child: ChildUp): void {
+    const live = this.#live.get(child.ikeSa);
+    if (live === undefined) return;
+    const context = this.#role.tunnelContext(child, live.up);
+    if (typeof context === 'string') {
+      this.#log.error('child SA refused', { profile: child.profile, peer: live.up.remoteIdentity.value, cause: context });
+      this.push({ kind: 'terminate', ikeSa: child.ikeSa, reason: context });
+      return;
+    }
+    const key = tunnelKey(child.profile, live.up.remoteIdentity.value);
+    live.tunnels.add(
+      this.#tunnels.childUp(key, context, {
+        child: child.child,
+        inbound: child.inbound,
+        outbound: child.outbound,
+        replaces: child.replaces,
+        sendAtOnce: child.replaces === undefined || child.initiator,
+      }),
+    );
+    // The reply that tells the peer about these SAs must not leave before the forwarder can receive on them.
+    this.publish();
+    this.#forwarding.flush();
+  }
+
+  #childDown(child: number): void {
+    this.#tunnels.retire(child);
+    this.publish();
+    const cancel = this.#site.clock.at(after(this.#site.clock.now(), RETIRED_CHILD_MS), () => {
+      this.#timers.delete(cancel);
+      this.#tunnels.forget(child);
+      this.publish();
+    });
+    this.#timers.add(cancel);
+  }
+
+  #forwarderEvent(event: ForwarderEvent): void {
+    switch (event.kind) {
+      case 'ike':
+        this.push({ kind: 'datagram', socket: nattSocket(event.outside), natt: true, local: event.local, remote: event.remote, bytes: event.bytes });
+        return;
+      case 'first-packet':
+        if (this.#tunnels.firstPacket(event.tunnel, event.spi)) this.publish();
+        return;
+      case 'sa-limit': {
+        const child = this.#tunnels.childOfInboundSpi(event.tunnel, event.spi);
+        if (child !== undefined) this.push({ kind: 'rekey-child', child });
+        return;
+      }
+      case 'endpoint-moved':
+        this.#endpointMoved(event.tunnel, event.remote);
+        return;
+    }
+  }
+
+  /** Tells a peer that tunnels IKE in VXLAN from where its packets come (notify OBSERVED_ENDPOINT). */
+  #endpointMoved(tunnel: number, remote: Endpoint): void {
+    for (const [ikeSa, live] of this.#live) {
+      if (!live.tunnels.has(tunnel) || live.up.role !== 'responder') continue;
+      this.push({ kind: 'observed-endpoint', ikeSa, endpoint: remote });
+    }
+  }
+}
+
+/** Socket names: `wan:<outside>:<family>`, `natt:<outside>`, `clear:<tenant>`. */
+export function nattSocket(outside: number): string {
+  return `natt:${outside}`;
+}
+
+function nattOutside(socket: string): number {
+  return Number(socket.slice('natt:'.length));
+}
+
+export function wanSocket(outside: number, address: IpAddress): string {
+  return `wan:${outside}:${address.includes(':') ? 6 : 4}`;
+}
+
+export function clearSocket(tenant: number): string {
+  return `clear:${tenant}`;
+}

@@ -1,0 +1,375 @@
+// One tenant of a branch: its BGP session to the Controllers, its IKE-less keys, and the tunnels to other branches that
+// follow from both. Order matters: the forwarder receives on new SAs before a key route that makes peers use them leaves.
+import type { Logger } from '../../platform/log.ts';
+import { Reader, Writer } from '../../platform/bytes.ts';
+import { BgpSpeaker, type BgpOutput } from '../bgp/speaker.ts';
+import { makeRoute, type BgpRoute } from '../bgp/route.ts';
+import type { DeviceConfiguration, TenantConfiguration } from '../configuration.ts';
+import type { Endpoint, ForwarderEvent, IpAddress } from '../model.ts';
+import { controlVrName, sameEndpoint } from '../model.ts';
+import { buildCircuitRoute, type LocalCircuit } from '../sdwan/circuit-route.ts';
+import type { NodeIdentity } from '../sdwan/key-route.ts';
+import type { KeyingInput, KeyingOutput, PeerAssociations } from '../sdwan/keying-messages.ts';
+import { overlayForwarding } from '../sdwan/overlay.ts';
+import { PeerCircuits } from '../sdwan/peer-circuits.ts';
+import type { RouteBytes, RouteSigner, RouteTrust } from '../sdwan/signed-route.ts';
+import { TenantKeying } from '../sdwan/tenant-keying.ts';
+import { parsePrefix, prefixText } from '../wire/address.ts';
+import { colorCommunity, encapsulationCommunity, routeTarget } from '../wire/bgp/community.ts';
+import { SDWAN4, SDWAN6, VPN4, VPN6, sameFamily, type Family } from '../wire/bgp/family.ts';
+import { decodeNlri, encodeNlri, type SdwanNlri, type VpnNlri } from '../wire/bgp/nlri.ts';
+import { BgpService } from './bgp.ts';
+import type { ForwardingService } from './forwarding.ts';
+import { trustAnchors, type DeviceIdentity } from './ike-profiles.ts';
+import { MachineRunner } from './machine-runner.ts';
+import { nextTenantStart, saveTenantStart } from './rekey-state.ts';
+import type { Service, ServiceStatus, Site } from './service.ts';
+import { encryptedInsideId, isIpv6, lanInsideId, outsideId, vpnLabel, withoutLength } from './vr-plan.ts';
+
+export const BGP_HOLD_SECONDS = 90;
+export const TUNNEL_TYPE_SDWAN_HYBRID = 25;
+export const OVERLAY_FAMILIES: readonly Family[] = [VPN4, VPN6, SDWAN4, SDWAN6];
+const VXLAN_PORT = 4790;
+const ROUTE_TYPE_CIRCUIT = 1;
+const ROUTE_TYPE_KEY = 0xff01;
+const ROUTE_TYPE_DIRECTIVE = 0xff02;
+
+export interface TenantOptions {
+  readonly config: DeviceConfiguration;
+  readonly tenant: TenantConfiguration;
+  readonly identity: DeviceIdentity;
+  /** Number of this boot, durable. */
+  readonly bootCount: number;
+  changed(): void;
+}
+
+export class TenantService implements Service {
+  readonly name: string;
+  readonly bgp: BgpService;
+  readonly #site: Site;
+  readonly #forwarding: ForwardingService;
+  readonly #options: TenantOptions;
+  readonly #log: Logger;
+  readonly #keying: MachineRunner<KeyingInput, KeyingOutput>;
+  readonly #machine: TenantKeying;
+  readonly #circuits: PeerCircuits;
+  readonly #node: NodeIdentity;
+  readonly #signer: RouteSigner;
+  readonly #vpnRoutes = new Map<string, BgpRoute>();
+  /** What a peer announced under a key, so that its withdrawal can be told by content. */
+  readonly #sdwanItems = new Map<string, SdwanNlri>();
+  #associations: readonly PeerAssociations[] = [];
+  #observed: readonly Endpoint[] = [];
+  /** Keying's version -> forwarder's version that contains it. */
+  #awaited: { readonly keying: number; readonly forwarding: number }[] = [];
+  #stopped = false;
+
+  constructor(site: Site, forwarding: ForwardingService, options: TenantOptions) {
+    const { config, tenant } = options;
+    this.name = `tenant ${tenant.organization}`;
+    this.#site = site;
+    this.#forwarding = forwarding;
+    this.#options = options;
+    this.#log = site.log.channel('sdwan');
+    this.#node = {
+      tenant: tenant.tenant,
+      siteId: config.device.siteId,
+      nodeId: tenant.clearAddress,
+      routeDistinguisher: tenant.routeDistinguisher,
+      name: config.device.name,
+      model: 'selvage',
+      version: config.softwareVersion,
+    };
+    this.#signer = routeSigner(site, config, options.identity);
+    const trust: RouteTrust = { suite: site.suite, anchors: trustAnchors(config), provider: config.provider };
+    this.#circuits = new PeerCircuits({ trust, tenant: tenant.tenant, unixMs: () => site.clock.unixMs() });
+    const start = nextTenantStart(site.store, tenant.tenant, options.bootCount);
+    this.#machine = new TenantKeying({
+      node: this.#node,
+      policy: tenant.keying,
+      suite: site.suite,
+      random: site.random,
+      trust,
+      signer: this.#signer,
+      routeTarget: tenant.routeTarget,
+      bootCount: options.bootCount,
+      lastCounter: start.counter,
+      epochs: start.epochs,
+      saId: forwarding.nextSaId,
+      unixMs: () => site.clock.unixMs(),
+      acknowledged: true,
+    });
+    this.#keying = new MachineRunner(this.#machine, site.clock, (output) => this.#keyingOutput(output));
+    this.bgp = new BgpService(site, {
+      organization: tenant.organization,
+      vr: controlVrName(tenant.organization),
+      localAddress: tenant.encryptedAddress,
+      listen: false,
+      speaker: new BgpSpeaker({
+        asNumber: tenant.asNumber,
+        routerId: tenant.encryptedAddress,
+        reflector: false,
+        random: site.random,
+        peers: [],
+      }),
+      onOutput: (output) => this.#bgpOutput(output),
+    });
+    forwarding.onEvent((event) => this.#forwarderEvent(event));
+  }
+
+  async start(): Promise<void> {
+    const { tenant } = this.#options;
+    await this.bgp.start();
+    this.bgp.setPeers(
+      tenant.controllers.map((controller) => ({
+        id: controller.name,
+        remote: controller.encryptedAddress,
+        local: tenant.encryptedAddress,
+        remoteAs: tenant.asNumber,
+        role: 'non-client',
+        passive: false,
+        families: OVERLAY_FAMILIES,
+        holdSeconds: BGP_HOLD_SECONDS,
+      })),
+    );
+    this.#originateLan();
+    this.#originateCircuits();
+    this.#keying.push({ kind: 'start' });
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#keying.push({ kind: 'stop' });
+    this.#keying.stop();
+    await this.bgp.stop();
+    this.#forwarding.removePart(this.#owner);
+  }
+
+  status(): ServiceStatus {
+    return this.bgp.status();
+  }
+
+  /** How a Controller sees this box; published so that peers know where to send. */
+  observed(endpoint: Endpoint): void {
+    if (this.#observed.some((e) => sameEndpoint(e, endpoint))) return;
+    this.#observed = [...this.#observed.filter((e) => isIpv6(e.address) !== isIpv6(endpoint.address)), endpoint];
+    this.#originateCircuits();
+  }
+
+  orderRekey(): void {
+    this.#keying.push({ kind: 'rekey', reason: 5 });
+  }
+
+  keyingSnapshot(): ReturnType<TenantKeying['snapshot']> {
+    return this.#machine.snapshot(this.#site.clock.now());
+  }
+
+  bgpSnapshot(): ReturnType<BgpSpeaker['snapshot']> {
+    return this.bgp.options.speaker.snapshot(this.#site.clock.now());
+  }
+
+  get associations(): readonly PeerAssociations[] {
+    return this.#associations;
+  }
+
+  get #owner(): string {
+    return `overlay:${this.#options.tenant.tenant}`;
+  }
+
+  // ------------------------------------------------------------------------------------------------ own routes
+
+  #originateLan(): void {
+    const { tenant, config } = this.#options;
+    const prefixes = new Set(tenant.lan?.ports.flatMap((port) => port.addresses.map(networkOf)) ?? []);
+    for (const prefix of prefixes) {
+      const nlri: VpnNlri = { kind: 'vpn', rd: tenant.routeDistinguisher, prefix, label: vpnLabel(tenant.tenant) };
+      const extendedCommunities = [
+        routeTarget(tenant.routeTarget),
+        encapsulationCommunity(TUNNEL_TYPE_SDWAN_HYBRID),
+        colorCommunity(config.device.siteId),
+      ];
+      this.bgp.push({ kind: 'originate', route: makeRoute(isIpv6(prefix) ? VPN6 : VPN4, nlri, tenant.clearAddress, { extendedCommunities }) });
+    }
+  }
+
+  #originateCircuits(): void {
+    for (const circuit of this.#localCircuits()) {
+      this.#originate(buildCircuitRoute(this.#site.suite, this.#signer, this.#node, circuit));
+    }
+  }
+
+  #localCircuits(): LocalCircuit[] {
+    return this.#options.config.circuits.flatMap((circuit) => {
+      const addresses = circuit.addresses.map(withoutLength);
+      return addresses.map((address) => ({
+        id: circuit.id,
+        transport: circuit.transport,
+        interfaceName: circuit.name,
+        local: { address, port: VXLAN_PORT },
+        observed: this.#observed.find((e) => isIpv6(e.address) === isIpv6(address)),
+        secondFamily: isIpv6(address) && addresses.length > 1,
+      }));
+    });
+  }
+
+  #originate({ nlri, tunnelEncapsulation }: RouteBytes): void {
+    const { tenant } = this.#options;
+    const family = isIpv6(tenant.clearAddress) ? SDWAN6 : SDWAN4;
+    const item = decodeNlri(new Reader(nlri, 'own SD-WAN route'), family)[0]!;
+    const extendedCommunities = [routeTarget(tenant.routeTarget), encapsulationCommunity(TUNNEL_TYPE_SDWAN_HYBRID)];
+    this.bgp.push({ kind: 'originate', route: makeRoute(family, item, tenant.clearAddress, { extendedCommunities, tunnelEncapsulation }) });
+  }
+
+  // ------------------------------------------------------------------------------------------ events of others
+
+  #bgpOutput(output: BgpOutput): void {
+    switch (output.kind) {
+      case 'route':
+        if (output.family.safi === SDWAN4.safi) this.#sdwanRoute(output);
+        return;
+      case 'best':
+        if (sameFamily(output.family, VPN4) || sameFamily(output.family, VPN6)) this.#vpnRoute(output);
+        return;
+      case 'peer-up':
+      case 'peer-down':
+        this.#options.changed();
+        return;
+    }
+  }
+
+  /** Every Controller's copy counts: keys are chosen by their rekey counter, not by best path. */
+  #sdwanRoute({ peer, route, key }: Extract<BgpOutput, { kind: 'route' }>): void {
+    const nlri = (route?.nlri ?? this.#sdwanItems.get(`${peer}|${key}`)) as SdwanNlri | undefined;
+    if (nlri === undefined) return;
+    if (route === undefined) this.#sdwanItems.delete(`${peer}|${key}`);
+    else this.#sdwanItems.set(`${peer}|${key}`, nlri);
+    const writer = new Writer();
+    encodeNlri(writer, nlri, false);
+    const input = { from: peer, nlri: writer.finish(), tunnelEncapsulation: route?.tunnelEncapsulation };
+    switch (nlri.routeType) {
+      case ROUTE_TYPE_KEY:
+        this.#keying.push({ kind: 'key-route', ...input });
+        return;
+      case ROUTE_TYPE_DIRECTIVE:
+        this.#keying.push({ kind: 'directive', ...input });
+        return;
+      case ROUTE_TYPE_CIRCUIT:
+        this.#circuitRoute(input);
+        return;
+    }
+  }
+
+  #circuitRoute(input: { from: string; nlri: Uint8Array; tunnelEncapsulation: Uint8Array | undefined }): void {
+    const cause = this.#circuits.update(input);
+    if (cause !== undefined) this.#log.warning('circuit route refused', { organization: this.#options.tenant.organization, from: input.from, cause });
+    this.#publishOverlay();
+  }
+
+  #vpnRoute({ key, route, peer, family }: Extract<BgpOutput, { kind: 'best' }>): void {
+    const id = `${family.afi}|${key}`;
+    if (route === undefined || peer === '') this.#vpnRoutes.delete(id);
+    else this.#vpnRoutes.set(id, route);
+    this.#publishOverlay();
+  }
+
+  #keyingOutput(output: KeyingOutput): void {
+    const { tenant } = this.#options;
+    switch (output.kind) {
+      case 'persist':
+        saveTenantStart(this.#site.store, tenant.tenant, { bootCount: output.bootCount, counter: output.counter, epochs: output.epochs });
+        return;
+      case 'associations':
+        this.#associations = output.peers;
+        this.#publishOverlay();
+        this.#forwarding.flush();
+        this.#awaited.push({ keying: output.version, forwarding: this.#forwarding.state.version });
+        return;
+      case 'publish':
+        this.#originate(output);
+        return;
+      case 'withdraw':
+        this.#withdraw(output.nlri);
+        return;
+      case 'alarm':
+        this.#log.error(`alarm ${output.alarm}`, { organization: tenant.organization, ...output.fields });
+        return;
+      case 'log':
+        this.#site.log.channel('ipsec').event({ ...output.event, fields: { organization: tenant.organization, ...output.event.fields } });
+        return;
+    }
+  }
+
+  #withdraw(nlri: Uint8Array): void {
+    const family = isIpv6(this.#options.tenant.clearAddress) ? SDWAN6 : SDWAN4;
+    const item = decodeNlri(new Reader(nlri, 'own SD-WAN route'), family)[0]!;
+    this.bgp.push({ kind: 'withdraw', family, key: makeRoute(family, item, this.#options.tenant.clearAddress).key });
+  }
+
+  #forwarderEvent(event: ForwarderEvent): void {
+    if (this.#stopped) return;
+    switch (event.kind) {
+      case 'applied':
+        this.#acknowledge(event.version);
+        return;
+      case 'first-packet':
+        if (this.#ownsTunnel(event.tunnel)) this.#keying.push({ kind: 'first-packet', spi: event.spi, nodeId: this.#nodeOf(event.tunnel) });
+        return;
+      case 'sa-limit':
+        if (this.#ownsTunnel(event.tunnel)) this.#keying.push({ kind: 'sa-limit', spi: event.spi });
+        return;
+    }
+  }
+
+  #acknowledge(version: number): void {
+    const done = this.#awaited.filter((a) => a.forwarding <= version).at(-1);
+    this.#awaited = this.#awaited.filter((a) => a.forwarding > version);
+    if (done !== undefined) this.#keying.push({ kind: 'applied', version: done.keying });
+  }
+
+  // ---------------------------------------------------------------------------------------------------- overlay
+
+  #tunnelId(nodeId: IpAddress): number {
+    return this.#forwarding.idFor(`${this.#owner}:${nodeId}`);
+  }
+
+  #ownsTunnel(tunnel: number): boolean {
+    return this.#nodeOf(tunnel) !== undefined;
+  }
+
+  #nodeOf(tunnel: number): IpAddress | undefined {
+    return this.#associations.find((a) => this.#tunnelId(a.nodeId) === tunnel)?.nodeId;
+  }
+
+  #publishOverlay(): void {
+    if (this.#stopped) return;
+    const { tenant, config } = this.#options;
+    const idFor = (key: string): number => this.#forwarding.idFor(key);
+    this.#forwarding.setPart(
+      this.#owner,
+      overlayForwarding({
+        tenant: tenant.tenant,
+        encryptedInside: encryptedInsideId(idFor, tenant.tenant),
+        lanInside: tenant.lan === undefined ? undefined : lanInsideId(idFor, tenant.tenant),
+        circuits: config.circuits.map((c) => ({ outside: outsideId(idFor, c.name), transport: c.transport, addresses: c.addresses.map(withoutLength) })),
+        associations: this.#associations,
+        peerCircuits: this.#circuits.all(),
+        vpnRoutes: [...this.#vpnRoutes.values()].map(({ nlri, nextHop }) => ({ prefix: (nlri as VpnNlri).prefix, label: (nlri as VpnNlri).label, nextHop })),
+        tunnelId: (nodeId) => this.#tunnelId(nodeId),
+      }),
+    );
+  }
+}
+
+/** `10.1.0.1/24` -> `10.1.0.0/24` */
+function networkOf(address: string): string {
+  const { bytes, length } = parsePrefix(address);
+  return prefixText(bytes, length);
+}
+
+function routeSigner(site: Site, config: DeviceConfiguration, identity: DeviceIdentity): RouteSigner {
+  const certificate = identity.certificateChain[0]!;
+  const chain = site.suite.checkChain({ chain: identity.certificateChain, anchors: trustAnchors(config), unixMs: site.clock.unixMs() });
+  // An own certificate that does not check now (a clock that is wrong) still signs; receivers judge it by their clocks.
+  const publicKey = chain.ok ? chain.publicKey : new Uint8Array(0);
+  return { algorithm: 2, privateKey: identity.privateKey, publicKey, certificate };
+}

@@ -1,0 +1,226 @@
+// Every command of the operator's shell: its words, the query behind it, and how the answer looks as text.
+import type {
+  BgpNeighborView,
+  DhkeyView,
+  DropView,
+  DynamicTunnelView,
+  IkeHistoryView,
+  IkeSaView,
+  RekeyView,
+  SystemView,
+} from '../views.ts';
+import { textTable } from './text-table.ts';
+
+export interface Command {
+  /** `<name>` takes a word, `[word]` may be left out. */
+  readonly pattern: string;
+  readonly help: string;
+  readonly query: string;
+  render(data: never, parameters: Readonly<Record<string, string>>): string;
+}
+
+function command<Data>(pattern: string, query: string, help: string, render: (data: Data, parameters: Readonly<Record<string, string>>) => string): Command {
+  return { pattern, query, help, render: render as Command['render'] };
+}
+
+export const COMMANDS: readonly Command[] = [
+  command('show orgs org-services <tenant> ipsec vpn-profile <profile> ike history', 'ike-history', 'the life of the IKE SAs of a VPN profile', renderHistory),
+  command(
+    'show orgs org-services <tenant> ipsec vpn-profile <profile> ike security-associations [brief]',
+    'ike-security-associations',
+    'IKE SAs and their child SAs; configured but down is listed as down',
+    renderSecurityAssociations,
+  ),
+  command('show dhkey site <tenant> <site>', 'dhkey', 'IKE-less keys of a tenant: own keys, peers\' keys, associations', renderDhkey),
+  command('show bgp neighbor', 'bgp-neighbors', 'BGP sessions of every tenant', renderNeighbors),
+  command('show interfaces dynamic-tunnels', 'dynamic-tunnels', 'tunnels to peers, their endpoints, MTU, SPIs and packets', renderTunnels),
+  command('show counters drops', 'drops', 'dropped packets by reason', renderDrops),
+  command('show rekey tenant <tenant>', 'rekey', 'a Controller\'s supervision of a tenant\'s rekeys', renderRekey),
+  command('show system status', 'system', 'this box, its drivers and services', renderSystem),
+  command('request rekey tenant <tenant>', 'request-rekey', 'on a Controller: all branches of the tenant; on a branch: this box', () => 'rekey ordered'),
+  command('request ike rekey-child <tenant>', 'request-rekey-child', 'a new child SA with every Controller (or branch) of the tenant', renderOrdered),
+];
+
+function renderHistory(rows: readonly IkeHistoryView[]): string {
+  return textTable(
+    [
+      { title: 'Time', cell: (r) => r.time },
+      { title: 'Event', cell: (r) => r.event },
+      { title: 'Peer', cell: (r) => r.peer },
+      { title: 'Endpoint', cell: (r) => r.remote },
+      { title: 'Role', cell: (r) => r.role },
+      { title: 'SPIs', cell: (r) => r.spis },
+      { title: 'NAT', cell: (r) => (r.nat ? 'yes' : 'no') },
+      { title: 'Cause', cell: (r) => r.cause },
+    ],
+    rows,
+    'no IKE event has been recorded for this profile',
+  );
+}
+
+function renderSecurityAssociations(rows: readonly IkeSaView[], parameters: Readonly<Record<string, string>>): string {
+  if (parameters['brief'] !== undefined) {
+    return textTable(
+      [
+        { title: 'Peer', cell: (r) => r.peer },
+        { title: 'State', cell: (r) => r.state },
+        { title: 'Endpoint', cell: (r) => r.remote },
+        { title: 'Child SAs', cell: (r) => r.children.length },
+        { title: 'Cause', cell: (r) => r.cause },
+      ],
+      rows,
+      'no peer is configured for this profile',
+    );
+  }
+  if (rows.length === 0) return 'no peer is configured for this profile';
+  return rows.map(renderIkeSa).join('\n\n');
+}
+
+function renderIkeSa(sa: IkeSaView): string {
+  const lines = [
+    `Peer ${sa.peer}  (${sa.profile})`,
+    `  state       ${sa.state}${sa.cause === '' ? '' : `: ${sa.cause}`}`,
+    `  endpoints   ${sa.local} <-> ${sa.remote}  ${sa.role}`,
+    `  IKE SPIs    ${sa.spis}`,
+    `  algorithms  ${sa.suite}`,
+    ...sa.children.map((c) => `  child SA    ${c.spis}  ${c.suite}  ${c.encapsulation}  ${c.state}`),
+  ];
+  return lines.join('\n');
+}
+
+function hexMask(mask: number): string {
+  return `0x${mask.toString(16)}`;
+}
+
+function spi(value: number): string {
+  return `0x${value.toString(16).padStart(8, '0')}`;
+}
+
+function renderDhkey(view: DhkeyView): string {
+  const keyId = (id: number): string => `0x${id.toString(16).padStart(4, '0')}`;
+  return [
+    `Tenant:Site ${view.tenant}:${view.siteId}  node ${view.nodeId}  profile ${view.profile}`,
+    `lifetime ${view.lifetimeSeconds} s  rekey ${view.rekeySeconds} s  next rekey in ${view.nextRekeySeconds ?? '-'} s`,
+    `DH groups [${view.groups.join(' ')}] mask ${hexMask(view.groupMask)}  transforms [${view.transforms.join(' ')}] mask ${hexMask(view.transformMask)}`,
+    '',
+    'Self keys',
+    textTable(
+      [
+        { title: 'Key id', cell: (k) => keyId(k.id) },
+        { title: 'Rekey counter', cell: (k) => k.rekeyCounter },
+        { title: 'State', cell: (k) => k.state.toUpperCase() },
+        { title: 'Age', cell: (k) => k.ageSeconds },
+        { title: 'Left', cell: (k) => k.secondsLeft },
+        { title: 'Groups', cell: (k) => k.groups.join(' ') },
+      ],
+      view.selfKeys,
+      'none yet',
+    ),
+    '',
+    'Peer key exchange',
+    textTable(
+      [
+        { title: 'Site', cell: (k) => k.siteId },
+        { title: 'Name', cell: (k) => k.name },
+        { title: 'Node', cell: (k) => k.nodeId },
+        { title: 'Key id', cell: (k) => keyId(k.id) },
+        { title: 'Rekey counter', cell: (k) => k.rekeyCounter },
+        { title: 'Age', cell: (k) => k.ageSeconds },
+        { title: 'Left', cell: (k) => k.secondsLeft },
+        { title: 'Headless', cell: (k) => (k.headless ? 'yes' : 'no') },
+      ],
+      view.peerKeys,
+      'no key route of another node is known',
+    ),
+    '',
+    'Peer associations (peer : peer key : self key)',
+    textTable(
+      [
+        { title: 'Id', cell: (a) => a.id },
+        { title: 'Node', cell: (a) => a.nodeId },
+        { title: 'State', cell: (a) => a.state.toUpperCase() },
+        { title: 'Sends', cell: (a) => (a.sends ? 'yes' : 'no') },
+        { title: 'SPI in', cell: (a) => spi(a.spiIn) },
+        { title: 'SPI out', cell: (a) => spi(a.spiOut) },
+        { title: 'Suite', cell: (a) => a.suite },
+        { title: 'Group', cell: (a) => a.group },
+        { title: 'Age', cell: (a) => a.ageSeconds },
+      ],
+      view.associations,
+      'none',
+    ),
+    '',
+    `counters: ${Object.entries(view.counters)
+      .map(([name, count]) => `${name} ${count}`)
+      .join('  ')}`,
+  ].join('\n');
+}
+
+function renderNeighbors(rows: readonly BgpNeighborView[]): string {
+  return textTable(
+    [
+      { title: 'Organization', cell: (r) => r.organization },
+      { title: 'Neighbor', cell: (r) => r.neighbor },
+      { title: 'Address', cell: (r) => r.address },
+      { title: 'AS', cell: (r) => r.remoteAs },
+      { title: 'State', cell: (r) => r.state },
+      { title: 'Uptime', cell: (r) => r.uptimeSeconds },
+      { title: 'Received', cell: (r) => r.received },
+      { title: 'Last error', cell: (r) => r.lastError },
+    ],
+    rows,
+    'no BGP neighbour is configured',
+  );
+}
+
+function renderTunnels(rows: readonly DynamicTunnelView[]): string {
+  return textTable(
+    [
+      { title: 'Organization', cell: (r) => r.organization },
+      { title: 'Peer', cell: (r) => r.peer },
+      { title: 'Kind', cell: (r) => r.kind },
+      { title: 'State', cell: (r) => r.state },
+      { title: 'Endpoint', cell: (r) => r.endpoint },
+      { title: 'MTU', cell: (r) => r.mtu },
+      { title: 'SPI out', cell: (r) => r.txSpi },
+      { title: 'SPIs in', cell: (r) => r.rxSpis },
+      { title: 'Sent', cell: (r) => r.txPackets },
+      { title: 'Received', cell: (r) => r.rxPackets },
+    ],
+    rows,
+    'no tunnel is configured',
+  );
+}
+
+function renderDrops(rows: readonly DropView[]): string {
+  return textTable(
+    [
+      { title: 'Reason', cell: (r) => r.reason },
+      { title: 'Packets', cell: (r) => r.packets },
+    ],
+    rows,
+    'nothing was dropped',
+  );
+}
+
+function renderRekey(view: RekeyView): string {
+  const laggards = view.laggards.length === 0 ? 'none' : view.laggards.join(', ');
+  return `${view.organization}: epoch ${view.epoch}, ${view.done} of ${view.total} done, waiting for: ${laggards}`;
+}
+
+function renderOrdered(view: { readonly children: number }): string {
+  return `rekey of ${view.children} child SAs ordered`;
+}
+
+function renderSystem(view: SystemView): string {
+  const services = textTable(
+    [
+      { title: 'Service', cell: (s) => s.service },
+      { title: 'State', cell: (s) => s.state },
+      { title: 'Detail', cell: (s) => s.detail },
+    ],
+    view.services,
+    'no service runs',
+  );
+  return `${view.name}  ${view.role}  serial ${view.serial}  version ${view.version}  process ${view.processId}\ndrivers ${view.drivers}\n\n${services}`;
+}

@@ -1,0 +1,133 @@
+// What the monitor service answers: configuration joined with state, as plain data. The shell prints it, Director reads it.
+// Whatever is configured is listed, with state `down` and a cause when it is not up.
+
+export interface IkeHistoryView {
+  readonly time: string;
+  readonly event: string;
+  readonly peer: string;
+  readonly remote: string;
+  readonly role: string;
+  readonly spis: string;
+  readonly nat: boolean;
+  readonly cause: string;
+}
+
+export interface ChildSaView {
+  readonly state: string;
+  readonly spis: string;
+  readonly suite: string;
+  readonly encapsulation: string;
+}
+
+export interface IkeSaView {
+  readonly profile: string;
+  readonly peer: string;
+  readonly state: string;
+  readonly local: string;
+  readonly remote: string;
+  readonly role: string;
+  readonly spis: string;
+  readonly suite: string;
+  readonly cause: string;
+  readonly children: readonly ChildSaView[];
+}
+
+export interface BgpNeighborView {
+  readonly organization: string;
+  readonly neighbor: string;
+  readonly address: string;
+  readonly remoteAs: number;
+  readonly state: string;
+  readonly uptimeSeconds: number;
+  readonly received: string;
+  readonly lastError: string;
+}
+
+export interface DynamicTunnelView {
+  readonly organization: string;
+  readonly peer: string;
+  readonly kind: string;
+  readonly state: string;
+  readonly endpoint: string;
+  readonly mtu: number;
+  readonly txSpi: string;
+  readonly rxSpis: string;
+  readonly txPackets: number;
+  readonly rxPackets: number;
+}
+
+export interface DropView {
+  readonly reason: string;
+  readonly packets: number;
+}
+
+export interface ServiceView {
+  readonly service: string;
+  readonly state: string;
+  readonly detail: string;
+}
+
+export interface DhkeyView {
+  readonly tenant: number;
+  readonly siteId: number;
+  readonly nodeId: string;
+  readonly profile: string;
+  readonly lifetimeSeconds: number;
+  readonly rekeySeconds: number;
+  readonly groups: readonly number[];
+  readonly groupMask: number;
+  readonly transforms: readonly number[];
+  readonly transformMask: number;
+  readonly nextRekeySeconds: number | undefined;
+  readonly selfKeys: readonly {
+    readonly id: number;
+    readonly rekeyCounter: string;
+    readonly state: string;
+    readonly ageSeconds: number;
+    readonly secondsLeft: number;
+    readonly groups: readonly number[];
+  }[];
+  readonly peerKeys: readonly {
+    readonly siteId: number;
+    readonly name: string;
+    readonly nodeId: string;
+    readonly id: number;
+    readonly rekeyCounter: string;
+    readonly groups: readonly number[];
+    readonly ageSeconds: number;
+    readonly secondsLeft: number;
+    readonly headless: boolean;
+  }[];
+  readonly associations: readonly {
+    readonly id: string;
+    readonly nodeId: string;
+    readonly state: string;
+    readonly sends: boolean;
+    readonly spiIn: number;
+    readonly spiOut: number;
+    readonly suite: string;
+    readonly group: number;
+    readonly ageSeconds: number;
+    readonly secondsLeft: number;
+  }[];
+  readonly counters: Readonly<Record<string, number>>;
+}
+
+/** A Controller's supervision of one tenant's rekeys. */
+export interface RekeyView {
+  readonly organization: string;
+  readonly epoch: number;
+  readonly done: number;
+  readonly total: number;
+  readonly laggards: readonly string[];
+}
+
+export interface SystemView {
+  readonly name: string;
+  readonly role: string;
+  readonly serial: string;
+  readonly version: string;
+  readonly drivers: string;
+  readonly processId: number;
+  readonly services: readonly ServiceView[];
+}
