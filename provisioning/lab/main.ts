@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util';
 import { UsageError } from '../../platform/errors.ts';
 import { enclose, enclosedRunDirectory, settleInside } from './enclosure.ts';
 import { LabNetwork } from './network.ts';
+import { Onboarding } from './onboarding.ts';
 import { enterNode } from './shell.ts';
 import { hostsOf, labTopology } from './topology.ts';
 import type { NatPolicy } from './topology.ts';
@@ -37,6 +38,8 @@ async function runInside(runDirectory: string, options: LabOptions): Promise<num
   network.startHosts();
   for (const node of network.nodes()) process.stdout.write(`${node.name}: files in ${node.directory}\n`);
   for (const host of hostsOf(network.topology)) process.stdout.write(`${host.name}: ${host.addresses.join(', ')}\n`);
+  const onboarding = new Onboarding({ network, runDirectory, exportKeys: options.once, print: (line) => process.stdout.write(`${line}\n`) });
+  await onboarding.run();
   if (!options.once) await ended;
   return 0;
 }
