@@ -57,6 +57,7 @@ NAPI_MODULE_INIT() {
   }
   define(env, exports, "layout", layout);
   register_tun(env, exports);
+  register_tun_bursts(env, exports);
   register_sockets(env, exports);
   register_datagrams(env, exports);
   register_wait(env, exports);

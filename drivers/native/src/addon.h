@@ -49,6 +49,7 @@ int open_in_namespace(const char *path, open_function open, void *arguments, int
 
 /* Each registers its functions on `exports`. */
 void register_tun(napi_env env, napi_value exports);
+void register_tun_bursts(napi_env env, napi_value exports);
 void register_sockets(napi_env env, napi_value exports);
 void register_datagrams(napi_env env, napi_value exports);
 void register_wait(napi_env env, napi_value exports);

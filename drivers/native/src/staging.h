@@ -29,8 +29,8 @@ struct staged {
 struct staging {
   struct staging *next;
   int32_t fd;
-  /* For TUN: whether each packet is preceded by a virtio_net_hdr. */
-  bool vnet_header;
+  /* For TUN: whether each packet is preceded by a virtio_net_hdr, once the kernel was asked. */
+  bool vnet_header, examined;
   int32_t messages;
   /* The message that is being split, and the first octet of it (behind its header) that no slot has yet. */
   int32_t current;

@@ -1,4 +1,4 @@
-/* TUN devices: layer 3, no packet information header. */
+/* TUN devices: layer 3, no packet information header, offloads on: TCP passes in super-packets. */
 #define _GNU_SOURCE
 #include "addon.h"
 
@@ -49,10 +49,14 @@ static int open_device(void *arguments, int *error, const char **syscall) {
     return -1;
   }
   memcpy(request.ifr_name, options->device, IFNAMSIZ);
-  request.ifr_flags = IFF_TUN | IFF_NO_PI | (options->multi_queue ? IFF_MULTI_QUEUE : 0);
+  request.ifr_flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR | (options->multi_queue ? IFF_MULTI_QUEUE : 0);
   *syscall = "TUNSETIFF";
   *error = ioctl(fd, TUNSETIFF, &request) == 0 ? set_device(options, syscall) : errno;
-  if (*error == 0) return fd;
+  if (*error == 0) {
+    /* Without offloads the device works just the same, packet by packet. */
+    ioctl(fd, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6);
+    return fd;
+  }
   close(fd);
   return -1;
 }
@@ -72,54 +76,6 @@ static napi_value open_tun(napi_env env, napi_callback_info info) {
   return fd < 0 ? throw_errno(env, error, syscall) : make_int(env, fd);
 }
 
-/* readTun(fd, memory, count): packets added. */
-static napi_value read_tun(napi_env env, napi_callback_info info) {
-  napi_value argv[3];
-  struct burst *burst;
-  int32_t fd, count;
-  if (!get_args(env, info, 3, argv) || !get_int(env, argv[0], "fd", &fd) ||
-      !get_burst(env, argv[1], argv[2], &burst, &count))
-    return NULL;
-  int32_t i = count;
-  while (i < BURST_PACKETS) {
-    ssize_t length = read(fd, burst->bytes + slot_start(i), LARGEST_READ);
-    if (length < 0 && errno == EINTR) continue;
-    if (length <= 0) break;
-    burst->offset[i] = slot_start(i);
-    burst->length[i] = (int32_t)length;
-    burst->segment[i] = 0;
-    burst->mark[i] = 0;
-    i++;
-  }
-  return make_int(env, i - count);
-}
-
-/* writeTun(fd, memory, count, select): packets sent. */
-static napi_value write_tun(napi_env env, napi_callback_info info) {
-  napi_value argv[4];
-  struct burst *burst;
-  int32_t fd, count, select, sent = 0;
-  if (!get_args(env, info, 4, argv) || !get_int(env, argv[0], "fd", &fd) ||
-      !get_burst(env, argv[1], argv[2], &burst, &count) || !get_int(env, argv[3], "select", &select))
-    return NULL;
-  for (int32_t i = 0; i < count; i++) {
-    if (burst->next[i] != select) continue;
-    int error = EFAULT;
-    if (in_arena(burst->offset[i], burst->length[i])) {
-      ssize_t written;
-      do written = write(fd, burst->bytes + burst->offset[i], (size_t)burst->length[i]);
-      while (written < 0 && errno == EINTR);
-      error = written < 0 ? errno : 0;
-    }
-    burst->next[i] = error == 0 ? NEXT_DONE : NEXT_DROP;
-    burst->reason[i] = error == 0 ? burst->reason[i] : -error;
-    sent += error == 0;
-  }
-  return make_int(env, sent);
-}
-
 void register_tun(napi_env env, napi_value exports) {
   define(env, exports, "openTun", open_tun);
-  define(env, exports, "readTun", read_tun);
-  define(env, exports, "writeTun", write_tun);
 }
