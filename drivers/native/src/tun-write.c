@@ -1,7 +1,7 @@
 /* Writing: packets of one TCP connection that follow each other become one super-packet, so that the host's stack
  * handles one instead of forty. Only what is equal in every header field but length, id and checksum is joined. */
 #define _GNU_SOURCE
-#include "tun_bursts.h"
+#include "tun-bursts.h"
 
 #include <errno.h>
 #include <linux/virtio_net.h>

@@ -1,6 +1,6 @@
 /* Reading: a TCP super-packet becomes the packets that the device's MTU asks for, with headers and checksums of their own. */
 #define _GNU_SOURCE
-#include "tun_bursts.h"
+#include "tun-bursts.h"
 
 #include <errno.h>
 #include <linux/virtio_net.h>

@@ -1,5 +1,5 @@
 #define _GNU_SOURCE
-#include "tun_bursts.h"
+#include "tun-bursts.h"
 
 #include <linux/if.h>
 #include <linux/if_tun.h>
