@@ -30,8 +30,8 @@ const ESN_ON = 1;
 /** RFC 4303 2.1 reserves SPIs up to 255; 0x02 is the top octet of the SPIs that IKE allocates. */
 const SPI_LEAST = 256;
 const IKE_SPI_TOP_OCTET = 0x02;
-/** A prf+ stream of 255 rounds always has a usable pair; this only bounds the loop. */
-const SPI_DRAWS_MAX = 32;
+/** One PRF block holds four draws, nearly always enough; the longer stream begins with the same octets. */
+const SPI_STREAM_BYTES = [32, 256];
 
 /** The proposal that offers `suite` with extended sequence numbers, as the defaults publish it. */
 export function proposalOf(suite: EspSuiteName): SaProposal {
@@ -152,12 +152,13 @@ interface Spis {
 }
 
 function spisOf(suite: Suite, prf: HashName, nonces: Uint8Array, i: Side, r: Side, numbers: Uint8Array): Spis | undefined {
-  const stream = prfPlus(suite, prf, nonces, concat(utf8('SPI generation'), numbers), 8 * SPI_DRAWS_MAX);
-  const view = new DataView(stream.buffer);
-  for (let at = 0; at < stream.length; at += 8) {
-    const initiator = withCounters(view.getUint32(at), i.rekeyCounter, r.rekeyCounter);
-    const responder = withCounters(view.getUint32(at + 4), r.rekeyCounter, i.rekeyCounter);
-    if (usable(initiator) && usable(responder)) return { initiator, responder };
+  for (const bytes of SPI_STREAM_BYTES) {
+    const view = new DataView(prfPlus(suite, prf, nonces, concat(utf8('SPI generation'), numbers), bytes).buffer);
+    for (let at = 0; at < bytes; at += 8) {
+      const initiator = withCounters(view.getUint32(at), i.rekeyCounter, r.rekeyCounter);
+      const responder = withCounters(view.getUint32(at + 4), r.rekeyCounter, i.rekeyCounter);
+      if (usable(initiator) && usable(responder)) return { initiator, responder };
+    }
   }
   return undefined;
 }

@@ -62,19 +62,17 @@ export type KeyingInput =
   | { readonly kind: 'revoked'; readonly sites: readonly SiteId[] }
   /** A renewed device certificate; published with the next key. */
   | { readonly kind: 'signer'; readonly signer: RouteSigner }
+  /** The tenant's new policy; the next key follows it, not before the least interval. */
+  | { readonly kind: 'policy'; readonly policy: KeyingPolicy }
   /** Withdraws the key and wipes all secrets; the machine is then over. */
   | { readonly kind: 'stop' };
 
-export type AssociationState = 'new' | 'up' | 'linger';
-
-/** One SA pair as the data plane and `show dhkey` see it. */
+/** One SA pair as the data plane takes it. */
 export interface Association {
   readonly peerKeyId: number;
   readonly selfKeyId: number;
   readonly spiIn: number;
   readonly spiOut: number;
-  /** new: nothing heard on it.  up: heard.  linger: superseded, receives until its end. */
-  readonly state: AssociationState;
   readonly createdAt: Instant;
   readonly rx: SaSpec;
   readonly tx: SaSpec;
@@ -100,7 +98,7 @@ export type AlarmName =
 export type KeyingOutput =
   /** Must be durable before the next `publish` is sent. */
   | { readonly kind: 'persist'; readonly bootCount: number; readonly counter: number; readonly epochs: Readonly<Record<IpAddress, number>> }
-  /** All SAs of the tenant; replaces the last one as a whole. Precedes the `publish` that makes peers use them. */
+  /** All SAs of the tenant, when an SA or a choice for sending changed; replaces the last one as a whole. Precedes the `publish` that makes peers use them. */
   | { readonly kind: 'associations'; readonly version: number; readonly peers: readonly PeerAssociations[] }
   | ({ readonly kind: 'publish'; readonly key: string; readonly routeTarget: string } & RouteBytes)
   | { readonly kind: 'withdraw'; readonly key: string; readonly nlri: Uint8Array }
@@ -162,6 +160,9 @@ export interface PeerKeyRow {
   /** No Controller shows the peer any more. */
   readonly headless: boolean;
 }
+
+/** new: nothing heard on it.  up: heard.  linger: superseded, receives until its end. */
+export type AssociationState = 'new' | 'up' | 'linger';
 
 export interface AssociationRow {
   /** `00103:0x03:0x05`: peer's site, peer's key, own key. */

@@ -23,10 +23,6 @@ export interface SnapshotSource {
   readonly nextRekeyAt: Instant | undefined;
 }
 
-export function associationState(pair: SaPair): AssociationState {
-  return pair.lingering ? 'linger' : pair.heard ? 'up' : 'new';
-}
-
 export function keyingSnapshot(source: SnapshotSource, now: Instant): KeyingSnapshot {
   const { node, policy, keys, counters } = source;
   const seconds = (ms: number): number => Math.max(0, Math.round(ms / 1000));
@@ -73,4 +69,8 @@ function keyText(id: number): string {
 
 function counterText(counter: bigint): string {
   return `0x${counter.toString(16).padStart(16, '0')}`;
+}
+
+function associationState(pair: SaPair): AssociationState {
+  return pair.lingering ? 'linger' : pair.heard ? 'up' : 'new';
 }

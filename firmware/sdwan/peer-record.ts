@@ -101,10 +101,9 @@ export class PeerRecord {
     return until;
   }
 
-  /** Shortens the life of everything made from key sets older than `newest`; returns whether anything lingers now. */
-  lingerOlder(newest: KeySet, now: Instant, lingerMs: number): boolean {
-    const older = this.pairs.filter((pair) => counterOf(pair.local) < counterOf(newest));
-    return older.filter((pair) => linger(pair, now, lingerMs)).length > 0;
+  /** Shortens the life of everything made from key sets older than `newest`. */
+  lingerOlder(newest: KeySet, now: Instant, lingerMs: number): void {
+    for (const pair of this.pairs) if (counterOf(pair.local) < counterOf(newest)) linger(pair, now, lingerMs);
   }
 
   /**

@@ -4,7 +4,6 @@ import type { IpAddress } from '../model.ts';
 import type { KeyRoute } from './key-route.ts';
 import type { KeySet } from './key-set.ts';
 import type { PeerAssociations } from './keying-messages.ts';
-import { associationState } from './keying-snapshot.ts';
 import { PeerRecord } from './peer-record.ts';
 import { wipePair } from './sa-pair.ts';
 import type { SaPair } from './sa-pair.ts';
@@ -77,11 +76,6 @@ export class PeerTable {
     return true;
   }
 
-  /** The data plane must be told about this peer. */
-  touch(peer: PeerRecord): void {
-    this.#changed.add(peer);
-  }
-
   decide(peer: PeerRecord): void {
     if (peer.decide()) this.#changed.add(peer);
   }
@@ -138,7 +132,7 @@ function viewOf(peer: PeerRecord): PeerAssociations {
     nodeId: peer.nodeId, siteId: peer.siteId, name: peer.name, tx: peer.tx?.tx,
     associations: peer.pairs.map((pair) => ({
       peerKeyId: pair.peer.id, selfKeyId: pair.local.id, spiIn: pair.rx.spi, spiOut: pair.tx.spi,
-      state: associationState(pair), createdAt: pair.createdAt, rx: pair.rx, tx: pair.tx,
+      createdAt: pair.createdAt, rx: pair.rx, tx: pair.tx,
     })),
   };
 }

@@ -15,35 +15,30 @@ import { TimerTable, after, earlier, instant } from '../../platform/time.ts';
 import type { Instant } from '../../platform/time.ts';
 import type { Machine, Timeout } from '../machine.ts';
 import type { IpAddress, SiteId } from '../model.ts';
-import { addressBytes, addressText } from '../wire/address.ts';
+import { addressText } from '../wire/address.ts';
 import { decodeSdwanItem } from '../wire/bgp/sdwan.ts';
-import type { RekeyReason } from '../wire/bgp/tunnel-encap-container.ts';
-import { REASON_OPERATOR, REASON_REVOKED, REASON_SCHEDULED, isUrgent, readDirectiveRoute } from './directive.ts';
+import { REASON_POLICY, REASON_REVOKED, REASON_SCHEDULED, isUrgent, readDirectiveRoute } from './directive.ts';
 import type { RekeyDirective } from './directive.ts';
-import { buildKeyRoute, verifyKeyRoute } from './key-route.ts';
-import { REKEY_LEAST_MS, endKeySet, generateKeySet, lifetimeSeconds, rekeyIntervalMs } from './key-set.ts';
+import { verifyKeyRoute } from './key-route.ts';
+import { rekeyIntervalMs } from './key-set.ts';
 import type { KeySet } from './key-set.ts';
 import type { AlarmName, KeyingCounters, KeyingInput, KeyingOutput, KeyingSnapshot, RouteInput, TenantKeyingOptions } from './keying-messages.ts';
 import { keyingSnapshot } from './keying-snapshot.ts';
+import { KEY_SETS_MAX, OwnKeys } from './own-keys.ts';
 import type { PeerRecord } from './peer-record.ts';
 import { PEERS_MAX, PeerTable } from './peer-table.ts';
+import { RekeyOrders } from './rekey-orders.ts';
 import { makePair } from './sa-pair.ts';
-import type { PairContext, SaPair } from './sa-pair.ts';
+import type { SaPair } from './sa-pair.ts';
+import type { RouteBytes } from './signed-route.ts';
 
-const CONTROLLERS_MAX = 16;
-/** SPIs tell four consecutive counters apart; the oldest set ends when a fifth is made. */
-const KEY_SETS_MAX = 4;
 /** Diffie-Hellman operations between two returns to the event loop. */
 const SLICE_PEERS = 64;
 const LINGER_LEAST_MS = 10_000;
 const LINGER_MOST_MS = 60_000;
-/** At most one key route per tenant in this time. */
-const PUBLISH_LEAST_MS = 5_000;
 /** A peer that used an older key and is silent on the new one this long makes us publish it again. */
 const BLACKOUT_MS = 30_000;
 const REPUBLISH_MAX = 3;
-/** After this a third key is made even when somebody has not left the first. */
-const STRAGGLER_MS = 60_000;
 /** How long the data plane may take to acknowledge before the key is published all the same. */
 const APPLY_MOST_MS = 2_000;
 /** Removed SAs keep their octets until no queued state of the data plane can hold them. */
@@ -53,48 +48,36 @@ const FOREVER = instant(Number.POSITIVE_INFINITY);
 
 type TimerName = 'rekey' | 'order' | 'retry' | 'build' | 'apply' | 'publish' | 'blackout' | 'expire' | 'wipe';
 
-interface RekeyWish {
-  readonly reason: RekeyReason;
-  /** The 240 s between two keys do not hold it up. */
-  readonly ignoresMinimum: boolean;
-}
-
 export class TenantKeying implements Machine<KeyingInput, KeyingOutput> {
   readonly #options: TenantKeyingOptions;
-  #signer: TenantKeyingOptions['signer'];
-  readonly #pairContext: PairContext;
   readonly #lingerMs: number;
   readonly #timers = new TimerTable<TimerName>();
   readonly #outputs: KeyingOutput[] = [];
   readonly #counters: KeyingCounters = { refused: 0, stale: 0, conflicts: 0, underivable: 0, rekeys: 0, republished: 0, ambiguous: 0 };
-
-  /** Oldest first. */
-  #keys: KeySet[] = [];
-  #counter: number;
-  readonly #epochs: Map<IpAddress, number>;
+  readonly #own: OwnKeys;
+  readonly #orders: RekeyOrders;
   readonly #peers = new PeerTable();
+  #signer: TenantKeyingOptions['signer'];
+  #policy: TenantKeyingOptions['policy'];
+  /** Peers that still lack SAs with the key in the making. */
+  #unbuilt: PeerRecord[] = [];
   #persistDue = false;
   #version = 0;
   #appliedVersion = 0;
   /** The version that holds all receive SAs of the key set that waits for publication. */
   #installVersion = 0;
-  #unbuilt: PeerRecord[] = [];
-  #revoked: ReadonlySet<SiteId> = new Set();
-  #wish: RekeyWish | undefined;
-  #ordered: RekeyReason | undefined;
-  #urgentKey: KeySet | undefined;
-  #lastPublishAt: Instant | undefined;
   #republished = 0;
+  #revoked: ReadonlySet<SiteId> = new Set();
   #stage: 'idle' | 'running' | 'stopped' = 'idle';
 
   constructor(options: TenantKeyingOptions) {
+    const { suite, random, node, bootCount, lastCounter = 0, epochs = {}, lingerMs = LINGER_LEAST_MS } = options;
     this.#options = options;
     this.#signer = options.signer;
-    this.#counter = options.lastCounter ?? 0;
-    this.#epochs = new Map(Object.entries(options.epochs ?? {}));
-    this.#lingerMs = Math.min(LINGER_MOST_MS, Math.max(LINGER_LEAST_MS, options.lingerMs ?? LINGER_LEAST_MS));
-    const { suite, prf = 'sha256', ppk, policy, saId } = options;
-    this.#pairContext = { suite, prf, ppk, windowPackets: policy.replayWindowPackets, saId };
+    this.#policy = options.policy;
+    this.#own = new OwnKeys({ suite, random, node, bootCount, counter: lastCounter });
+    this.#orders = new RekeyOrders(epochs);
+    this.#lingerMs = Math.min(LINGER_MOST_MS, Math.max(LINGER_LEAST_MS, lingerMs));
   }
 
   handle(input: KeyingInput | Timeout, now: Instant): void {
@@ -112,8 +95,9 @@ export class TenantKeying implements Machine<KeyingInput, KeyingOutput> {
   }
 
   snapshot(now: Instant): KeyingSnapshot {
-    const { node, policy } = this.#options;
-    return keyingSnapshot({ node, policy, keys: this.#keys, peers: this.#peers.all(), counters: this.#counters, nextRekeyAt: this.#timers.get('rekey') }, now);
+    const { node } = this.#options;
+    const nextRekeyAt = this.#timers.get('rekey');
+    return keyingSnapshot({ node, policy: this.#policy, keys: this.#own.all, peers: this.#peers.all(), counters: this.#counters, nextRekeyAt }, now);
   }
 
   #running(): boolean {
@@ -124,7 +108,7 @@ export class TenantKeying implements Machine<KeyingInput, KeyingOutput> {
     switch (input.kind) {
       case 'start':
         this.#stage = 'running';
-        return this.#wishRekey(REASON_SCHEDULED, true);
+        return this.#own.wish(REASON_SCHEDULED, true);
       case 'key-route':
         return this.#keyRoute(input, now);
       case 'directive':
@@ -134,7 +118,7 @@ export class TenantKeying implements Machine<KeyingInput, KeyingOutput> {
       case 'sa-limit':
         return this.#saLimit(input.spi);
       case 'rekey':
-        return this.#wishRekey(input.reason, isUrgent(input.reason) || input.reason === REASON_OPERATOR);
+        return this.#own.wish(input.reason);
       case 'applied':
         this.#appliedVersion = Math.max(this.#appliedVersion, input.version);
         return;
@@ -143,7 +127,10 @@ export class TenantKeying implements Machine<KeyingInput, KeyingOutput> {
         return this.#forget((peer) => this.#revoked.has(peer.siteId), now);
       case 'signer':
         this.#signer = input.signer;
-        return this.#wishRekey(REASON_SCHEDULED, false);
+        return this.#own.wish(REASON_SCHEDULED);
+      case 'policy':
+        this.#policy = input.policy;
+        return this.#own.wish(REASON_POLICY);
       case 'stop':
         return this.#stop();
       case 'timeout':
@@ -157,12 +144,9 @@ export class TenantKeying implements Machine<KeyingInput, KeyingOutput> {
   #due(name: TimerName, now: Instant): void {
     switch (name) {
       case 'rekey':
-        return this.#wishRekey(REASON_SCHEDULED, false);
-      case 'order': {
-        const reason = this.#ordered!;
-        this.#ordered = undefined;
-        return this.#wishRekey(reason, isUrgent(reason) || reason === REASON_OPERATOR);
-      }
+        return this.#own.wish(REASON_SCHEDULED);
+      case 'order':
+        return this.#carryOut();
       case 'blackout':
         return this.#blackout(now);
       case 'wipe':
@@ -189,58 +173,24 @@ export class TenantKeying implements Machine<KeyingInput, KeyingOutput> {
 
   // ------------------------------------------------------------------------------------------ own keys (R1)
 
-  #newest(): KeySet | undefined {
-    return this.#keys.at(-1);
-  }
-
-  #wishRekey(reason: RekeyReason, ignoresMinimum: boolean): void {
-    if (this.#wish !== undefined && (isUrgent(this.#wish.reason) || !isUrgent(reason))) {
-      this.#wish = { reason: this.#wish.reason, ignoresMinimum: this.#wish.ignoresMinimum || ignoresMinimum };
-    } else {
-      this.#wish = { reason, ignoresMinimum };
-    }
-  }
-
   #tryRekey(now: Instant): void {
-    const wish = this.#wish;
-    if (wish === undefined) return;
-    const newest = this.#newest();
-    if (newest !== undefined) {
-      // One change at a time: the key in the making is published first.
-      if (newest.publishedAt === undefined) return;
-      const least = wish.ignoresMinimum ? now : after(newest.createdAt, REKEY_LEAST_MS);
-      // Two live sets at most while peers move from the old one to the new one; stragglers hold up nothing for long.
-      const moved = this.#keys.length < 2 || isUrgent(wish.reason) ? now : after(newest.publishedAt, STRAGGLER_MS);
-      const ready = least > moved ? least : moved;
-      if (ready > now) {
-        this.#timers.set('retry', ready);
-        return;
-      }
-    }
-    this.#wish = undefined;
-    this.#generate(wish, now);
-  }
-
-  #generate(wish: RekeyWish, now: Instant): void {
-    const { suite, random, policy, node, bootCount } = this.#options;
-    if (this.#keys.length >= KEY_SETS_MAX) this.#endKey(this.#keys[0]!, now);
-    this.#counter++;
+    const readyAt = this.#own.readyAt(now);
+    if (readyAt === undefined) return;
+    if (readyAt > now) return this.#timers.set('retry', readyAt);
+    if (this.#own.all.length >= KEY_SETS_MAX) this.#endKey(this.#own.all[0]!, now);
+    const { random, node, bootCount } = this.#options;
+    const { key, reason, first } = this.#own.make(this.#policy, now);
     this.#persistDue = true;
-    const rekeyCounter = (BigInt(bootCount) << 32n) | BigInt(this.#counter);
-    const first = this.#keys.length === 0;
-    const key = generateKeySet(suite, random, policy, addressBytes(node.nodeId), rekeyCounter, first, now);
-    this.#keys.push(key);
     this.#unbuilt = [...this.#peers.all()];
-    if (isUrgent(wish.reason)) this.#urgentKey = key;
     if (!first) this.#counters.rekeys++;
-    this.#timers.set('rekey', after(now, rekeyIntervalMs(policy, node.siteId, first, random)));
+    this.#timers.set('rekey', after(now, rekeyIntervalMs(this.#policy, node.siteId, first, random)));
     this.#expectEnd(key.expiresAt);
-    this.#log('info', 'tenant key made', { key: key.id, boot: bootCount, reason: wish.reason, peers: this.#peers.size });
+    this.#log('info', 'tenant key made', { key: key.id, boot: bootCount, reason, peers: this.#peers.size });
   }
 
   /** SAs of the new key with the peers, a slice at a time. */
   #build(now: Instant): void {
-    const newest = this.#newest();
+    const newest = this.#own.newest;
     if (newest?.state !== 'new') return;
     for (const peer of this.#unbuilt.splice(0, SLICE_PEERS)) this.#pairUp(peer, now);
     if (this.#unbuilt.length > 0) {
@@ -252,46 +202,38 @@ export class TenantKeying implements Machine<KeyingInput, KeyingOutput> {
     this.#timers.set('apply', after(now, APPLY_MOST_MS));
   }
 
+  /** Returns whether the newest key was published. */
   #tryPublish(now: Instant): boolean {
-    const key = this.#newest();
+    const key = this.#own.newest;
     if (key?.state !== 'installed') return false;
     const waits = this.#options.acknowledged === true && this.#appliedVersion < this.#installVersion && this.#timers.get('apply') !== undefined;
     if (waits) return false;
-    const allowedAt = this.#lastPublishAt === undefined ? now : after(this.#lastPublishAt, PUBLISH_LEAST_MS);
+    const allowedAt = this.#own.publishableAt(now);
     if (allowedAt > now) {
       this.#timers.set('publish', allowedAt);
       return false;
     }
     this.#timers.clear('apply');
-    const { suite, node, policy } = this.#options;
-    key.route = buildKeyRoute(suite, this.#signer, node, {
-      rekeyCounter: key.published.rekeyCounter, initialContact: key.initialContact, nonce: key.published.nonce, pairs: key.pairs,
-      proposals: key.published.proposals, keyId: key.id, lifetimeSeconds: lifetimeSeconds(policy),
-    });
-    key.publishedAt = now;
-    key.state = this.#keys.length === 1 ? 'current' : 'published';
-    for (const older of this.#keys.slice(0, -1)) older.state = 'retiring';
+    const { route, urgent } = this.#own.publish(this.#signer, this.#policy, now);
     this.#republished = 0;
-    this.#publish(key, now);
+    this.#publish(route, now);
     this.#log('info', 'tenant key published', { key: key.id, boot: this.#options.bootCount, initial: key.initialContact });
     for (const peer of this.#peers.all()) {
-      if (this.#urgentKey === key && peer.lingerOlder(key, now, this.#lingerMs)) this.#peers.touch(peer);
+      if (urgent) peer.lingerOlder(key, now, this.#lingerMs);
       this.#peers.decide(peer);
     }
     this.#expectEnd(after(now, this.#lingerMs));
     return true;
   }
 
-  #publish(key: KeySet, now: Instant): void {
-    const route = key.route!;
-    this.#lastPublishAt = now;
+  #publish(route: RouteBytes, now: Instant): void {
     this.#timers.set('blackout', after(now, BLACKOUT_MS));
     this.#outputs.push({ kind: 'publish', key: toHex(route.nlri), routeTarget: this.#options.routeTarget, ...route });
   }
 
   /** Peers that used an older key of mine but are silent on the newest. */
   #blackout(now: Instant): void {
-    const key = this.#newest();
+    const key = this.#own.newest;
     if (key?.publishedAt === undefined || this.#republished >= REPUBLISH_MAX) return;
     let silent = 0;
     for (const peer of this.#peers.all()) if (!peer.headless && peer.hasUsedAny() && !peer.hasUsed(key)) silent++;
@@ -299,17 +241,17 @@ export class TenantKeying implements Machine<KeyingInput, KeyingOutput> {
     this.#republished++;
     this.#counters.republished++;
     this.#alarm('no-traffic-on-new-key', { key: key.id, peers: silent, attempt: this.#republished });
-    this.#publish(key, now);
+    this.#publish(this.#own.republish(now), now);
   }
 
   /** Ends key sets that nothing uses any more: no SA, and no packet or route of the past either. */
   #retire(now: Instant): void {
-    const newest = this.#newest();
-    if (newest?.publishedAt === undefined || this.#keys.length < 2) return;
+    const { newest, all } = this.#own;
+    if (newest?.publishedAt === undefined || all.length < 2) return;
     const settledAt = after(newest.publishedAt, this.#lingerMs);
     if (settledAt > now) return this.#expectEnd(settledAt);
     const used = this.#peers.usedKeys();
-    for (const key of this.#keys.slice(0, -1)) if (!used.has(key)) this.#endKey(key, now);
+    for (const key of all.slice(0, -1)) if (!used.has(key)) this.#endKey(key, now);
   }
 
   #endKey(key: KeySet, now: Instant): void {
@@ -317,8 +259,7 @@ export class TenantKeying implements Machine<KeyingInput, KeyingOutput> {
       this.#drop(peer, peer.remove((pair) => pair.local === key), now);
       peer.forgetLocal(key);
     }
-    this.#keys = this.#keys.filter((other) => other !== key);
-    endKeySet(key);
+    this.#own.end(key);
     this.#log('info', 'tenant key ended', { key: key.id, boot: this.#options.bootCount });
   }
 
@@ -391,15 +332,17 @@ export class TenantKeying implements Machine<KeyingInput, KeyingOutput> {
 
   /** A reflected route of this node is harmless unless somebody else made it. */
   #ownRoute(from: string, tunnelEncapsulation: Uint8Array): void {
-    const mine = this.#keys.some((key) => key.route !== undefined && equalBytes(key.route.tunnelEncapsulation, tunnelEncapsulation));
+    const mine = this.#own.all.some((key) => key.route !== undefined && equalBytes(key.route.tunnelEncapsulation, tunnelEncapsulation));
     if (!mine) this.#alarm('own-key-foreign', { from });
   }
 
   /** Makes every pair that the peer still lacks. */
   #pairUp(peer: PeerRecord, now: Instant): void {
     if (peer.headless) return;
-    for (const { local, peer: key } of peer.missing(this.#keys, now)) {
-      const pair = makePair(this.#pairContext, local, key, now);
+    const { suite, prf = 'sha256', ppk, saId } = this.#options;
+    const context = { suite, prf, ppk, saId, windowPackets: this.#policy.replayWindowPackets };
+    for (const { local, peer: key } of peer.missing(this.#own.all, now)) {
+      const pair = makePair(context, local, key, now);
       if (typeof pair === 'string') {
         this.#counters.underivable++;
         this.#alarm('no-sa', { peer: peer.name, node: peer.nodeId, key: key.id, own: local.id, cause: pair });
@@ -413,7 +356,7 @@ export class TenantKeying implements Machine<KeyingInput, KeyingOutput> {
   #add(peer: PeerRecord, pair: SaPair): void {
     if (this.#peers.add(peer, pair)) return this.#expectEnd(pair.expiresAt);
     this.#alarm('spi-collision', { peer: peer.name, node: peer.nodeId, spi: pair.rx.spi });
-    this.#wishRekey(REASON_SCHEDULED, true);
+    this.#own.wish(REASON_SCHEDULED, true);
   }
 
   // ------------------------------------------------------------------------- the data plane's news (R3, R4)
@@ -428,17 +371,16 @@ export class TenantKeying implements Machine<KeyingInput, KeyingOutput> {
     const until = peer.heard(pair, now, this.#lingerMs);
     if (until !== undefined) this.#expectEnd(until);
     if (pair.local.state === 'published') pair.local.state = 'current';
-    this.#peers.touch(peer);
     this.#peers.decide(peer);
   }
 
   /** Only the newest key is worth replacing; an older one is being replaced already. */
   #saLimit(spi: number): void {
-    const newest = this.#newest();
+    const { newest } = this.#own;
     for (const pair of this.#peers.pairs()) {
       if ((pair.rx.spi !== spi && pair.tx.spi !== spi) || pair.local !== newest) continue;
       this.#log('warning', 'SA reached its soft limit', { spi, key: newest.id });
-      return this.#wishRekey(REASON_SCHEDULED, true);
+      return this.#own.wish(REASON_SCHEDULED, true);
     }
   }
 
@@ -454,7 +396,7 @@ export class TenantKeying implements Machine<KeyingInput, KeyingOutput> {
       if (peer.headless && peer.pairs.length === 0) this.#forgetPeer(peer);
       for (const pair of peer.pairs) this.#expectEnd(pair.expiresAt);
     }
-    for (const key of this.#keys.slice(0, -1)) if (key.expiresAt <= now) this.#endKey(key, now);
+    for (const key of this.#own.all.slice(0, -1)) if (key.expiresAt <= now) this.#endKey(key, now);
   }
 
   #drop(peer: PeerRecord, pairs: readonly SaPair[], now: Instant): void {
@@ -483,35 +425,29 @@ export class TenantKeying implements Machine<KeyingInput, KeyingOutput> {
     const verdict = readDirectiveRoute({ nlri: input.nlri, tunnelEncapsulation: input.tunnelEncapsulation }, node.routeDistinguisher);
     if (!verdict.ok) return this.#refuse(input.from, 'directive', verdict.cause);
     const directive = verdict.route;
-    const acted = this.#epochs.get(directive.controller);
-    if (acted === undefined ? this.#epochs.size >= CONTROLLERS_MAX : directive.epoch <= acted) return;
-    this.#epochs.set(directive.controller, directive.epoch);
-    this.#persistDue = true;
     const startsInMs = directive.notBeforeUnixSeconds * 1000 - unixMs(now);
-    if (acted === undefined && this.#madeSince(after(now, startsInMs))) return;
-    this.#obey(directive, startsInMs, now);
-  }
-
-  /** A standing directive from before this boot is fulfilled by the key that the boot made. */
-  #madeSince(start: Instant): boolean {
-    const newest = this.#newest();
-    return newest !== undefined && newest.createdAt >= start;
+    const { newest } = this.#own;
+    const answer = this.#orders.take(directive, newest !== undefined && newest.createdAt >= after(now, startsInMs));
+    if (answer === 'known') return;
+    this.#persistDue = true;
+    if (answer === 'act') this.#obey(directive, startsInMs, now);
   }
 
   #obey(directive: RekeyDirective, startsInMs: number, now: Instant): void {
     const { reason, epoch, controller, revokedSite } = directive;
-    if (reason === REASON_REVOKED) {
-      const own = this.#options.node.siteId;
-      this.#forget((peer) => (revokedSite === undefined ? peer.headless : peer.siteId === revokedSite && revokedSite !== own), now);
-    }
+    if (reason === REASON_REVOKED) this.#forget((peer) => (revokedSite === undefined ? peer.headless : peer.siteId === revokedSite), now);
     const spreadMs = randomBelow(this.#options.random, directive.spreadSeconds * 1000 + 1);
     const delayMs = isUrgent(reason) ? 0 : Math.max(0, startsInMs) + spreadMs;
     this.#log('info', 'rekey ordered by a Controller', { controller, epoch, reason, delayMs: Math.round(delayMs) });
-    this.#ordered = this.#ordered !== undefined && isUrgent(this.#ordered) ? this.#ordered : reason;
+    this.#orders.hold(reason);
     this.#timers.set('order', earlier(this.#timers.get('order'), after(now, delayMs))!);
-    if (delayMs > 0) return;
+    if (delayMs === 0) this.#carryOut();
+  }
+
+  #carryOut(): void {
     this.#timers.clear('order');
-    this.#due('order', now);
+    const reason = this.#orders.due();
+    if (reason !== undefined) this.#own.wish(reason);
   }
 
   // ---------------------------------------------------------------------------------------------- outputs
@@ -519,7 +455,7 @@ export class TenantKeying implements Machine<KeyingInput, KeyingOutput> {
   #emit(): void {
     if (this.#persistDue) {
       this.#persistDue = false;
-      this.#outputs.push({ kind: 'persist', bootCount: this.#options.bootCount, counter: this.#counter, epochs: Object.fromEntries(this.#epochs) });
+      this.#outputs.push({ kind: 'persist', bootCount: this.#options.bootCount, counter: this.#own.counter, epochs: this.#orders.epochs });
     }
     if (!this.#peers.hasChanges) return;
     this.#version++;
@@ -527,11 +463,10 @@ export class TenantKeying implements Machine<KeyingInput, KeyingOutput> {
   }
 
   #stop(): void {
-    const route = this.#keys.findLast((key) => key.route !== undefined)?.route;
+    const route = this.#own.shown;
     if (route !== undefined) this.#outputs.push({ kind: 'withdraw', key: toHex(route.nlri), nlri: route.nlri });
     this.#peers.wipeAll();
-    for (const key of this.#keys) endKeySet(key);
-    this.#keys = [];
+    for (const key of this.#own.all) this.#own.end(key);
     while (this.#timers.takeDue(FOREVER) !== undefined);
     this.#version++;
     this.#outputs.push({ kind: 'associations', version: this.#version, peers: [] });

@@ -83,7 +83,8 @@ export class Box {
   }
 
   holds(other: Box): readonly string[] {
-    return (this.peer(other)?.associations ?? []).map((pair) => `${pair.selfKeyId}/${pair.peerKeyId} ${pair.state}`);
+    const rows = this.machine.snapshot(instant(this.now)).associations.filter((row) => row.nodeId === other.nodeId);
+    return rows.map(({ id, state }) => `${id.split(':').slice(1).toReversed().map(Number).join('/')} ${state}`);
   }
 
   kinds(): readonly string[] {
