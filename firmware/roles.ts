@@ -2,6 +2,7 @@
 import { PLATFORM_VERSION } from './version.ts';
 import type { Config } from '../platform/config.ts';
 import { OperationalError } from '../platform/errors.ts';
+import { writePrivateFile } from '../platform/private-file.ts';
 import { readFileSync } from 'node:fs';
 import { createDirectorService } from '../provisioning/director/service.ts';
 import { ZtpAgent } from '../provisioning/ztp/agent.ts';
@@ -13,6 +14,7 @@ import { BranchControl } from './services/branch.ts';
 import { ControllerControl } from './services/controller.ts';
 import type { ForwarderHandle } from './services/forwarder-thread.ts';
 import { ForwardingService } from './services/forwarding.ts';
+import { KeyExport } from './services/key-export.ts';
 import { MonitorService } from './services/monitor.ts';
 import { branchQueries, controllerQueries, systemQuery, type SystemFacts } from './services/queries.ts';
 import type { Service, Site } from './services/service.ts';
@@ -67,7 +69,7 @@ function createBranch(context: RoleContext): readonly Service[] {
       status: () => control.controlStatus(),
     },
   });
-  const services: Service[] = [forwarding, control, agent];
+  const services: Service[] = [forwarding, ...keyExport(context, forwarding), control, agent];
   const queries = new Map([...branchQueries(control, forwarding), ...systemQuery(systemFacts(context), services)]);
   services.push(new MonitorService(monitorPath(config), queries));
   return services;
@@ -95,10 +97,14 @@ function createController(context: RoleContext): readonly Service[] {
       },
     },
   });
-  const services: Service[] = [forwarding, southboundService(context, routers), control, agent];
+  const services: Service[] = [forwarding, ...keyExport(context, forwarding), southboundService(context, routers), control, agent];
   const queries = new Map([...controllerQueries(control, forwarding), ...systemQuery(systemFacts(context), services)]);
   services.push(new MonitorService(monitorPath(config), queries));
   return services;
+}
+
+function keyExport({ config, site }: RoleContext, forwarding: ForwardingService): Service[] {
+  return config.debug.exportKeys ? [new KeyExport(site, forwarding, `${config.dataDirectory}/debug/esp_sa`, writePrivateFile)] : [];
 }
 
 /** Before Director can be asked for anything, the port towards it must be up. */

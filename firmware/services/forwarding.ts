@@ -21,6 +21,7 @@ export class ForwardingService implements Service {
   readonly #parts = new Map<string, ForwardingPart>();
   readonly #ids = new Map<string, number>();
   readonly #listeners: ((event: ForwarderEvent) => void)[] = [];
+  readonly #stateListeners: ((state: ForwardingState) => void)[] = [];
   #nextId = 1;
   #nextSaId = 1;
   #state: ForwardingState = EMPTY_FORWARDING_STATE;
@@ -78,6 +79,7 @@ export class ForwardingService implements Service {
     this.#timer = undefined;
     this.#state = this.#merged();
     this.#handle.apply(this.#state);
+    for (const listener of this.#stateListeners) listener(this.#state);
   }
 
   get state(): ForwardingState {
@@ -99,6 +101,11 @@ export class ForwardingService implements Service {
   /** One octet 0xFF on UDP 4500 (RFC 3948 2.3). */
   sendNatKeepalive(outside: number, remote: Endpoint): void {
     this.#handle.sendNatKeepalive(outside, remote);
+  }
+
+  /** Called with every version that was handed to the forwarder. */
+  onState(listener: (state: ForwardingState) => void): void {
+    this.#stateListeners.push(listener);
   }
 
   onEvent(listener: (event: ForwarderEvent) => void): void {
