@@ -3,7 +3,8 @@
 import type { Logger } from '../../platform/log.ts';
 import { toHex } from '../../platform/bytes.ts';
 import { after, type CancelTimer } from '../../platform/time.ts';
-import type { EspSuite, ForwardingState, SaSpec } from '../model.ts';
+import type { EspSuite } from '../../drivers/esp-suite.ts';
+import type { ForwardingState, SaSpec } from '../model.ts';
 import type { ForwardingService } from './forwarding.ts';
 import type { Service, ServiceStatus, Site } from './service.ts';
 
