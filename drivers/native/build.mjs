@@ -5,7 +5,8 @@ import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, writeFile
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
-const FLAGS = ['-std=gnu11', '-O2', '-Wall', '-Wextra', '-fPIC', '-shared', '-fvisibility=hidden', '-pthread'];
+// -O3: the checksum loop needs vectors (three times as fast).
+const FLAGS = ['-std=gnu11', '-O3', '-Wall', '-Wextra', '-fPIC', '-shared', '-fvisibility=hidden', '-pthread'];
 
 /** Debian's cross compilers, for images of another architecture than the machine's. */
 const COMPILERS = { x64: 'x86_64-linux-gnu-gcc', arm64: 'aarch64-linux-gnu-gcc' };

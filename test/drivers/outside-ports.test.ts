@@ -122,7 +122,7 @@ describe('ports between two namespaces', () => {
     const first = devices().openUdp(a, { address: '192.0.2.1', port: 4790 });
     const code = (wanted: string) => (error: unknown): boolean => error instanceof OperationalError && error.code === wanted;
     assert.throws(() => devices().openUdp(a, { address: '192.0.2.1', port: 4790 }), code('EADDRINUSE'));
-    assert.throws(() => devices().openUdp(a, { address: '192.0.2.77', port: 4790 }), code('EADDRNOTAVAIL'));
+    for (let i = 0; i < 200; i++) assert.throws(() => devices().openUdp(a, { address: '192.0.2.77', port: 4790 }), code('EADDRNOTAVAIL'));
     assert.throws(() => devices().openEsp('no-such-vr', '192.0.2.1'), code('ENOENT'));
     first.close();
   });

@@ -37,11 +37,13 @@ int open_in_namespace(const char *path, open_function open_there, void *argument
     job.error = errno;
   } else {
     pthread_t thread;
-    job.error = pthread_create(&thread, NULL, enter_and_open, &job);
-    if (job.error == 0)
+    int created = pthread_create(&thread, NULL, enter_and_open, &job);
+    if (created == 0) {
       pthread_join(thread, NULL);
-    else
+    } else {
+      job.error = created;
       job.syscall = "pthread_create";
+    }
     close(job.namespace_fd);
   }
   *error = job.error;
