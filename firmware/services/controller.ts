@@ -42,6 +42,9 @@ export interface ControllerHooks {
   branchFailed(facts: BranchFailed): void;
 }
 
+/** Site ids below are Controllers, this one among them; they are not served as branches. */
+const FIRST_BRANCH_SITE = 100;
+
 const EMPTY_DIRECTORY: SiteDirectory = { generation: 0, sites: [] };
 
 export class ControllerControl implements Service {
@@ -127,8 +130,9 @@ export class ControllerControl implements Service {
   }
 
   /** A newer list of sites: new ones may connect at once, revoked ones are cut off at once. */
-  async applyDirectory(directory: SiteDirectory): Promise<void> {
+  async applyDirectory(received: SiteDirectory): Promise<void> {
     const before = this.#directory;
+    const directory = { ...received, sites: received.sites.filter((site) => site.siteId >= FIRST_BRANCH_SITE) };
     this.#directory = directory;
     for (const tenant of this.#tenants.values()) tenant.setSites(directory.sites);
     if (this.#config !== undefined && clearAddresses(before) !== clearAddresses(directory)) await this.#applyTenantPlan();

@@ -6,8 +6,10 @@ import type { InsideSpec, IpAddress, LabelSpec, OutsideSpec, TenantId } from '..
 import { clearTviName, controlVrName, deviceName, encryptedTviName, lanVrName, transportVrName } from '../model.ts';
 import type { ForwardingPart } from './forwarding.ts';
 
-/** TVIs and LAN cores until the path is probed: fits every underlay from 1486 octets up. */
+/** LAN cores until the path is probed: fits every IPv4 underlay from 1486 octets up. */
 export const DEFAULT_INSIDE_MTU = 1400;
+/** TVIs: what a tunnel over IPv6 carries on a 1500-octet path, so that control traffic fits whatever path it takes. */
+export const TVI_MTU = 1394;
 export const DEFAULT_PORT_MTU = 1500;
 /** VPN labels start here (0-15 are reserved, 17 means Ethernet): one per LAN VR. */
 export const FIRST_VPN_LABEL = 1024;
@@ -142,8 +144,8 @@ function controlVr(
   const encrypted = encryptedTviName(tenant.tenant);
   const isProvider = tenant.organization === config.provider;
   const devices: DevicePlan[] = [
-    { device: deviceName(clear), addresses: [hostPrefix(tenant.clearAddress)], mtu: DEFAULT_INSIDE_MTU },
-    { device: deviceName(encrypted), addresses: [hostPrefix(tenant.encryptedAddress)], mtu: DEFAULT_INSIDE_MTU },
+    { device: deviceName(clear), addresses: [hostPrefix(tenant.clearAddress)], mtu: TVI_MTU },
+    { device: deviceName(encrypted), addresses: [hostPrefix(tenant.encryptedAddress)], mtu: TVI_MTU },
   ];
   const routes: KernelRoute[] = [
     { prefix: tenant.overlayPrefix, device: deviceName(encrypted), source: tenant.encryptedAddress },
@@ -170,7 +172,7 @@ function controlVr(
     kind,
     vr,
     name,
-    mtu: DEFAULT_INSIDE_MTU,
+    mtu: TVI_MTU,
     addresses: [address],
   });
   return {
