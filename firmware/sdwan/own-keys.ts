@@ -10,7 +10,7 @@ import type { RekeyReason } from '../wire/bgp/tunnel-encap-container.ts';
 import { REASON_OPERATOR, isUrgent } from './directive.ts';
 import { buildKeyRoute } from './key-route.ts';
 import type { NodeIdentity } from './key-route.ts';
-import { REKEY_LEAST_MS, endKeySet, generateKeySet, lifetimeSeconds } from './key-set.ts';
+import { REKEY_LEAST_MS, endKeySet, generateKeySet } from './key-set.ts';
 import type { KeySet } from './key-set.ts';
 import type { RouteBytes, RouteSigner } from './signed-route.ts';
 
@@ -101,12 +101,13 @@ export class OwnKeys {
   }
 
   /** The newest key becomes visible; older ones retire. Returns whether their SAs must end soon, heard or not. */
-  publish(signer: RouteSigner, policy: KeyingPolicy, now: Instant): { readonly route: RouteBytes; readonly urgent: boolean } {
+  publish(signer: RouteSigner, now: Instant): { readonly route: RouteBytes; readonly urgent: boolean } {
     const key = this.newest!;
     const { suite, node } = this.#options;
     const route = buildKeyRoute(suite, signer, node, {
       rekeyCounter: key.published.rekeyCounter, initialContact: key.initialContact, nonce: key.published.nonce, pairs: key.pairs,
-      proposals: key.published.proposals, keyId: key.id, lifetimeSeconds: lifetimeSeconds(policy),
+      proposals: key.published.proposals, keyId: key.id,
+      lifetimeSeconds: Math.round((key.expiresAt - key.createdAt) / 1000),
     });
     key.route = route;
     key.publishedAt = now;

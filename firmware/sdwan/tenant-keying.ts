@@ -8,25 +8,24 @@
 //
 // Error contract: a route that is refused changes nothing but its counter; SAs that exist stay until their hard end.
 import { equalBytes, toHex } from '../../platform/bytes.ts';
-import { WireError, unreachable } from '../../platform/errors.ts';
+import { unreachable } from '../../platform/errors.ts';
 import type { Fields, LogLevel } from '../../platform/log.ts';
 import { randomBelow } from '../../platform/random.ts';
 import { TimerTable, after, earlier, instant } from '../../platform/time.ts';
 import type { Instant } from '../../platform/time.ts';
 import type { Machine, Timeout } from '../machine.ts';
 import type { IpAddress, SiteId } from '../model.ts';
-import { addressText } from '../wire/address.ts';
-import { decodeSdwanItem } from '../wire/bgp/sdwan.ts';
 import { REASON_POLICY, REASON_REVOKED, REASON_SCHEDULED, isUrgent, readDirectiveRoute } from './directive.ts';
 import type { RekeyDirective } from './directive.ts';
-import { verifyKeyRoute } from './key-route.ts';
+import { judgeKeyRoute } from './key-intake.ts';
+import type { KeyRoute } from './key-route.ts';
 import { rekeyIntervalMs } from './key-set.ts';
 import type { KeySet } from './key-set.ts';
 import type { AlarmName, KeyingCounters, KeyingInput, KeyingOutput, KeyingSnapshot, RouteInput, TenantKeyingOptions } from './keying-messages.ts';
 import { keyingSnapshot } from './keying-snapshot.ts';
 import { KEY_SETS_MAX, OwnKeys } from './own-keys.ts';
 import type { PeerRecord } from './peer-record.ts';
-import { PEERS_MAX, PeerTable } from './peer-table.ts';
+import { PeerTable } from './peer-table.ts';
 import { RekeyOrders } from './rekey-orders.ts';
 import { makePair } from './sa-pair.ts';
 import type { SaPair } from './sa-pair.ts';
@@ -214,7 +213,7 @@ export class TenantKeying implements Machine<KeyingInput, KeyingOutput> {
       return false;
     }
     this.#timers.clear('apply');
-    const { route, urgent } = this.#own.publish(this.#signer, this.#policy, now);
+    const { route, urgent } = this.#own.publish(this.#signer, now);
     this.#republished = 0;
     this.#publish(route, now);
     this.#log('info', 'tenant key published', { key: key.id, boot: this.#options.bootCount, initial: key.initialContact });
@@ -266,60 +265,48 @@ export class TenantKeying implements Machine<KeyingInput, KeyingOutput> {
   // ------------------------------------------------------------------------------------ peers' keys (R2)
 
   #keyRoute(input: RouteInput, now: Instant): void {
-    const node = nodeOf(input.nlri);
-    if (node === undefined) return this.#refuse(input.from, 'unknown', 'its NLRI is malformed or no key route');
-    const known = this.#peers.get(node.nodeId);
-    const peer = known?.siteId === node.siteId ? known : undefined;
-    if (input.tunnelEncapsulation === undefined) return peer && this.#withdrawn(peer, input.from);
-    if (node.nodeId === this.#options.node.nodeId) return this.#ownRoute(input.from, input.tunnelEncapsulation);
-    const bytes = { nlri: input.nlri, tunnelEncapsulation: input.tunnelEncapsulation };
-    const newest = peer?.newestKey;
-    if (peer !== undefined && newest !== undefined && equalBytes(newest.tunnelEncapsulation, bytes.tunnelEncapsulation)) {
-      return this.#seen(peer, input.from, now);
+    const { trust, node, unixMs } = this.#options;
+    const context = { trust, tenant: node.tenant, routeDistinguisher: node.routeDistinguisher, nodeId: node.nodeId, revoked: this.#revoked, peers: this.#peers };
+    const intake = judgeKeyRoute(context, input, unixMs(now));
+    switch (intake.kind) {
+      case 'nothing':
+        return;
+      case 'own':
+        return this.#ownRoute(input.from, intake.tunnelEncapsulation);
+      case 'withdrawn':
+        return this.#withdrawn(intake.peer, input.from);
+      case 'refused':
+        if (intake.peer !== undefined) this.#withdrawn(intake.peer, input.from);
+        return this.#refuse(input.from, intake.node, intake.cause);
+      case 'seen':
+        return this.#seen(intake.peer, input.from, now);
+      case 'stale':
+        this.#counters.stale++;
+        this.#log('debug', 'stale key route ignored', { from: input.from, peer: intake.peer.name, node: intake.peer.nodeId });
+        return this.#seen(intake.peer, input.from, now);
+      case 'conflict':
+        this.#counters.conflicts++;
+        this.#alarm('rekey-counter-conflict', { from: input.from, peer: intake.peer.name, node: intake.peer.nodeId, key: intake.peer.newestKey!.id });
+        return this.#seen(intake.peer, input.from, now);
+      case 'newer':
+        return this.#learn(intake.peer ?? this.#peers.admit(intake.route), intake.route, intake.tunnelEncapsulation, input.from, now);
     }
-    const cause = this.#unfit(known, node.siteId);
-    const { trust, node: self, unixMs } = this.#options;
-    const verdict = cause !== undefined ? { ok: false as const, cause } : verifyKeyRoute(trust, bytes, self.tenant, self.routeDistinguisher, unixMs(now));
-    if (!verdict.ok) {
-      // RFC 7606: treat as withdrawn by this speaker; what was derived from good routes stays.
-      if (peer !== undefined) this.#withdrawn(peer, input.from);
-      return this.#refuse(input.from, node.nodeId, verdict.cause);
-    }
-    const { route } = verdict;
-    const counter = route.published.rekeyCounter;
-    if (peer !== undefined && newest !== undefined && counter <= newest.published.rekeyCounter) {
-      return this.#notNewer(peer, input.from, counter === newest.published.rekeyCounter, now);
-    }
-    const record = peer ?? this.#peers.admit(route);
-    record.present(input.from);
-    this.#drop(record, record.learn(route, bytes.tunnelEncapsulation, now, this.#lingerMs), now);
+  }
+
+  #learn(peer: PeerRecord, route: KeyRoute, tunnelEncapsulation: Uint8Array, from: string, now: Instant): void {
+    peer.present(from);
+    this.#drop(peer, peer.learn(route, tunnelEncapsulation, now, this.#lingerMs), now);
     this.#expectEnd(after(now, this.#lingerMs)); // a new boot lets the SAs of the old one linger
-    this.#log('info', 'peer key accepted', { peer: record.name, site: record.siteId, node: record.nodeId, key: route.keyId, boot: Number(counter >> 32n) });
-    this.#pairUp(record, now);
+    const boot = Number(route.published.rekeyCounter >> 32n);
+    this.#log('info', 'peer key accepted', { peer: peer.name, site: peer.siteId, node: peer.nodeId, key: route.keyId, boot });
+    this.#pairUp(peer, now);
   }
 
-  #unfit(known: PeerRecord | undefined, siteId: SiteId): string | undefined {
-    if (this.#revoked.has(siteId)) return `site ${siteId} is revoked`;
-    if (known !== undefined && known.siteId !== siteId) return `its Node-ID belongs to site ${known.siteId}`;
-    if (known === undefined && this.#peers.size >= PEERS_MAX) return `${PEERS_MAX} peers are known already`;
-    return undefined;
-  }
-
-  /** The newest key is shown again, perhaps after nobody had shown it. */
+  /** The peer is shown, perhaps after nobody had shown it. */
   #seen(peer: PeerRecord, from: string, now: Instant): void {
     const wasHeadless = peer.headless;
     peer.present(from);
     if (wasHeadless) this.#pairUp(peer, now);
-  }
-
-  #notNewer(peer: PeerRecord, from: string, same: boolean, now: Instant): void {
-    this.#seen(peer, from, now);
-    if (same) {
-      this.#counters.conflicts++;
-      return this.#alarm('rekey-counter-conflict', { from, peer: peer.name, node: peer.nodeId, key: peer.newestKey!.id });
-    }
-    this.#counters.stale++;
-    this.#log('debug', 'stale key route ignored', { from, peer: peer.name, node: peer.nodeId });
   }
 
   #withdrawn(peer: PeerRecord, from: string): void {
@@ -484,16 +471,5 @@ export class TenantKeying implements Machine<KeyingInput, KeyingOutput> {
 
   #log(level: LogLevel, sentence: string, fields: Fields): void {
     this.#outputs.push({ kind: 'log', event: { level, sentence, fields: { tenant: this.#options.node.tenant, ...fields } } });
-  }
-}
-
-/** The node that a key route is of; undefined for anything else. */
-function nodeOf(nlri: Uint8Array): { readonly nodeId: IpAddress; readonly siteId: SiteId } | undefined {
-  try {
-    const item = decodeSdwanItem(nlri);
-    return item.kind === 'key' ? { nodeId: addressText(item.nodeId), siteId: item.color } : undefined;
-  } catch (error) {
-    if (error instanceof WireError) return undefined;
-    throw error;
   }
 }

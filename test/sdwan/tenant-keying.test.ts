@@ -1,5 +1,7 @@
 import { deepStrictEqual, equal, notEqual, ok } from 'node:assert/strict';
+import { toHex } from '../../platform/bytes.ts';
 import { instant } from '../../platform/time.ts';
+import type { Authority } from '../../platform/x509.ts';
 import { decodeTunnelEncapsulation } from '../../firmware/wire/bgp/tunnel-encap.ts';
 import { buildDirectiveRoute } from '../../firmware/sdwan/directive.ts';
 import type { RekeyReason } from '../../firmware/wire/bgp/tunnel-encap-container.ts';
@@ -13,11 +15,12 @@ const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
 
 describe('sdwan/tenant-keying', () => {
+  let authority: Authority;
   let trust: RouteTrust;
   const signers = new Map<number, RouteSigner>();
 
   before(async () => {
-    const authority = await createProvider();
+    authority = await createProvider();
     trust = trustIn(authority);
     for (const site of [101, 102, 103]) signers.set(site, await signerFor(authority, site));
   });
@@ -346,6 +349,30 @@ describe('sdwan/tenant-keying', () => {
       order(a, 1, 4, { notBefore: 10 });
       equal(a.peer(b), undefined);
     });
+  });
+
+  it('follows a new policy with the next key, not before the least interval', () => {
+    const [a, b] = pair();
+    a.give({ kind: 'policy', policy: { ...POLICY, groups: [19], suites: ['aes-128-gcm-16'], lifetimeSeconds: 3600 } });
+    a.wait(229_999);
+    equal(a.counters().rekeys, 0);
+    a.take();
+    a.wait(1);
+    deepStrictEqual(a.alarms(), ['no-sa: no SA proposal in common']);
+    const { proposals, keyExchanges, keyParameters } = decodeTunnelEncapsulation(a.published!.tunnelEncapsulation)!;
+    deepStrictEqual([proposals.length, keyExchanges.map((ke) => ke.group), keyParameters!.lifetimeSeconds], [1, [19], 3600]);
+    deepStrictEqual(a.holds(b), ['1/1 up']);
+    ok(a.sendTo(b));
+  });
+
+  it('signs the next key with a renewed certificate', async () => {
+    const [a, b] = pair();
+    a.give({ kind: 'signer', signer: await signerFor(authority, 101) });
+    a.wait(5 * MINUTE);
+    const certificates = [a, b].map((box) => decodeTunnelEncapsulation(box.published!.tunnelEncapsulation)!.certificate!);
+    notEqual(toHex(certificates[0]!), toHex(signers.get(101)!.certificate));
+    b.hears(a);
+    equal(b.sends(a), '1/2');
   });
 
   it('refuses the key of a revoked site', () => {
