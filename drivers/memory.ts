@@ -9,6 +9,7 @@ import { InternalError } from '../platform/errors.ts';
 export const MEMORY_QUEUE_PACKETS = 1024;
 
 const EHOSTUNREACH = 113;
+const FIRST_EPHEMERAL_PORT = 49_152;
 
 /** One end of a link: what is written here is read at the other end. */
 export class MemoryLink implements Link {
@@ -87,6 +88,8 @@ export interface MemoryDatagram {
   readonly bytes: Uint8Array;
   readonly from: SocketAddress;
   readonly to: SocketAddress;
+  /** DSCP and ECN of the IP header; absent = 0. */
+  readonly mark?: number;
 }
 
 /** Connects datagram ports by address. `esp` ports have no port number: theirs is 0. */
@@ -98,12 +101,19 @@ export class MemoryDatagramHub {
    */
   onDatagram: ((datagram: MemoryDatagram) => boolean) | undefined;
 
-  /** Opens a port on a local address. Throws when it is in use or is not an address: the caller's mistake. */
+  /** Opens a port on a local address, UDP port 0 = any. Throws when it is in use or is not an address: the caller's mistake. */
   open(kind: DatagramKind, local: SocketAddress): MemoryDatagramPort {
-    const port = new MemoryDatagramPort(this, kind, kind === 'esp' ? { address: local.address, port: 0 } : local);
+    const number = kind === 'esp' ? 0 : local.port === 0 ? this.#freePort(local.address) : local.port;
+    const port = new MemoryDatagramPort(this, kind, { address: local.address, port: number });
     const key = keyOf(kind, port.local);
     if (this.#ports.has(key)) throw new InternalError(`${key} is open already`);
     this.#ports.set(key, port);
+    return port;
+  }
+
+  #freePort(address: string): number {
+    let port = FIRST_EPHEMERAL_PORT;
+    while (this.#ports.has(keyOf('udp', { address, port }))) port++;
     return port;
   }
 
@@ -162,6 +172,7 @@ export class MemoryDatagramPort implements DatagramPort {
       const i = appendPacket(burst, truncated(datagram.bytes));
       burst.family[i] = remote.length === 4 ? 4 : 6;
       burst.port[i] = datagram.from.port;
+      burst.mark[i] = datagram.mark ?? 0;
       burst.address.set(remote, i * 16);
     }
     return burst.count - before;
@@ -178,7 +189,7 @@ export class MemoryDatagramPort implements DatagramPort {
       }
       const to = { address: octetsText(burst.address, i * 16, this.#family), port: this.kind === 'esp' ? 0 : burst.port[i]! };
       burst.next[i] = Next.done;
-      this.#hub.transmit({ kind: this.kind, bytes: packetAt(burst, i), from: this.local, to });
+      this.#hub.transmit({ kind: this.kind, bytes: packetAt(burst, i), from: this.local, to, mark: burst.mark[i]! });
       sent++;
     }
     return sent;

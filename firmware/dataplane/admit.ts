@@ -145,6 +145,7 @@ function copyPacket(from: Burst, i: number, to: Burst, j: number): void {
   to.port[j] = from.port[i]!;
   to.family[j] = from.family[i]!;
   to.segment[j] = 0;
+  to.mark[j] = from.mark[i]!;
 }
 
 function admitClear(burst: Burst, i: number, at: number, skip: number, protocol: number, slotNext: number, tables: Tables): void {

@@ -73,6 +73,8 @@ export const DROP_REASONS = [
   'route-ignored',
   'tunnel-ignored',
   'sa-ignored',
+  // Appended later.
+  'congestion-without-ecn',
 ] as const;
 
 export type DropReason = (typeof DROP_REASONS)[number];

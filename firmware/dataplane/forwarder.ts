@@ -23,6 +23,8 @@ import type { Tables } from './tables.ts';
 import { NEVER, TunnelTable } from './tunnel.ts';
 
 const NON_ESP_MARKER_BYTES = 4;
+/** DSCP CS6, network control (RFC 4594 3.2). */
+const CONTROL_TRAFFIC_CLASS = 0xc0;
 const NATT_KEEPALIVE = Uint8Array.of(0xff);
 
 export interface ForwarderOptions {
@@ -130,6 +132,7 @@ export class Forwarder {
     extra.family[i] = familyOf(remote.address);
     extra.port[i] = remote.port;
     extra.tunnel[i] = -1;
+    extra.mark[i] = CONTROL_TRAFFIC_CLASS;
     extra.next[i] = ports.nextOf(slot);
     ports.used[slot] = 1;
     flush(extra, ports);
@@ -168,7 +171,7 @@ export class Forwarder {
 
   /** Wipes all keys. The ports stay the caller's. */
   close(): void {
-    this.#tables.sas.clear();
+    this.#tables.sas.wipe();
   }
 }
 

@@ -5,7 +5,8 @@ import type { DatagramPort } from '../../drivers/port.ts';
 import type { Instant } from '../../platform/time.ts';
 import { espNextHeader, espPayloadBytes, espSequence, ESP_PAYLOAD_OFFSET } from '../wire/esp.ts';
 import {
-  addressFault, ipDestinationAt, ipSourceAt, ipTotalBytes, ipVersion,
+  addressFault, ipDestinationAt, ipSourceAt, ipTotalBytes, ipTrafficClass, ipVersion, setEcn,
+  ECN_CONGESTION, ECN_ECT_0, ECN_ECT_1, ECN_MASK, ECN_NOT_CAPABLE,
   PROTOCOL_GRE, PROTOCOL_IPV4, PROTOCOL_IPV6, PROTOCOL_NONE,
 } from '../wire/ip.ts';
 import { clampMss } from '../wire/tcp.ts';
@@ -32,6 +33,8 @@ const AEAD_FAILED = Reason['aead-failed'];
 /** Reads one burst from an outside's port and delivers it. Returns how many packets were read. */
 export function forwardOutside(slot: Slot, slotNext: number, burst: Burst, tables: Tables, aead: AeadEngine, now: Instant): number {
   burst.count = 0;
+  // Ports that know the outer traffic class say so; from the others it counts as 0.
+  burst.mark.fill(0);
   const read = slot.port.read(burst);
   if (read === 0) return 0;
   const extra = tables.extra;
@@ -139,6 +142,7 @@ function deliverIp(burst: Burst, i: number, at: number, left: number, inside: nu
   const fault = reasonOfFault(addressFault(bytes, ipDestinationAt(bytes, at), version));
   if (fault !== 0) return fault;
   if (!sourceIsBehind(bytes, at, version, inside, row, tables)) return Reason['source-spoofed'];
+  if (!mergeEcn(bytes, at, burst.mark[i]!)) return Reason['congestion-without-ecn'];
   if (insides.kind[inside] === INSIDE_LAN) clampMss(bytes, at, tunnels.mtu[row]! - (version === 4 ? TCP_OVER_IPV4_BYTES : TCP_OVER_IPV6_BYTES));
   burst.offset[i] = at;
   burst.length[i] = ipTotalBytes(bytes, at);
@@ -146,6 +150,16 @@ function deliverIp(burst: Burst, i: number, at: number, left: number, inside: nu
   markUsed(ports, insides.next[inside]!);
   countRx(page, row, burst.length[i]!);
   return 0;
+}
+
+/** Carries congestion marks of the outer header inwards (RFC 6040 4.2); false = the packet must be dropped instead. */
+function mergeEcn(bytes: Uint8Array, at: number, mark: number): boolean {
+  const outer = mark & ECN_MASK;
+  if (outer !== ECN_CONGESTION && outer !== ECN_ECT_1) return true;
+  const inner = ipTrafficClass(bytes, at) & ECN_MASK;
+  if (inner === ECN_NOT_CAPABLE) return outer !== ECN_CONGESTION;
+  if (outer === ECN_CONGESTION || inner === ECN_ECT_0) setEcn(bytes, at, outer);
+  return true;
 }
 
 /** Reverse-path check: the inside must route the source to the peer that sent the packet. */

@@ -8,6 +8,9 @@ import { createRing, fillRing, windowSize } from './replay.ts';
 
 export const MAX_SAME_SPI = 4;
 
+/** SAs that are gone and whose sequence numbers are still known. */
+const MAX_REMEMBERED = 65_536;
+
 const NO_ROW = -1;
 
 /** Flags of limits that were reported already. */
@@ -113,15 +116,26 @@ export class SaTable {
       this.#engine.remove(this.handle[row]!);
       this.handle[row] = -1;
       this.tunnel[row] = -1;
+      this.#remember(id, this.sequence(row));
       setSaRow(this.sequences, row, 0, 0);
       this.#rowOfId.delete(id);
       this.#free.push(row);
     }
   }
 
-  /** Wipes everything. */
-  clear(): void {
-    this.retain(new Set());
+  /** An SA that comes back under its id must go on from here: a number never serves twice under one key. */
+  #remember(id: number, sequence: number): void {
+    this.#former.set(id, sequence);
+    for (const oldest of this.#former.keys()) {
+      if (this.#former.size <= MAX_REMEMBERED) return;
+      this.#former.delete(oldest);
+    }
+  }
+
+  /** Wipes all keys, at the end. The page keeps its numbers for a forwarder that is started after this one. */
+  wipe(): void {
+    for (const row of this.#rowOfId.values()) this.#engine.remove(this.handle[row]!);
+    this.#rowOfId.clear();
     this.index([]);
   }
 

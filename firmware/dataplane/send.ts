@@ -44,9 +44,7 @@ function addressTunnel(burst: Burst, i: number, row: number, tables: Tables, now
     burst.offset[i] = burst.esp[i]!;
     burst.length[i] = burst.espLength[i]!;
   }
-  const to = i * 16;
-  const from = row * 16;
-  for (let o = 0; o < 16; o++) burst.address[to + o] = tunnels.address[from + o]!;
+  copyAddress(tunnels.address, row * 16, tunnels.family[row]!, burst.address, i * 16);
   burst.family[i] = tunnels.family[row]!;
   burst.port[i] = tunnels.port[row]!;
   burst.next[i] = tunnels.next[row]!;
@@ -57,11 +55,16 @@ function addressTunnel(burst: Burst, i: number, row: number, tables: Tables, now
 function addressProvisional(burst: Burst, i: number, entry: number, vni: number, tables: Tables): void {
   const provisional = tables.provisional;
   prefixClear(burst, i, vni);
-  for (let o = 0; o < 16; o++) burst.address[i * 16 + o] = provisional.address[entry * 16 + o]!;
+  copyAddress(provisional.address, entry * 16, provisional.family[entry]!, burst.address, i * 16);
   burst.family[i] = provisional.family[entry]!;
   burst.port[i] = provisional.port[entry]!;
   burst.next[i] = provisional.next[entry]!;
   markUsed(tables.ports, provisional.next[entry]!);
+}
+
+function copyAddress(from: Uint8Array, at: number, family: number, to: Uint8Array, into: number): void {
+  const octets = family === 4 ? 4 : 16;
+  for (let o = 0; o < octets; o++) to[into + o] = from[at + o]!;
 }
 
 /** In front of GRE | MPLS | IP, which starts at offset. */

@@ -39,19 +39,25 @@ class ForwarderWorker {
     });
   }
 
+  /** Returns after the 'close' command. An error of ours ends the thread, but not before its descriptors are closed. */
   run(): void {
-    while (!this.#closed) {
-      this.#takeCommands();
-      let moved = 0;
-      for (let breath = 0; breath < BREATHS_PER_ROUND; breath++) {
-        moved = this.#forwarder.breathe(this.#clock.now());
-        if (moved === 0) break;
-      }
-      if (moved === 0 && !this.#closed) this.#wait();
+    try {
+      while (!this.#closed) this.#round();
+    } finally {
+      this.#forwarder.close();
+      for (const link of this.#links.values()) link.close();
+      for (const ports of this.#outsides.values()) for (const port of ports) port.close();
     }
-    this.#forwarder.close();
-    for (const link of this.#links.values()) link.close();
-    for (const ports of this.#outsides.values()) for (const port of ports) port.close();
+  }
+
+  #round(): void {
+    this.#takeCommands();
+    let moved = 0;
+    for (let breath = 0; breath < BREATHS_PER_ROUND; breath++) {
+      moved = this.#forwarder.breathe(this.#clock.now());
+      if (moved === 0) break;
+    }
+    if (moved === 0 && !this.#closed) this.#wait();
   }
 
   #takeCommands(): void {

@@ -79,6 +79,24 @@ export function ipTrafficClass(bytes: Uint8Array, at: number): number {
   return bytes[at]! >>> 4 === 4 ? bytes[at + 1]! : ((bytes[at]! & 0x0f) << 4) | (bytes[at + 1]! >>> 4);
 }
 
+/** Not ECN-capable, ECT(1), ECT(0), congestion experienced (RFC 3168): the low two bits of the traffic class. */
+export const ECN_NOT_CAPABLE = 0;
+export const ECN_ECT_1 = 1;
+export const ECN_ECT_0 = 2;
+export const ECN_CONGESTION = 3;
+export const ECN_MASK = 3;
+
+/** Replaces the ECN bits, and corrects the IPv4 checksum. */
+export function setEcn(bytes: Uint8Array, at: number, ecn: number): void {
+  if (bytes[at]! >>> 4 === 4) {
+    const before = read16(bytes, at);
+    bytes[at + 1] = (bytes[at + 1]! & ~ECN_MASK) | ecn;
+    write16(bytes, at + 10, checksumReplace16(read16(bytes, at + 10), before, read16(bytes, at)));
+  } else {
+    bytes[at + 1] = (bytes[at + 1]! & ~(ECN_MASK << 4)) | (ecn << 4);
+  }
+}
+
 export function ipTtl(bytes: Uint8Array, at: number): number {
   return bytes[at]! >>> 4 === 4 ? bytes[at + 8]! : bytes[at + 7]!;
 }

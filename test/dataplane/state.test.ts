@@ -73,6 +73,23 @@ describe('a new state', () => {
     assert.deepEqual(boxes.b.forwarder.readCounters().tunnels, []);
   });
 
+  it('goes on from the old sequence numbers when an SA comes back', () => {
+    const boxes = pair();
+    const { a, b } = boxes;
+    const sent = recorded(boxes);
+    sendLan(boxes);
+    for (const [box, end, remote] of [[a, 1, b.address], [b, 2, a.address]] as const) {
+      const state = side({ end, remote });
+      box.forwarder.apply({ ...state, version: 2, tunnels: [], routes: [] });
+      box.forwarder.apply({ ...state, version: 3 });
+    }
+    sendLan(boxes);
+    assert.deepEqual(sent.map(sequenceOf), [1, 2]);
+    boxes.hub.deliver(sent[0]!);
+    settle(b);
+    assert.deepEqual(b.drops(), { replay: 1 });
+  });
+
   it('reads links that it does not name, so that nothing piles up', () => {
     const boxes = pair();
     boxes.a.forwarder.apply({ ...side({ end: 1, remote: undefined }), insides: [], tunnels: [], routes: [], labels: [] });
@@ -111,6 +128,14 @@ describe('a forwarder that was started again', () => {
     settle(b);
     assert.deepEqual(b.drops(), { replay: 5 });
     assert.equal(b.hosts.get(103)!.waiting, 1);
+  });
+
+  it('finds the sequence numbers after an orderly end too', () => {
+    const boxes = pair();
+    sendLan(boxes);
+    const words = boxes.a.page.slice();
+    boxes.a.forwarder.close();
+    assert.deepEqual(boxes.a.page, words);
   });
 
   it('does not mistake a fresh page for a former one', () => {

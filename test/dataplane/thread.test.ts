@@ -71,10 +71,25 @@ describe('forwarder thread', () => {
     await until('first packet reported', () => nodes.every((node) => node.events.some((event) => event.kind === 'first-packet')));
   });
 
+  it('is started again after its thread died, with the last state and its sequence numbers', async () => {
+    const [node] = nodes as [Node, Node];
+    const good = stateOf(1, vrs[0]);
+    const before = node.handle.counters().tunnels.find(({ tunnel }) => tunnel === 110)!;
+    node.handle.apply({ ...good, version: 2, tunnels: [undefined as never] });
+    await until('death logged', () => node.sink.records.length > 0);
+    assert.equal(node.sink.records[0]!.sentence, 'forwarder thread ended');
+    node.handle.apply({ ...good, version: 3 });
+    await until('version 3 applied', () => node.handle.counters().version === 3);
+    const output = execFileSync('ip', ['netns', 'exec', vrs[0], 'ping', '-c', '2', '-i', '0.05', '-W', '2', '10.255.0.2'], { encoding: 'utf8', timeout: 15_000 });
+    assert.match(output, / 0% packet loss/);
+    assert.equal(before.txPackets, 3);
+    assert.equal(nodes[1]!.handle.counters().drops.find(({ reason }) => reason === 'replay'), undefined);
+  });
+
   it('takes a newer state while it waits, and lets go of ports that it no longer wants', async () => {
-    const empty = { ...stateOf(1, vrs[0]), version: 2, insides: [], outsides: [], tunnels: [], routes: [], labels: [] };
+    const empty = { ...stateOf(1, vrs[0]), version: 4, insides: [], outsides: [], tunnels: [], routes: [], labels: [] };
     nodes[0]!.handle.apply(empty);
-    await until('version 2 applied', () => nodes[0]!.handle.counters().version === 2);
+    await until('version 4 applied', () => nodes[0]!.handle.counters().version === 4);
     await until('device gone', () => !ip('-n', vrs[0], '-o', 'link').includes('tvi-0_1'));
   });
 });
