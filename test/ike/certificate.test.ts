@@ -1,0 +1,114 @@
+import { deepStrictEqual, equal, match, ok } from 'node:assert/strict';
+import { generateKeyPairSync } from 'node:crypto';
+import type { IkeProfile } from '../../firmware/ike/profile.ts';
+import type { SignatureAlgorithm } from '../../platform/crypto.ts';
+import type { Authority } from '../../platform/x509.ts';
+import { createAuthority, createCsr, generateKeyPair, issueFromCsr } from '../../platform/x509.ts';
+import { pair, UNIX_MS } from './pair.ts';
+
+const URI = 'urn:selvage:acme:site:101:tenant:2';
+
+interface Device {
+  readonly privateKey: Uint8Array;
+  readonly certificate: Uint8Array;
+}
+
+async function issue(authority: Authority, email: string, serialNumber: string, days = 30, unixMs = UNIX_MS): Promise<Device> {
+  const { privateKey } = await generateKeyPair('ecdsa-p256');
+  const csr = await createCsr({ privateKey, subject: 'device' });
+  const certificate = await issueFromCsr(authority, csr, { subject: 'device', emails: [email], uris: [URI], dnsNames: [], ipAddresses: [], days, unixMs, serialNumber, client: true, server: true });
+  return { privateKey, certificate };
+}
+
+function credentials(device: Device, anchors: readonly Uint8Array[], algorithm: SignatureAlgorithm = 'ecdsa-sha256'): Pick<IkeProfile, 'localAuth' | 'remoteAuth'> {
+  return { localAuth: { kind: 'certificate', chain: [device.certificate], privateKey: device.privateKey, algorithm }, remoteAuth: { kind: 'certificate', anchors } };
+}
+
+describe('ike: certificates', () => {
+  let authority: Authority;
+  let stranger: Authority;
+  let branchDevice: Device;
+  let controllerDevice: Device;
+
+  before(async () => {
+    authority = await createAuthority({ commonName: 'Example provider', unixMs: UNIX_MS, days: 3650 });
+    stranger = await createAuthority({ commonName: 'Somebody else', unixMs: UNIX_MS, days: 3650 });
+    branchDevice = await issue(authority, 'b1@acme.example', '01');
+    controllerDevice = await issue(authority, 'c1@acme.example', '02');
+  });
+
+  function connect(branch: Partial<IkeProfile>, controller?: Partial<IkeProfile>): ReturnType<typeof pair> {
+    const made = pair({ branch, controller: controller ?? credentials(controllerDevice, [authority.certificate]) });
+    // IKE_AUTH { IDi, CERT, CERTREQ, IDr, AUTH, ... } -->   <-- { IDr, CERT, AUTH, ... }
+    made.world.initiate(made.branch, made.controller, 'to-controller');
+    made.world.run(2000);
+    return made;
+  }
+
+  it('authenticates both ends with ECDSA certificates and passes their names on', () => {
+    const { branch, controller, world } = connect(credentials(branchDevice, [authority.certificate]));
+    equal(branch.of('ike-up').length, 1, world.story() + JSON.stringify(branch.of('connect-failed')));
+    deepStrictEqual(controller.of('ike-up')[0]?.certificate, { emails: ['b1@acme.example'], uris: [URI] });
+    deepStrictEqual(branch.of('ike-up')[0]?.certificate?.emails, ['c1@acme.example']);
+    // A certificate needs fragments at the default size.
+    ok(world.packets.every((packet) => packet.send.bytes.length <= 1200));
+  });
+
+  for (const algorithm of ['ecdsa-sha384', 'ecdsa-sha512'] as const) {
+    it(`signs with ${algorithm}`, () => {
+      equal(connect(credentials(branchDevice, [authority.certificate], algorithm)).branch.of('ike-up').length, 1);
+    });
+  }
+
+  it('mixes a pre-shared key one way with a certificate the other way', () => {
+    const key = { kind: 'psk', key: Uint8Array.from({ length: 32 }, (_, i) => i) } as const;
+    const { branch } = connect(
+      { localAuth: key, remoteAuth: { kind: 'certificate', anchors: [authority.certificate] } },
+      { localAuth: credentials(controllerDevice, []).localAuth, remoteAuth: key },
+    );
+    equal(branch.of('ike-up').length, 1);
+  });
+
+  it('names a certificate of an unknown authority on both ends', async () => {
+    const { branch, controller } = connect(credentials(await issue(stranger, 'b1@acme.example', '03'), [authority.certificate]));
+    equal(controller.of('peer-refused')[0]?.cause, "peer's certificate leads to no trust anchor");
+    equal(branch.of('connect-failed')[0]?.cause, "peer refuses: peer's certificate leads to no trust anchor");
+  });
+
+  it('names an expired certificate with its day', async () => {
+    const old = await issue(authority, 'b1@acme.example', '04', 1, UNIX_MS - 10 * 86_400_000);
+    const { branch } = connect(credentials(old, [authority.certificate]));
+    match(branch.of('connect-failed')[0]!.cause, /^peer refuses: peer's certificate expired on 2026-/);
+  });
+
+  it('refuses a good certificate of another identity', async () => {
+    const other = await issue(authority, 'b2@acme.example', '05');
+    const { controller } = connect(credentials(other, [authority.certificate]));
+    equal(controller.of('peer-refused')[0]?.cause, "peer's certificate is not for the identity b1@acme.example");
+  });
+
+  it('refuses the certificate of one device with the key of another', () => {
+    const thief = { certificate: branchDevice.certificate, privateKey: controllerDevice.privateKey };
+    const { controller, branch } = connect(credentials(thief, [authority.certificate]));
+    equal(controller.of('peer-refused')[0]?.cause, 'the signature does not verify');
+    equal(branch.of('connect-failed').length, 1);
+  });
+
+  it('refuses a signature of another kind than the certificate has', () => {
+    const { privateKey } = generateKeyPairSync('ed25519');
+    const thief = { certificate: branchDevice.certificate, privateKey: new Uint8Array(privateKey.export({ format: 'der', type: 'pkcs8' })) };
+    const { controller } = connect(credentials(thief, [authority.certificate], 'ed25519'));
+    equal(controller.of('peer-refused')[0]?.cause, "the signature is ed25519 but the certificate's key is ecdsa");
+  });
+
+  it('does not take a pre-shared key where a certificate is asked for', () => {
+    const { controller } = connect({ remoteAuth: { kind: 'certificate', anchors: [authority.certificate] } });
+    equal(controller.of('peer-refused')[0]?.cause, 'the peer did not authenticate with a digital signature');
+  });
+
+  it('refuses a responder whose certificate is not trusted, and tells it', async () => {
+    const { branch, controller } = connect(credentials(branchDevice, [authority.certificate]), credentials(await issue(stranger, 'c1@acme.example', '06'), [authority.certificate]));
+    equal(branch.of('connect-failed')[0]?.cause, "peer's certificate leads to no trust anchor");
+    equal(controller.of('ike-down')[0]?.reason, "peer refuses: peer's certificate leads to no trust anchor");
+  });
+});
