@@ -93,14 +93,14 @@ export function stagingPlan(provider: string, tenant: TenantId, assigned: IpAddr
     vrs: [
       {
         vr,
-        devices: [{ device, addresses: addresses.map(hostPrefix), mtu: DEFAULT_INSIDE_MTU }],
+        devices: [{ device, addresses: addresses.map(hostPrefix), mtu: TVI_MTU }],
         routes: director.map((address) => ({ prefix: hostPrefix(address), device })),
         forwarding: false,
       },
     ],
     adoptions: [],
     part: {
-      insides: [{ id: encryptedInsideId(idFor, tenant), tenant, kind: 'encrypted-tvi', vr, name, mtu: DEFAULT_INSIDE_MTU, addresses }],
+      insides: [{ id: encryptedInsideId(idFor, tenant), tenant, kind: 'encrypted-tvi', vr, name, mtu: TVI_MTU, addresses }],
     },
   };
 }

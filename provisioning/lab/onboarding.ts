@@ -5,6 +5,7 @@ import type { AddressInfo, Server } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { TenantId } from '../../firmware/model.ts';
+import type { SystemView } from '../../firmware/views.ts';
 import { OperationalError } from '../../platform/errors.ts';
 import { SystemClock, sleep } from '../../platform/time.ts';
 import { DirectorClient } from '../director/client.ts';
@@ -27,10 +28,13 @@ const DIRECTOR = 'director';
 const DIRECTOR_PORT = 443;
 const TRANSPORT = 'INTERNET';
 const RELAY = fileURLToPath(new URL('relay.ts', import.meta.url));
+const SHELL = fileURLToPath(new URL('../../firmware/shell/main.ts', import.meta.url));
+const SHELL_MS = 5_000;
 const STATE = '/var/lib/selvage';
 const CONFIG = `${STATE}/selvage.json`;
 const POLL_MS = 100;
 const DIRECTOR_START_MS = 30_000;
+const CONTROLLER_START_MS = 60_000;
 const ONBOARDING_MS = 120_000;
 
 export type Print = (line: string) => void;
@@ -149,6 +153,15 @@ export class Onboarding {
       interfaces: interfacesOf(this.#topology, CONTROLLER),
     });
     this.#start(CONTROLLER);
+    // A branch that comes before the Controller knows it would only be refused and try again.
+    await this.#until(CONTROLLER, CONTROLLER_START_MS, 'its site directory', () => this.#ztpIsUp(CONTROLLER));
+  }
+
+  #ztpIsUp(name: string): boolean {
+    const answer = this.#node(name).attempt([process.execPath, '--disable-warning=ExperimentalWarning', SHELL, '--json', 'show', 'system', 'status'], SHELL_MS);
+    if (answer.status !== 0) return false;
+    const { services } = JSON.parse(answer.stdout) as SystemView;
+    return services.some((service) => service.service === 'ztp' && service.state === 'up');
   }
 
   async #startBranch(name: string): Promise<void> {
