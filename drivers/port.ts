@@ -15,7 +15,7 @@ export interface BurstPort {
   readonly fd: number;
   /**
    * Reads what is there without waiting, from slot burst.count on, until the burst is full. Sets offset, length,
-   * segment = 0 and, on datagram ports, the remote's address, port and family. Returns how many were added.
+   * segment = 0, mark and, on datagram ports, the remote's address, port and family. Returns how many were added.
    */
   read(burst: Burst): number;
   /**
@@ -58,7 +58,7 @@ export interface StreamHandlers {
   onConnected(): void;
   /** The octets belong to the receiver. */
   onData(bytes: Uint8Array): void;
-  /** Exactly once, after which nothing else is called; undefined = the peer closed in order. */
+  /** Exactly once, also after close(), and then nothing else is called; undefined = either end closed in order. */
   onClosed(error: Error | undefined): void;
 }
 

@@ -2,12 +2,12 @@
 // on writing, and TCP must not notice.
 import { strict as assert } from 'node:assert';
 import { createHash } from 'node:crypto';
-import { createBurst, Next, type Burst } from '../../drivers/burst.ts';
+import { appendPacket, BURST_PACKETS, createBurst, Next, type Burst } from '../../drivers/burst.ts';
 import { requireNative } from '../../drivers/native/addon.ts';
 import { NativeDevices, NativeOpener } from '../../drivers/native/sockets.ts';
 import type { Link, StreamSocket } from '../../drivers/port.ts';
 import { NodeNetwork } from '../../drivers/portable/sockets.ts';
-import { SeededRandom } from '../../platform/random.ts';
+import { randomBelow, SeededRandom } from '../../platform/random.ts';
 import { sleep } from '../../platform/time.ts';
 import { ip, withNamespace } from './namespaces.ts';
 
@@ -33,6 +33,30 @@ function assertSound(packet: Uint8Array): void {
   if (v4) assert.equal(sum16(packet.subarray(0, 20), 0), 0xffff, 'IPv4 checksum');
   const pseudo = sum16(packet.subarray(v4 ? 12 : 8, header), PROTOCOL_TCP + packet.length - header);
   assert.equal(sum16(packet.subarray(header), pseudo), 0xffff, 'TCP checksum');
+}
+
+/** One segment of a connection from 10.3.0.9 (2001:db8:3::9) with sound checksums. */
+function tcpPacket(v4: boolean, sequence: number, payload: number): Uint8Array {
+  const header = v4 ? 20 : 40;
+  const packet = new Uint8Array(header + 20 + payload).fill(payload, header + 20);
+  const view = new DataView(packet.buffer);
+  if (v4) {
+    packet.set([0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, PROTOCOL_TCP, 0, 0, 10, 3, 0, 9, 10, 3, 0, 1]);
+    view.setUint16(2, packet.length);
+    view.setUint16(10, ~sum16(packet.subarray(0, 20), 0) & 0xffff);
+  } else {
+    packet.set([0x60, 0, 0, 0, 0, 0, PROTOCOL_TCP, 64, 0x20, 1, 0xd, 0xb8, 0, 3], 0);
+    packet[23] = 9;
+    packet.set(packet.subarray(8, 24), 24);
+    packet[39] = 1;
+    view.setUint16(4, packet.length - 40);
+  }
+  view.setUint32(header, (4000 << 16) | 5201);
+  view.setUint32(header + 4, sequence);
+  packet.set([0x50, 0x10, 0xff, 0xff], header + 12);
+  const pseudo = sum16(packet.subarray(v4 ? 12 : 8, header), PROTOCOL_TCP + packet.length - header);
+  view.setUint16(header + 16, ~sum16(packet.subarray(header), pseudo) & 0xffff);
+  return packet;
 }
 
 interface Relay {
@@ -127,6 +151,29 @@ describe('TCP through TUN devices', () => {
       assert.ok(joined < told.packets / 2, `${told.packets} packets arrived as ${joined}`);
     });
   }
+
+  it('gives every packet of a hostile burst a fate', () => {
+    const random = new SeededRandom(11);
+    for (let round = 0; round < 300; round++) {
+      const burst = createBurst();
+      let sequence = random.uint32();
+      for (let i = 0; i < BURST_PACKETS; i++) {
+        const v4 = randomBelow(random, 4) > 0;
+        const packet = tcpPacket(v4, sequence, randomBelow(random, 900));
+        sequence += packet.length - (v4 ? 40 : 60);
+        if (randomBelow(random, 3) === 0) packet[randomBelow(random, packet.length)] = randomBelow(random, 256);
+        appendPacket(burst, randomBelow(random, 10) === 0 ? packet.subarray(0, randomBelow(random, packet.length)) : packet);
+        if (randomBelow(random, 50) === 0) burst.offset[i] = random.uint32() | 0;
+        if (randomBelow(random, 50) === 0) burst.length[i] = random.uint32() | 0;
+        burst.next[i] = randomBelow(random, 8) === 0 ? Next.control : Next.route;
+      }
+      const selected = burst.next.filter((next) => next === Next.route).length;
+      const sent = links[0].write(burst, Next.route);
+      const fates = burst.next.filter((next) => next === Next.done).length;
+      assert.equal(sent, fates);
+      assert.equal(sent + burst.next.filter((next, i) => next === Next.drop && burst.reason[i]! < 0).length, selected);
+    }
+  });
 
   it('does not hide a broken checksum by joining', async () => {
     let spoiled = 0;
