@@ -3,6 +3,12 @@
 import type { CancelTimer, Clock, Instant } from '../../platform/time.ts';
 import { instant } from '../../platform/time.ts';
 
+/**
+ * Time moves in steps of a 64th of a millisecond. Such numbers add and subtract without rounding, so that
+ * "since then" and "due by then" always agree.
+ */
+const STEPS_PER_MS = 64;
+
 interface Event {
   readonly when: number;
   readonly order: number;
@@ -35,7 +41,7 @@ export class VirtualClock implements Clock {
   }
 
   at(when: Instant, run: () => void): CancelTimer {
-    const event: Event = { when: Math.max(when, this.#now), order: this.#order++, run };
+    const event: Event = { when: Math.max(Math.ceil(when * STEPS_PER_MS) / STEPS_PER_MS, this.#now), order: this.#order++, run };
     this.#push(event);
     return () => {
       event.run = undefined;
@@ -58,9 +64,9 @@ export class VirtualClock implements Clock {
     return true;
   }
 
-  /** Moves time without running anything; events that are due by then must have run. */
+  /** Moves time without running anything; events that were due before then must have run. */
   advanceTo(when: number): void {
-    this.#now = Math.max(this.#now, when);
+    this.#now = Math.max(this.#now, Math.ceil(when * STEPS_PER_MS) / STEPS_PER_MS);
   }
 
   #push(event: Event): void {

@@ -22,7 +22,7 @@ export const HOME_NAT: NatOptions = { mapping: 'endpoint-independent', filtering
 
 const FIRST_PORT = 20_000;
 const LAST_PORT = 60_000;
-const SEGMENT_DELAY_MS = 0.1;
+const SEGMENT_DELAY_MS = 0.125;
 
 interface Mapping {
   readonly protocol: number;

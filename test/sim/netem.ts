@@ -25,7 +25,7 @@ export const GOOD_LINK: LinkQuality = { delayMs: 10, jitterMs: 0, loss: 0, reord
 
 /** How much later a reordered packet is. */
 const REORDER_MS = 30;
-const SEGMENT_DELAY_MS = 0.1;
+const SEGMENT_DELAY_MS = 0.125;
 
 /** One end of a wire. */
 export interface Attachment {
