@@ -1,6 +1,7 @@
 // @hot  From the WAN, first half: what arrived, which SA it claims, whether its number is new. Everything here is
 // unauthenticated; the only traffic that gets through without a tag is IKE to the box's own clear address.
 import { BURST_PACKETS, Next, slotStart, type Burst } from '../../drivers/burst.ts';
+import type { Instant } from '../../platform/time.ts';
 import { addressText } from '../wire/address.ts';
 import { espSequence, espSpi, isEsp } from '../wire/esp.ts';
 import { addressFault, ipDestinationAt, ipSourceAt, ipTotalBytes, ipVersion, read32, AddressFault } from '../wire/ip.ts';
@@ -18,24 +19,25 @@ const NATT_KEEPALIVE = 0xff;
 const NON_ESP_MARKER_BYTES = 4;
 const ANY_TENANT = -1;
 const REPLAY = Reason.replay;
+const MALFORMED_VXLAN = Reason['malformed-vxlan'];
 /** For copies of a packet that another SA with the same SPI was meant to open. */
 const COLLISION_MISS = Reason['spi-collision-miss'];
 
 /** VXLAN: next = open for ESP, the clear TVI's link for IKE, else drop. `slotNext` is the port's own `next`. */
-export function admitVxlan(burst: Burst, slot: Slot, slotNext: number, tables: Tables): void {
+export function admitVxlan(burst: Burst, slot: Slot, slotNext: number, tables: Tables, now: Instant): void {
   const { bytes, offset, length, next, reason } = burst;
   const count = burst.count;
   for (let i = 0; i < count; i++) {
     const at = offset[i]!;
     next[i] = Next.drop;
-    reason[i] = Reason['malformed-vxlan'];
+    reason[i] = MALFORMED_VXLAN;
     if (!isVxlan(bytes, at, length[i]!)) continue;
     const payload = vxlanPayload(bytes, at, length[i]!);
     if (payload < 0) continue;
     const protocol = payload & 0xff;
     const skip = payload >>> 8;
     if (protocol === VXLAN_NEXT_ESP) admitEsp(burst, i, at + skip, length[i]! - skip, tables.insides.tenantOfVni(vxlanVni(bytes, at)), slot, tables);
-    else admitClear(burst, i, at, skip, protocol, slotNext, tables);
+    else admitClear(burst, i, at, skip, protocol, slotNext, tables, now);
   }
 }
 
@@ -148,7 +150,7 @@ function copyPacket(from: Burst, i: number, to: Burst, j: number): void {
   to.mark[j] = from.mark[i]!;
 }
 
-function admitClear(burst: Burst, i: number, at: number, skip: number, protocol: number, slotNext: number, tables: Tables): void {
+function admitClear(burst: Burst, i: number, at: number, skip: number, protocol: number, slotNext: number, tables: Tables, now: Instant): void {
   const { bytes } = burst;
   const { insides, provisional } = tables;
   const inner = innerPacket(bytes, at + skip, burst.length[i]! - skip, protocol);
@@ -166,6 +168,7 @@ function admitClear(burst: Burst, i: number, at: number, skip: number, protocol:
   const version = ipVersion(bytes, ip);
   const entry = provisional.claim(insides.id[row]!, version, bytes, ipSourceAt(bytes, ip));
   provisional.next[entry] = slotNext;
+  provisional.seenAt[entry] = now;
   provisional.family[entry] = burst.family[i]!;
   provisional.port[entry] = burst.port[i]!;
   for (let o = 0; o < 16; o++) provisional.address[entry * 16 + o] = burst.address[i * 16 + o]!;

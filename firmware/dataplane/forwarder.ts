@@ -4,7 +4,7 @@
 import type { AeadEngine } from '../../drivers/aead.ts';
 import { appendPacket, createBurst, type Burst } from '../../drivers/burst.ts';
 import type { BurstPort, Link } from '../../drivers/port.ts';
-import type { Instant } from '../../platform/time.ts';
+import { instant, type Instant } from '../../platform/time.ts';
 import { EMPTY_FORWARDING_STATE, type Endpoint, type ForwarderCounters, type ForwarderEvent, type ForwardingState } from '../model.ts';
 import { addressBytes, isAddress } from '../wire/address.ts';
 import { applyState, resolvePorts } from './commands.ts';
@@ -22,6 +22,8 @@ import { countDrops, flush } from './send.ts';
 import type { Tables } from './tables.ts';
 import { NEVER, TunnelTable } from './tunnel.ts';
 
+/** A deadline that has always passed. */
+const AT_ONCE = instant(0);
 const NON_ESP_MARKER_BYTES = 4;
 /** DSCP CS6, network control (RFC 4594 3.2). */
 const CONTROL_TRAFFIC_CLASS = 0xc0;
@@ -93,13 +95,13 @@ export class Forwarder {
 
   #portsChanged(): void {
     resolvePorts(this.#tables);
-    this.#dummiesDue = NEVER;
+    this.#dummiesDue = AT_ONCE;
   }
 
   /** Puts a whole new state in force and reports 'applied'. */
   apply(state: ForwardingState): void {
     applyState(this.#tables, state);
-    this.#dummiesDue = NEVER;
+    this.#dummiesDue = AT_ONCE;
     this.#onEvent({ kind: 'applied', version: state.version });
   }
 

@@ -1,5 +1,5 @@
 // @hot  From an inside to the WAN: classify -> route -> wrap -> seal -> send.
-import { Next, type Burst } from '../../drivers/burst.ts';
+import { BURST_PACKETS, Next, slotStart, type Burst } from '../../drivers/burst.ts';
 import type { AeadEngine } from '../../drivers/aead.ts';
 import type { BurstPort } from '../../drivers/port.ts';
 import type { Instant } from '../../platform/time.ts';
@@ -20,6 +20,9 @@ import { KIND_CLEAR, KIND_VXLAN_ESP } from './tunnel.ts';
 const TWO_32 = 0x1_0000_0000;
 /** Without ESN the counter must not come round (RFC 4303 3.3.3). */
 const LAST_SHORT_SEQUENCE = TWO_32 - 1;
+
+/** How long IKE that came from elsewhere than the tunnel's endpoint is answered there too. */
+const PROVISIONAL_FRESH_MS = 30_000;
 
 const LABEL_BYTES = GRE_HEADER_BYTES + MPLS_ENTRY_BYTES;
 /** IP and TCP headers without options. */
@@ -84,6 +87,7 @@ function route(burst: Burst, row: number, tables: Tables, now: Instant): void {
     if (length[i]! > mtu) handleTooBig(burst, i, row, mtu, tables, now);
     else if (lan) clampMss(bytes, at, mtu - (version === 4 ? TCP_OVER_IPV4_BYTES : TCP_OVER_IPV6_BYTES));
     if (next[i] !== Next.route) continue;
+    if (clear) copyToProvisional(burst, i, row, to, version, tables, now);
     tunnel[i] = to;
     burst.port[i] = fib.labelOf[found]!;
     next[i] = Next.wrap;
@@ -110,6 +114,27 @@ function routeProvisionally(burst: Burst, i: number, row: number, version: numbe
   burst.tunnel[i] = provisionalRow(entry);
   burst.port[i] = version === 4 ? MPLS_EXPLICIT_NULL_IPV4 : MPLS_EXPLICIT_NULL_IPV6;
   burst.next[i] = Next.wrap;
+}
+
+/**
+ * A peer that started anew behind a NAT asks from an endpoint that its tunnel does not have yet, and a liar may say so.
+ * While such IKE is fresh, answers go both ways: the peer is reached, and nobody can draw its answers away.
+ */
+function copyToProvisional(burst: Burst, i: number, row: number, to: number, version: number, tables: Tables, now: Instant): void {
+  const { provisional, tunnels, extra } = tables;
+  const at = burst.offset[i]!;
+  const entry = provisional.find(tables.insides.id[row]!, version, burst.bytes, ipDestinationAt(burst.bytes, at));
+  if (entry < 0 || now - provisional.seenAt[entry]! > PROVISIONAL_FRESH_MS || extra === burst || extra.count === BURST_PACKETS) return;
+  if (tunnels.next[to] === provisional.next[entry] && tunnels.isAt(to, provisional.family[entry]!, provisional.address, entry * 16, provisional.port[entry]!)) return;
+  const j = extra.count++;
+  const start = slotStart(j);
+  for (let o = 0; o < burst.length[i]!; o++) extra.bytes[start + o] = burst.bytes[at + o]!;
+  extra.offset[j] = start;
+  extra.length[j] = burst.length[i]!;
+  extra.segment[j] = 0;
+  extra.inside[j] = version;
+  extra.mark[j] = burst.mark[i]!;
+  routeProvisionally(extra, j, row, version, ipDestinationAt(extra.bytes, start), tables);
 }
 
 function wrap(burst: Burst, tables: Tables): void {

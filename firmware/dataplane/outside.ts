@@ -39,7 +39,7 @@ export function forwardOutside(slot: Slot, slotNext: number, burst: Burst, table
   if (read === 0) return 0;
   const extra = tables.extra;
   extra.count = 0;
-  if (slot.role === 'vxlan') admitVxlan(burst, slot, slotNext, tables);
+  if (slot.role === 'vxlan') admitVxlan(burst, slot, slotNext, tables, now);
   else if (slot.role === 'natt') admitNatt(burst, slot, (slot.port as DatagramPort).local, tables);
   else admitBareEsp(burst, slot, tables);
   openAndDeliver(burst, slot, AEAD_FAILED, tables, aead, now);

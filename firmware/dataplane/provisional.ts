@@ -17,6 +17,8 @@ export class ProvisionalEndpoints {
   readonly family = new Uint8Array(ENTRIES);
   readonly port = new Int32Array(ENTRIES);
   readonly address = new Uint8Array(ENTRIES * 16);
+  /** When IKE last came from there. */
+  readonly seenAt = new Float64Array(ENTRIES);
 
   /** Entry for the inner address at `at`, or -1. */
   find(inside: number, version: number, bytes: Uint8Array, at: number): number {

@@ -168,8 +168,12 @@ export class TunnelTable {
 
   /** Whether the row sends to exactly this remote through this outside now. */
   sendsTo(row: number, outside: number, family: number, bytes: Uint8Array, at: number, port: number): boolean {
-    if (this.next[row] === 0 || this.outside[row] !== outside || this.family[row] !== family) return false;
-    if (this.kind[row] !== KIND_ESP && this.port[row] !== port) return false;
+    return this.next[row] !== 0 && this.outside[row] === outside && this.isAt(row, family, bytes, at, port);
+  }
+
+  /** Whether the row's remote is the one at `at`. */
+  isAt(row: number, family: number, bytes: Uint8Array, at: number, port: number): boolean {
+    if (this.family[row] !== family || (this.kind[row] !== KIND_ESP && this.port[row] !== port)) return false;
     const octets = family === 4 ? 4 : 16;
     const own = row * 16;
     for (let i = 0; i < octets; i++) if (this.address[own + i] !== bytes[at + i]) return false;

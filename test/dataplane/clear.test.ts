@@ -82,6 +82,27 @@ describe('clear TVI', () => {
     void a;
   });
 
+  it('answers a peer that asks from another endpoint there and at its known one, for a while', () => {
+    const { hub, b } = pair();
+    hub.deliver(clearDatagram(udpPacket('10.254.0.1', '10.254.0.2', 20, IKE)));
+    settle(b);
+    const answered = () => {
+      const to: string[] = [];
+      hub.onDatagram = (datagram) => (to.push(datagram.to.address), false);
+      b.hosts.get(101)!.send(udpPacket('10.254.0.2', '10.254.0.1', 20, IKE));
+      settle(b);
+      return to;
+    };
+    assert.deepEqual(answered(), ['192.0.2.1', '198.51.100.9']);
+    b.nowMs += 30_001;
+    assert.deepEqual(answered(), ['192.0.2.1']);
+    const usual = clearDatagram(udpPacket('10.254.0.1', '10.254.0.2', 20, IKE));
+    hub.deliver({ ...usual, from: { address: '192.0.2.1', port: 4790 } });
+    settle(b);
+    assert.deepEqual(answered(), ['192.0.2.1']);
+    assert.deepEqual(b.drops(), {});
+  });
+
   it('answers a peer that no route knows', () => {
     const { hub, b } = pair();
     b.forwarder.apply({ ...side({ end: 2, remote: undefined }), routes: [], version: 2 });
