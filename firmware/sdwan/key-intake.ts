@@ -7,6 +7,7 @@ import { addressText } from '../wire/address.ts';
 import { decodeSdwanItem } from '../wire/bgp/sdwan.ts';
 import { verifyKeyRoute } from './key-route.ts';
 import type { KeyRoute } from './key-route.ts';
+import type { KeySet } from './key-set.ts';
 import type { RouteInput } from './keying-messages.ts';
 import type { PeerRecord } from './peer-record.ts';
 import { PEERS_MAX } from './peer-table.ts';
@@ -21,12 +22,14 @@ export interface IntakeContext {
   readonly nodeId: IpAddress;
   readonly revoked: ReadonlySet<SiteId>;
   readonly peers: PeerTable;
+  /** This node's own. */
+  readonly keys: readonly KeySet[];
 }
 
 export type Intake =
   | { readonly kind: 'nothing' }
-  /** Of this node; `tunnelEncapsulation` tells whether this node made it. */
-  | { readonly kind: 'own'; readonly tunnelEncapsulation: Uint8Array }
+  /** Of this node, but made elsewhere, or before this boot. */
+  | { readonly kind: 'impostor' }
   | { readonly kind: 'withdrawn'; readonly peer: PeerRecord }
   /** To be treated as withdrawn by this speaker (RFC 7606). */
   | { readonly kind: 'refused'; readonly peer: PeerRecord | undefined; readonly node: string; readonly cause: string }
@@ -46,7 +49,10 @@ export function judgeKeyRoute(context: IntakeContext, input: RouteInput, unixMs:
   const known = peers.get(node.nodeId);
   const peer = known?.siteId === node.siteId ? known : undefined;
   if (tunnelEncapsulation === undefined) return peer === undefined ? { kind: 'nothing' } : { kind: 'withdrawn', peer };
-  if (node.nodeId === nodeId) return { kind: 'own', tunnelEncapsulation };
+  if (node.nodeId === nodeId) {
+    const mine = context.keys.some((key) => key.route !== undefined && equalBytes(key.route.tunnelEncapsulation, tunnelEncapsulation));
+    return { kind: mine ? 'nothing' : 'impostor' };
+  }
   const newest = peer?.newestKey;
   if (peer !== undefined && newest !== undefined && equalBytes(newest.tunnelEncapsulation, tunnelEncapsulation)) return { kind: 'seen', peer };
   const unfit = unfitness(context, known, node.siteId);

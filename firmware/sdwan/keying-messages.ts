@@ -92,7 +92,6 @@ export type AlarmName =
   | 'rekey-counter-conflict'
   | 'no-sa'
   | 'no-traffic-on-new-key'
-  | 'spi-collision'
   | 'own-key-foreign';
 
 export type KeyingOutput =

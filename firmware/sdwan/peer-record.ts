@@ -1,6 +1,6 @@
 // What a tenant of this node knows of one peer: its newest keys, the SA pairs with it, and which one sends. The rules
 // R2 to R4 of the rekey procedure (draft-carrel-ipsecme-controller-ike 5) live here; the machine around it decides when.
-import { after } from '../../platform/time.ts';
+import { after, earlier } from '../../platform/time.ts';
 import type { Instant } from '../../platform/time.ts';
 import type { IpAddress, SiteId } from '../model.ts';
 import type { KeyRoute } from './key-route.ts';
@@ -89,16 +89,14 @@ export class PeerRecord {
     return missing;
   }
 
-  /** R3 and R4: the first good packet of `pair` has come. Returns the end of the linger when something lingers now. */
-  heard(pair: SaPair, now: Instant, lingerMs: number): Instant | undefined {
+  /** R3 and R4: the first good packet of `pair` has come; whatever is older lingers. */
+  heard(pair: SaPair, now: Instant, lingerMs: number): void {
     pair.heard = true;
     this.#live.add(pair.local);
-    let until: Instant | undefined;
     for (const other of this.pairs) {
       const older = counterOf(other.local) < counterOf(pair.local) || other.peer.published.rekeyCounter < pair.peer.published.rekeyCounter;
-      if (older && linger(other, now, lingerMs)) until = after(now, lingerMs);
+      if (older) linger(other, now, lingerMs);
     }
-    return until;
   }
 
   /** Shortens the life of everything made from key sets older than `newest`. */
@@ -150,9 +148,8 @@ function newestLocal(pairs: readonly SaPair[]): SaPair | undefined {
   return newest;
 }
 
-function linger(pair: SaPair, now: Instant, lingerMs: number): boolean {
-  if (pair.lingering) return false;
+function linger(pair: SaPair, now: Instant, lingerMs: number): void {
+  if (pair.lingering) return;
   pair.lingering = true;
-  pair.expiresAt = Math.min(pair.expiresAt, now + lingerMs) as Instant;
-  return true;
+  pair.expiresAt = earlier(pair.expiresAt, after(now, lingerMs))!;
 }

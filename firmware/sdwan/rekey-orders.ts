@@ -1,4 +1,6 @@
 // What Controllers ordered: one epoch per Controller, each acted upon once, and the order that waits for its time.
+import type { Random } from '../../platform/random.ts';
+import { randomBelow } from '../../platform/random.ts';
 import type { IpAddress } from '../model.ts';
 import type { RekeyReason } from '../wire/bgp/tunnel-encap-container.ts';
 import { isUrgent } from './directive.ts';
@@ -28,6 +30,12 @@ export class RekeyOrders {
     if (acted === undefined ? this.#epochs.size >= CONTROLLERS_MAX : directive.epoch <= acted) return 'known';
     this.#epochs.set(directive.controller, directive.epoch);
     return acted === undefined && old ? 'fulfilled' : 'act';
+  }
+
+  /** How long until this node's own start within the spread; nothing for an urgent order. */
+  delayMs(directive: RekeyDirective, startsInMs: number, random: Random): number {
+    const spreadMs = randomBelow(random, directive.spreadSeconds * 1000 + 1);
+    return isUrgent(directive.reason) ? 0 : Math.max(0, startsInMs) + spreadMs;
   }
 
   /** An urgent order is not replaced by one that can wait. */

@@ -7,15 +7,14 @@
 // receive SAs linger longer than a packet can travel.
 //
 // Error contract: a route that is refused changes nothing but its counter; SAs that exist stay until their hard end.
-import { equalBytes, toHex } from '../../platform/bytes.ts';
+import { toHex } from '../../platform/bytes.ts';
 import { unreachable } from '../../platform/errors.ts';
 import type { Fields, LogLevel } from '../../platform/log.ts';
-import { randomBelow } from '../../platform/random.ts';
 import { TimerTable, after, earlier, instant } from '../../platform/time.ts';
 import type { Instant } from '../../platform/time.ts';
 import type { Machine, Timeout } from '../machine.ts';
 import type { IpAddress, SiteId } from '../model.ts';
-import { REASON_POLICY, REASON_REVOKED, REASON_SCHEDULED, isUrgent, readDirectiveRoute } from './directive.ts';
+import { REASON_POLICY, REASON_REVOKED, REASON_SCHEDULED, readDirectiveRoute } from './directive.ts';
 import type { RekeyDirective } from './directive.ts';
 import { judgeKeyRoute } from './key-intake.ts';
 import type { KeyRoute } from './key-route.ts';
@@ -27,8 +26,6 @@ import { KEY_SETS_MAX, OwnKeys } from './own-keys.ts';
 import type { PeerRecord } from './peer-record.ts';
 import { PeerTable } from './peer-table.ts';
 import { RekeyOrders } from './rekey-orders.ts';
-import { makePair } from './sa-pair.ts';
-import type { SaPair } from './sa-pair.ts';
 import type { RouteBytes } from './signed-route.ts';
 
 /** Diffie-Hellman operations between two returns to the event loop. */
@@ -40,12 +37,10 @@ const BLACKOUT_MS = 30_000;
 const REPUBLISH_MAX = 3;
 /** How long the data plane may take to acknowledge before the key is published all the same. */
 const APPLY_MOST_MS = 2_000;
-/** Removed SAs keep their octets until no queued state of the data plane can hold them. */
-const WIPE_AFTER_MS = 10_000;
 
 const FOREVER = instant(Number.POSITIVE_INFINITY);
 
-type TimerName = 'rekey' | 'order' | 'retry' | 'build' | 'apply' | 'publish' | 'blackout' | 'expire' | 'wipe';
+type TimerName = 'rekey' | 'order' | 'retry' | 'build' | 'apply' | 'publish' | 'blackout' | 'retire' | 'expire' | 'wipe';
 
 export class TenantKeying implements Machine<KeyingInput, KeyingOutput> {
   readonly #options: TenantKeyingOptions;
@@ -82,7 +77,7 @@ export class TenantKeying implements Machine<KeyingInput, KeyingOutput> {
   handle(input: KeyingInput | Timeout, now: Instant): void {
     if (this.#stage === 'stopped') return;
     this.#take(input, now);
-    if (this.#running()) this.#settle(now);
+    if (this.#stage === 'running') this.#settle(now);
   }
 
   poll(): KeyingOutput | undefined {
@@ -97,10 +92,6 @@ export class TenantKeying implements Machine<KeyingInput, KeyingOutput> {
     const { node } = this.#options;
     const nextRekeyAt = this.#timers.get('rekey');
     return keyingSnapshot({ node, policy: this.#policy, keys: this.#own.all, peers: this.#peers.all(), counters: this.#counters, nextRekeyAt }, now);
-  }
-
-  #running(): boolean {
-    return this.#stage === 'running';
   }
 
   #take(input: KeyingInput | Timeout, now: Instant): void {
@@ -149,10 +140,11 @@ export class TenantKeying implements Machine<KeyingInput, KeyingOutput> {
       case 'blackout':
         return this.#blackout(now);
       case 'wipe':
-        return this.#peers.wipeRemoved();
+        return this.#peers.wipeRemoved(now);
       case 'expire':
-        return this.#expire(now);
+        return this.#peers.expire(now);
       case 'retry':
+      case 'retire':
       case 'build':
       case 'apply':
       case 'publish':
@@ -168,6 +160,9 @@ export class TenantKeying implements Machine<KeyingInput, KeyingOutput> {
       this.#build(now);
       this.#emit();
     } while (this.#tryPublish(now)); // a publication frees the way for a wish that waited for it
+    const { nextEnd, nextWipe } = this.#peers;
+    if (nextEnd !== undefined) this.#timers.set('expire', nextEnd);
+    if (nextWipe !== undefined) this.#timers.set('wipe', nextWipe);
   }
 
   // ------------------------------------------------------------------------------------------ own keys (R1)
@@ -183,7 +178,6 @@ export class TenantKeying implements Machine<KeyingInput, KeyingOutput> {
     this.#unbuilt = [...this.#peers.all()];
     if (!first) this.#counters.rekeys++;
     this.#timers.set('rekey', after(now, rekeyIntervalMs(this.#policy, node.siteId, first, random)));
-    this.#expectEnd(key.expiresAt);
     this.#log('info', 'tenant key made', { key: key.id, boot: bootCount, reason, peers: this.#peers.size });
   }
 
@@ -191,7 +185,7 @@ export class TenantKeying implements Machine<KeyingInput, KeyingOutput> {
   #build(now: Instant): void {
     const newest = this.#own.newest;
     if (newest?.state !== 'new') return;
-    for (const peer of this.#unbuilt.splice(0, SLICE_PEERS)) this.#pairUp(peer, now);
+    for (const peer of this.#unbuilt.splice(0, SLICE_PEERS)) if (this.#peers.get(peer.nodeId) === peer) this.#pairUp(peer, now);
     if (this.#unbuilt.length > 0) {
       this.#timers.set('build', now);
       return;
@@ -217,11 +211,7 @@ export class TenantKeying implements Machine<KeyingInput, KeyingOutput> {
     this.#republished = 0;
     this.#publish(route, now);
     this.#log('info', 'tenant key published', { key: key.id, boot: this.#options.bootCount, initial: key.initialContact });
-    for (const peer of this.#peers.all()) {
-      if (urgent) peer.lingerOlder(key, now, this.#lingerMs);
-      this.#peers.decide(peer);
-    }
-    this.#expectEnd(after(now, this.#lingerMs));
+    this.#peers.published(key, urgent, now, this.#lingerMs);
     return true;
   }
 
@@ -234,8 +224,7 @@ export class TenantKeying implements Machine<KeyingInput, KeyingOutput> {
   #blackout(now: Instant): void {
     const key = this.#own.newest;
     if (key?.publishedAt === undefined || this.#republished >= REPUBLISH_MAX) return;
-    let silent = 0;
-    for (const peer of this.#peers.all()) if (!peer.headless && peer.hasUsedAny() && !peer.hasUsed(key)) silent++;
+    const silent = this.#peers.silentOn(key);
     if (silent === 0) return;
     this.#republished++;
     this.#counters.republished++;
@@ -248,16 +237,13 @@ export class TenantKeying implements Machine<KeyingInput, KeyingOutput> {
     const { newest, all } = this.#own;
     if (newest?.publishedAt === undefined || all.length < 2) return;
     const settledAt = after(newest.publishedAt, this.#lingerMs);
-    if (settledAt > now) return this.#expectEnd(settledAt);
+    if (settledAt > now) return this.#timers.set('retire', settledAt);
     const used = this.#peers.usedKeys();
-    for (const key of all.slice(0, -1)) if (!used.has(key)) this.#endKey(key, now);
+    for (const key of all.slice(0, -1)) if (!used.has(key) || key.expiresAt <= now) this.#endKey(key, now);
   }
 
   #endKey(key: KeySet, now: Instant): void {
-    for (const peer of this.#peers.all()) {
-      this.#drop(peer, peer.remove((pair) => pair.local === key), now);
-      peer.forgetLocal(key);
-    }
+    this.#peers.endKey(key, now);
     this.#own.end(key);
     this.#log('info', 'tenant key ended', { key: key.id, boot: this.#options.bootCount });
   }
@@ -266,13 +252,13 @@ export class TenantKeying implements Machine<KeyingInput, KeyingOutput> {
 
   #keyRoute(input: RouteInput, now: Instant): void {
     const { trust, node, unixMs } = this.#options;
-    const context = { trust, tenant: node.tenant, routeDistinguisher: node.routeDistinguisher, nodeId: node.nodeId, revoked: this.#revoked, peers: this.#peers };
+    const context = { trust, tenant: node.tenant, routeDistinguisher: node.routeDistinguisher, nodeId: node.nodeId, revoked: this.#revoked, peers: this.#peers, keys: this.#own.all };
     const intake = judgeKeyRoute(context, input, unixMs(now));
     switch (intake.kind) {
       case 'nothing':
         return;
-      case 'own':
-        return this.#ownRoute(input.from, intake.tunnelEncapsulation);
+      case 'impostor':
+        return this.#alarm('own-key-foreign', { from: input.from });
       case 'withdrawn':
         return this.#withdrawn(intake.peer, input.from);
       case 'refused':
@@ -295,8 +281,7 @@ export class TenantKeying implements Machine<KeyingInput, KeyingOutput> {
 
   #learn(peer: PeerRecord, route: KeyRoute, tunnelEncapsulation: Uint8Array, from: string, now: Instant): void {
     peer.present(from);
-    this.#drop(peer, peer.learn(route, tunnelEncapsulation, now, this.#lingerMs), now);
-    this.#expectEnd(after(now, this.#lingerMs)); // a new boot lets the SAs of the old one linger
+    this.#peers.learn(peer, route, tunnelEncapsulation, now, this.#lingerMs);
     const boot = Number(route.published.rekeyCounter >> 32n);
     this.#log('info', 'peer key accepted', { peer: peer.name, site: peer.siteId, node: peer.nodeId, key: route.keyId, boot });
     this.#pairUp(peer, now);
@@ -314,36 +299,17 @@ export class TenantKeying implements Machine<KeyingInput, KeyingOutput> {
     peer.absent(from);
     if (!peer.headless) return;
     this.#log('warning', 'peer is shown by no Controller, its SAs live to their end', { peer: peer.name, site: peer.siteId, node: peer.nodeId });
-    if (peer.pairs.length === 0) this.#forgetPeer(peer);
+    this.#peers.forgetIfOver(peer);
   }
 
-  /** A reflected route of this node is harmless unless somebody else made it. */
-  #ownRoute(from: string, tunnelEncapsulation: Uint8Array): void {
-    const mine = this.#own.all.some((key) => key.route !== undefined && equalBytes(key.route.tunnelEncapsulation, tunnelEncapsulation));
-    if (!mine) this.#alarm('own-key-foreign', { from });
-  }
-
-  /** Makes every pair that the peer still lacks. */
   #pairUp(peer: PeerRecord, now: Instant): void {
-    if (peer.headless) return;
     const { suite, prf = 'sha256', ppk, saId } = this.#options;
     const context = { suite, prf, ppk, saId, windowPackets: this.#policy.replayWindowPackets };
-    for (const { local, peer: key } of peer.missing(this.#own.all, now)) {
-      const pair = makePair(context, local, key, now);
-      if (typeof pair === 'string') {
-        this.#counters.underivable++;
-        this.#alarm('no-sa', { peer: peer.name, node: peer.nodeId, key: key.id, own: local.id, cause: pair });
-        continue;
-      }
-      this.#add(peer, pair);
+    for (const { local, peer: key, cause, collision } of this.#peers.pairUp(context, peer, this.#own.all, now)) {
+      this.#counters.underivable++;
+      this.#alarm('no-sa', { peer: peer.name, node: peer.nodeId, key: key.id, own: local.id, cause });
+      if (collision) this.#own.wish(REASON_SCHEDULED, true);
     }
-    this.#peers.decide(peer);
-  }
-
-  #add(peer: PeerRecord, pair: SaPair): void {
-    if (this.#peers.add(peer, pair)) return this.#expectEnd(pair.expiresAt);
-    this.#alarm('spi-collision', { peer: peer.name, node: peer.nodeId, spi: pair.rx.spi });
-    this.#own.wish(REASON_SCHEDULED, true);
   }
 
   // ------------------------------------------------------------------------- the data plane's news (R3, R4)
@@ -353,12 +319,9 @@ export class TenantKeying implements Machine<KeyingInput, KeyingOutput> {
     if (chain.length > 1) this.#counters.ambiguous++;
     if (chain.length !== 1) return;
     const pair = chain[0]!;
-    const peer = this.#peers.ownerOf(pair);
     if (pair.heard) return;
-    const until = peer.heard(pair, now, this.#lingerMs);
-    if (until !== undefined) this.#expectEnd(until);
     if (pair.local.state === 'published') pair.local.state = 'current';
-    this.#peers.decide(peer);
+    this.#peers.heard(pair, now, this.#lingerMs);
   }
 
   /** Only the newest key is worth replacing; an older one is being replaced already. */
@@ -371,37 +334,10 @@ export class TenantKeying implements Machine<KeyingInput, KeyingOutput> {
     }
   }
 
-  // ------------------------------------------------------------------------------------- ends of SAs and peers
-
-  #expectEnd(when: Instant): void {
-    this.#timers.set('expire', earlier(this.#timers.get('expire'), when)!);
-  }
-
-  #expire(now: Instant): void {
-    for (const peer of this.#peers.all()) {
-      this.#drop(peer, peer.remove((pair) => pair.expiresAt <= now), now);
-      if (peer.headless && peer.pairs.length === 0) this.#forgetPeer(peer);
-      for (const pair of peer.pairs) this.#expectEnd(pair.expiresAt);
-    }
-    for (const key of this.#own.all.slice(0, -1)) if (key.expiresAt <= now) this.#endKey(key, now);
-  }
-
-  #drop(peer: PeerRecord, pairs: readonly SaPair[], now: Instant): void {
-    if (this.#peers.drop(peer, pairs)) this.#timers.set('wipe', after(now, WIPE_AFTER_MS));
-  }
-
   #forget(which: (peer: PeerRecord) => boolean, now: Instant): void {
-    for (const peer of this.#peers.all()) {
-      if (!which(peer)) continue;
-      this.#drop(peer, peer.remove(() => true), now);
-      this.#forgetPeer(peer);
+    for (const peer of this.#peers.forget(which, now)) {
       this.#log('warning', 'SAs of a revoked peer ended', { peer: peer.name, site: peer.siteId, node: peer.nodeId });
     }
-  }
-
-  #forgetPeer(peer: PeerRecord): void {
-    this.#peers.forget(peer);
-    this.#unbuilt = this.#unbuilt.filter((other) => other !== peer);
   }
 
   // ------------------------------------------------------------------------------------------- directives
@@ -423,8 +359,7 @@ export class TenantKeying implements Machine<KeyingInput, KeyingOutput> {
   #obey(directive: RekeyDirective, startsInMs: number, now: Instant): void {
     const { reason, epoch, controller, revokedSite } = directive;
     if (reason === REASON_REVOKED) this.#forget((peer) => (revokedSite === undefined ? peer.headless : peer.siteId === revokedSite), now);
-    const spreadMs = randomBelow(this.#options.random, directive.spreadSeconds * 1000 + 1);
-    const delayMs = isUrgent(reason) ? 0 : Math.max(0, startsInMs) + spreadMs;
+    const delayMs = this.#orders.delayMs(directive, startsInMs, this.#options.random);
     this.#log('info', 'rekey ordered by a Controller', { controller, epoch, reason, delayMs: Math.round(delayMs) });
     this.#orders.hold(reason);
     this.#timers.set('order', earlier(this.#timers.get('order'), after(now, delayMs))!);

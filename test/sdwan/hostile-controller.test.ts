@@ -148,6 +148,15 @@ describe('sdwan/tenant-keying against a hostile Controller', () => {
     deepStrictEqual(a.peer(b), before);
   });
 
+  it("raises an alarm for a route of its own node that it did not make, and none for its own", () => {
+    const { a } = attacked();
+    a.learns(a.published!);
+    deepStrictEqual(a.alarms(), []);
+    a.learns(forged(signers.get(101)!, 101, '10.255.0.1'));
+    deepStrictEqual(a.alarms(), ['own-key-foreign: ']);
+    deepStrictEqual(a.peers.map((peer) => peer.siteId), [102]);
+  });
+
   it('refuses a certificate that has expired', async () => {
     const authority = await createProvider();
     const shortLived = await signerFor(authority, 102, [TENANT], 1);
