@@ -1,4 +1,5 @@
 // One configured peer: its session, what was negotiated, what it was told, and the counters that `show` prints.
+import type { Fields, LogEvent, LogLevel } from '../../platform/log.ts';
 import type { Random } from '../../platform/random.ts';
 import type { Instant } from '../../platform/time.ts';
 import type { IpAddress } from '../model.ts';
@@ -145,5 +146,10 @@ export class Neighbor {
       this.#remarks = 0;
     }
     return ++this.#remarks <= REMARKS_PER_MINUTE;
+  }
+
+  /** A log line about this peer. */
+  log(level: LogLevel, sentence: string, fields: Fields): { kind: 'log'; event: LogEvent } {
+    return { kind: 'log', event: { level, sentence, fields: { peer: this.config.id, remote: this.config.remote, ...fields } } };
   }
 }

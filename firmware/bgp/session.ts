@@ -25,6 +25,7 @@ import type { Update } from '../wire/bgp/update.ts';
 import { decodeUpdate } from '../wire/bgp/update.ts';
 import type { Negotiated, SessionPeer } from './negotiation.ts';
 import { checkOpen, negotiate, openFor } from './negotiation.ts';
+import { OutputQueue } from './output-queue.ts';
 
 /** A TCP connection that is neither up nor refused after this long is given up. */
 const CONNECT_TIMEOUT_MS = 30_000;
@@ -108,7 +109,7 @@ export class BgpSession implements Machine<SessionInput, SessionOutput> {
   readonly #random: Random;
   readonly #numbers: StreamNumbers;
   readonly #timers = new TimerTable<string>();
-  readonly #outputs: SessionOutput[] = [];
+  readonly #outputs = new OutputQueue<SessionOutput>();
   /** At most one of each direction until Established, then one. */
   readonly #connections = new Map<number, Connection>();
   readonly counters: SessionCounters = { messagesIn: 0, messagesOut: 0, updatesIn: 0, notificationsIn: 0, notificationsOut: 0, established: 0, lost: 0 };
