@@ -109,6 +109,17 @@ describe('sdwan/tenant-keying against a hostile Controller', () => {
     refuses(() => forged(signers.get(103)!, 103, '10.255.0.2'), /its Node-ID belongs to site 102/);
   });
 
+  it('refuses what its owner signed but contradicts itself', () => {
+    const nlri = { kind: 'key' as const, rd: RD, color: 102, nodeId: addressBytes('10.255.0.2') };
+    const signed = (change: (fields: TunnelEncapsulation) => Partial<TunnelEncapsulation>) => (t: { fields: TunnelEncapsulation }): RouteBytes =>
+      signRoute(trust.suite, signers.get(102)!, nlri, { ...t.fields, signature: undefined, ...change(t.fields) });
+    refuses(signed((fields) => ({ deviceInformation: { ...fields.deviceInformation!, id: addressBytes('10.255.0.9') } })), /its DIM names another node/);
+    refuses(signed(() => ({ color: 103 })), /its color sub-TLV names another site/);
+    refuses(signed(() => ({ keyExchanges: [] })), /it lacks public values/);
+    refuses(signed(() => ({ deviceInformation: undefined })), /it lacks its DIM/);
+    refuses(signed((fields) => ({ keyParameters: { ...fields.keyParameters!, lifetimeSeconds: 0 } })), /its key has no lifetime/);
+  });
+
   it('refuses the route of another tenant', () => {
     refuses(() => forged(signers.get(102)!, 102, '10.255.0.2', '65000:3'), /its route distinguisher is 65000:3/);
   });

@@ -237,6 +237,25 @@ describe('sdwan/tenant-keying', () => {
     deepStrictEqual(a.holds(b), ['1/1 up']);
   });
 
+  it('sends to a peer that booted again with the newest published key, which is the only one the peer can know', () => {
+    const [a] = pair();
+    a.give({ kind: 'rekey', reason: 5 });
+    const again = box(102, { bootCount: 2 }).start();
+    again.hears(a);
+    a.hears(again);
+    equal(a.sends(again), '2/1');
+    ok(a.sendTo(again));
+  });
+
+  it('ends the SAs of the boot before after the linger, even when the peer stays silent', () => {
+    const [a, b] = pair();
+    a.hears(box(102, { bootCount: 2 }).start());
+    a.wait(9_999);
+    deepStrictEqual(a.holds(b), ['1/1 linger', '1/1 new']);
+    a.wait(1);
+    deepStrictEqual(a.holds(b), ['1/1 new']);
+  });
+
   it('ends the shorter of the two lifetimes', () => {
     const a = box(101).start();
     const b = box(102, { policy: { ...POLICY, lifetimeSeconds: 1000 } }).start();
