@@ -17,7 +17,7 @@ export interface Capacity {
   readonly sas: number;
 }
 
-export const DEFAULT_CAPACITY: Capacity = { tunnels: 8192, sas: 32_768 };
+const DEFAULT_CAPACITY: Capacity = { tunnels: 8192, sas: 32_768 };
 
 /** Append only: a number never changes its meaning. `reason[i]` of a burst is an index into this table. */
 export const DROP_REASONS = [
@@ -77,7 +77,7 @@ export const DROP_REASONS = [
   'congestion-without-ecn',
 ] as const;
 
-export type DropReason = (typeof DROP_REASONS)[number];
+type DropReason = (typeof DROP_REASONS)[number];
 
 /** Reason numbers by name, for stages. */
 export const Reason = Object.freeze(Object.fromEntries(DROP_REASONS.map((name, i) => [name, i]))) as Readonly<Record<DropReason, number>>;
@@ -110,20 +110,12 @@ function tunnelWord(page: CounterPage, row: number): number {
   return SAS + page[SA_CAPACITY]! * SA_WORDS + row * TUNNEL_WORDS;
 }
 
-export function pageVersion(page: CounterPage): number {
-  return page[VERSION]!;
-}
-
 export function setPageVersion(page: CounterPage, version: number): void {
   page[VERSION] = version;
 }
 
 export function countDrop(page: CounterPage, reason: number): void {
   page[DROPS + reason]!++;
-}
-
-export function dropCount(page: CounterPage, reason: DropReason): number {
-  return page[DROPS + Reason[reason]]!;
 }
 
 /** Starts a row for a tunnel, or frees it with id 0. */

@@ -4,7 +4,7 @@ import { addressBytes, isAddress } from '../wire/address.ts';
 import type { ForwardingState, InsideKind, TenantId } from '../model.ts';
 
 export const INSIDE_CLEAR = 0;
-export const INSIDE_ENCRYPTED = 1;
+const INSIDE_ENCRYPTED = 1;
 export const INSIDE_LAN = 2;
 
 const KINDS: Readonly<Record<InsideKind, number>> = { 'clear-tvi': INSIDE_CLEAR, 'encrypted-tvi': INSIDE_ENCRYPTED, lan: INSIDE_LAN };

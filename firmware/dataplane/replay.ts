@@ -3,8 +3,8 @@
 //
 // Order: infer, check (cheap) -> tag -> commit. A burst may hold one packet twice, so commit checks again.
 
-export const SMALLEST_WINDOW = 32;
-export const LARGEST_WINDOW = 16_384;
+const SMALLEST_WINDOW = 32;
+const LARGEST_WINDOW = 16_384;
 
 const TWO_32 = 0x1_0000_0000;
 const LARGEST_SEQUENCE = 2 ** 53 - 1;

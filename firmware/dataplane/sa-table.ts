@@ -6,7 +6,7 @@ import type { SaSpec, TenantId } from '../model.ts';
 import { capacityOf, sequenceWord, setSaRow, type CounterPage } from './counters.ts';
 import { createRing, fillRing, windowSize } from './replay.ts';
 
-export const MAX_SAME_SPI = 4;
+const MAX_SAME_SPI = 4;
 
 /** SAs that are gone and whose sequence numbers are still known. */
 const MAX_REMEMBERED = 65_536;

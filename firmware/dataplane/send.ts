@@ -10,6 +10,7 @@ import type { PortTable } from './ports.ts';
 import type { Tables } from './tables.ts';
 import { KIND_CLEAR, KIND_VXLAN_ESP } from './tunnel.ts';
 
+const LABEL_BYTES = GRE_HEADER_BYTES + MPLS_ENTRY_BYTES;
 const PATH_MTU_REPORT_MS = 1000;
 const SEND_TOO_LARGE = Reason['send-too-large'];
 
@@ -37,7 +38,8 @@ export function addressPackets(burst: Burst, vni: number, tables: Tables, now: I
 function addressTunnel(burst: Burst, i: number, row: number, tables: Tables, now: Instant): void {
   const tunnels = tables.tunnels;
   const kind = tunnels.kind[row]!;
-  countTx(tables.page, row, burst.length[i]!);
+  // Inner octets, as the receiver counts them; a dummy has none.
+  countTx(tables.page, row, Math.max(0, kind === KIND_CLEAR || kind === KIND_VXLAN_ESP ? burst.length[i]! - LABEL_BYTES : burst.length[i]!));
   if (kind === KIND_CLEAR) prefixClear(burst, i, tunnels.vni[row]!);
   else if (kind === KIND_VXLAN_ESP) prefixSealed(burst, i, tunnels.vni[row]!);
   else {
@@ -69,7 +71,7 @@ function copyAddress(from: Uint8Array, at: number, family: number, to: Uint8Arra
 
 /** In front of GRE | MPLS | IP, which starts at offset. */
 function prefixClear(burst: Burst, i: number, vni: number): void {
-  const inner = burst.offset[i]! + GRE_HEADER_BYTES + MPLS_ENTRY_BYTES;
+  const inner = burst.offset[i]! + LABEL_BYTES;
   const start = burst.offset[i]! - VXLAN_PREFIX_BYTES;
   writeVxlanPrefix(burst.bytes, start, vni, VXLAN_NEXT_GRE, ipVersion(burst.bytes, inner));
   burst.offset[i] = start;

@@ -6,9 +6,9 @@
 // are not compared; the tag covers them.
 import { read32, write32 } from './ip.ts';
 
-export const ESP_HEADER_BYTES = 8;
-export const ESP_IV_BYTES = 8;
-export const ESP_ICV_BYTES = 16;
+const ESP_HEADER_BYTES = 8;
+const ESP_IV_BYTES = 8;
+const ESP_ICV_BYTES = 16;
 /** From the SPI to the payload. */
 export const ESP_PAYLOAD_OFFSET = ESP_HEADER_BYTES + ESP_IV_BYTES;
 /** Header, IV, pad length, next header and ICV, with 2 octets of padding to reach a multiple of 4. */

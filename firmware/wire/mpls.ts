@@ -5,9 +5,9 @@ export const MPLS_ENTRY_BYTES = 4;
 export const MPLS_EXPLICIT_NULL_IPV4 = 0;
 export const MPLS_EXPLICIT_NULL_IPV6 = 2;
 /** VOS: anywhere in the stack it says that the payload is an Ethernet frame. Never allocated by us. */
-export const MPLS_INNER_ETHERNET = 17;
+const MPLS_INNER_ETHERNET = 17;
 /** Deepest stack that is read. */
-export const MPLS_MAX_ENTRIES = 4;
+const MPLS_MAX_ENTRIES = 4;
 
 const TTL = 64;
 

@@ -11,7 +11,7 @@
 // version or a chain of more than MAX_SHIMS shims is refused.
 import { read32, write32 } from './ip.ts';
 
-export const VXLAN_HEADER_BYTES = 8;
+const VXLAN_HEADER_BYTES = 8;
 /** VXLAN header and the 8-octet extension that we write. */
 export const VXLAN_PREFIX_BYTES = 16;
 

@@ -1,4 +1,5 @@
 // Two or more boxes on a hub in memory, with states built from a few words. Shared by the data plane's tests.
+import type { AeadEngine } from '../../drivers/aead.ts';
 import { createBurst } from '../../drivers/burst.ts';
 import { MemoryDatagramHub, memoryLinkPair, type MemoryLink } from '../../drivers/memory.ts';
 import { PortableAead } from '../../drivers/portable/aead.ts';
@@ -46,11 +47,11 @@ export class Box {
   readonly hub: MemoryDatagramHub;
   nowMs = 1000;
 
-  constructor(hub: MemoryDatagramHub, address: string, page = createCounterPage({ tunnels: 16, sas: 64 })) {
+  constructor(hub: MemoryDatagramHub, address: string, page = createCounterPage({ tunnels: 16, sas: 64 }), aead: AeadEngine = new PortableAead()) {
     this.hub = hub;
     this.address = address;
     this.page = page;
-    this.forwarder = new Forwarder({ aead: new PortableAead(), onEvent: (event) => this.events.push(event), counters: page, bursts: BURSTS });
+    this.forwarder = new Forwarder({ aead, onEvent: (event) => this.events.push(event), counters: page, bursts: BURSTS });
     this.forwarder.attachOutside(1, {
       vxlan: [hub.open('udp', { address, port: 4790 })],
       natt: [hub.open('udp', { address, port: 4500 })],
@@ -186,10 +187,9 @@ export interface Pair {
 }
 
 /** Boxes a (end 1) and b (end 2) with tenant 1 between them. */
-export function pair(options: Partial<SideOptions> = {}): Pair {
+export function pair(options: Partial<SideOptions> = {}, createAead: () => AeadEngine = () => new PortableAead()): Pair {
   const hub = new MemoryDatagramHub();
-  const a = new Box(hub, '192.0.2.1');
-  const b = new Box(hub, '192.0.2.2');
+  const [a, b] = ['192.0.2.1', '192.0.2.2'].map((address) => new Box(hub, address, undefined, createAead())) as [Box, Box];
   for (const box of [a, b]) for (const inside of [101, 102, 103]) box.link(inside);
   a.forwarder.apply(side({ end: 1, remote: b.address, ...options }));
   b.forwarder.apply(side({ end: 2, remote: a.address, ...options }));

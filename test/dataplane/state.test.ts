@@ -64,6 +64,24 @@ describe('a new state', () => {
     assert.deepEqual(b.drops(), { 'unknown-spi': 1 });
   });
 
+  it('leaves out an SA whose key does not fit, and keeps the rest', () => {
+    const boxes = pair();
+    boxes.a.forwarder.apply({ ...side({ end: 1, remote: boxes.b.address, tenant: 1, txOptions: { id: 900, key: new Uint8Array(16) } }), version: 2 });
+    sendLan(boxes);
+    sendLan(boxes, boxes.b, BACK);
+    assert.deepEqual(boxes.a.drops(), { 'sa-ignored': 1, 'no-sa': 1 });
+    assert.deepEqual(boxes.a.hosts.get(103)!.take(), BACK);
+  });
+
+  it('refuses more SAs of one SPI than it would try', () => {
+    const { b } = pair();
+    const state = side({ end: 2, remote: '192.0.2.1' });
+    const tunnel = state.tunnels[0]!;
+    const rx = Array.from({ length: 6 }, (_, i) => ({ ...tunnel.rx[0]!, id: 1000 + i }));
+    b.forwarder.apply({ ...state, version: 2, tunnels: [{ ...tunnel, rx }, state.tunnels[1]!] });
+    assert.deepEqual(b.drops(), { 'sa-ignored': 2 });
+  });
+
   it('removes everything that it does not name', () => {
     const boxes = pair();
     boxes.b.forwarder.apply({ ...side({ end: 2, remote: boxes.a.address }), version: 2, tunnels: [], routes: [] });

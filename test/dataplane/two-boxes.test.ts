@@ -1,10 +1,15 @@
 import assert from 'node:assert/strict';
+import { requireNative } from '../../drivers/native/addon.ts';
+import { NativeAead } from '../../drivers/native/aead.ts';
+import { PortableAead } from '../../drivers/portable/aead.ts';
 import { pair, settle, udpPacket } from './boxes.ts';
 
-describe('two boxes', () => {
+const ENGINES = { portable: () => new PortableAead(), native: () => new NativeAead(requireNative()) } as const;
+
+for (const [engine, create] of Object.entries(ENGINES)) describe(`two boxes with the ${engine} AEAD`, () => {
   for (const kind of ['vxlan-esp', 'esp', 'esp-udp'] as const) {
     it(`carry packets of the encrypted TVI over ${kind}`, () => {
-      const { a, b } = pair({ kind });
+      const { a, b } = pair({ kind }, create);
       const packet = udpPacket('10.255.0.1', '10.255.0.2', 100);
       a.hosts.get(102)!.send(packet);
       settle(a, b);
@@ -14,7 +19,7 @@ describe('two boxes', () => {
   }
 
   it('carry LAN packets of both families over vxlan-esp, both ways', () => {
-    const { a, b } = pair();
+    const { a, b } = pair({}, create);
     for (const [from, to, source, target] of [
       [a, b, '10.1.0.5', '10.2.0.7'],
       [b, a, '10.2.0.7', '10.1.0.5'],
@@ -30,5 +35,6 @@ describe('two boxes', () => {
     const count = a.forwarder.readCounters().tunnels.find((tunnel) => tunnel.tunnel === 110)!;
     assert.equal(count.txPackets, 2);
     assert.equal(count.rxPackets, 2);
+    assert.deepEqual([count.txBytes, count.rxBytes], [1228 + 1248, 1228 + 1248]);
   });
 });
