@@ -1,6 +1,7 @@
 // What the lab's checks are given once both branches are onboarded: the network, Director's API and the processes.
 import type { LabNetwork } from './network.ts';
 import type { NatPolicy } from './topology.ts';
+import type { WanCapture } from './wan-capture.ts';
 
 export interface RunningNode {
   readonly name: string;
@@ -29,22 +30,8 @@ export interface RunningLab {
   /** RFC 3339. */
   readonly startedAt: string;
   readonly natPolicy: NatPolicy;
-  /** What was put onto the WAN since before the first appliance started. */
-  readonly capture: RunningCapture;
+  /** From `WanCapture.start`, called before the first appliance starts. */
+  readonly capture: WanCapture;
   /** Starts the firmware of a node whose process has ended, with the same configuration file. */
   restart(node: string): Promise<void>;
-}
-
-/** Made by `startWanCapture` of wan-capture.ts, to be called before the first appliance starts. */
-export interface RunningCapture {
-  readonly wires: readonly CapturedWire[];
-  /** Ends the capture and leaves complete files; harmless when called again. */
-  stop(): Promise<void>;
-}
-
-export interface CapturedWire {
-  /** The box that sends on this wire. */
-  readonly sender: string;
-  /** Classic pcap, Ethernet, cut after `SNAPLEN_BYTES`. */
-  readonly file: string;
 }
