@@ -18,11 +18,13 @@ import {
 } from '../wire/bgp/notification.ts';
 import type { Open, RawMessage, RouteRefresh } from '../wire/bgp/message.ts';
 import {
-  KEEPALIVE, MESSAGE_TYPES, MessageCutter, NOTIFICATION, OPEN, ROUTE_REFRESH, UPDATE, decodeNotification, decodeOpen, decodeRouteRefresh,
-  describeNotification, encodeMessage, encodeNotification, encodeOpen, shutdownText,
+  KEEPALIVE, MESSAGE_TYPES, NOTIFICATION, decodeNotification, decodeOpen, decodeRouteRefresh, describeNotification, encodeMessage, encodeNotification,
+  encodeOpen, shutdownText,
 } from '../wire/bgp/message.ts';
 import type { Update } from '../wire/bgp/update.ts';
 import { decodeUpdate } from '../wire/bgp/update.ts';
+import type { Connection, ConnectionState } from './connection.ts';
+import { CONNECTION_STATES, FSM_SUBCODES, STEPS, newConnection } from './connection.ts';
 import type { Negotiated, SessionPeer } from './negotiation.ts';
 import { checkOpen, negotiate, openFor } from './negotiation.ts';
 import { OutputQueue } from './output-queue.ts';
@@ -38,7 +40,7 @@ const STABLE_MS = 30_000;
 /** A younger session is the other half of a collision, not a relic of the peer's last life. */
 const TAKEOVER_AGE_MS = 5_000;
 
-export type SessionState = 'Idle' | 'Connect' | 'Active' | 'OpenSent' | 'OpenConfirm' | 'Established';
+export type SessionState = 'Idle' | 'Active' | ConnectionState;
 
 export type SessionInput =
   | { readonly kind: 'start' }
@@ -73,37 +75,6 @@ export interface StreamNumbers {
   next: number;
 }
 
-type ConnectionState = 'Connect' | 'OpenSent' | 'OpenConfirm' | 'Established';
-
-interface Connection {
-  readonly stream: number;
-  readonly incoming: boolean;
-  readonly cutter: MessageCutter;
-  state: ConnectionState;
-  open: Open | undefined;
-  negotiated: Negotiated | undefined;
-  establishedAt: Instant | undefined;
-}
-
-interface Step {
-  readonly state: ConnectionState;
-  readonly type: number;
-  readonly take: 'open' | 'established' | 'keepalive' | 'update' | 'refresh';
-}
-
-/** Legal messages; NOTIFICATION is legal everywhere, anything else is an FSM error (RFC 4271 8.2.2, RFC 6608). */
-const STEPS: readonly Step[] = [
-  { state: 'OpenSent', type: OPEN, take: 'open' },
-  { state: 'OpenConfirm', type: KEEPALIVE, take: 'established' },
-  { state: 'Established', type: KEEPALIVE, take: 'keepalive' },
-  { state: 'Established', type: UPDATE, take: 'update' },
-  { state: 'Established', type: ROUTE_REFRESH, take: 'refresh' },
-];
-
-const FSM_SUBCODES: Readonly<Record<ConnectionState, number>> = { Connect: 0, OpenSent: 1, OpenConfirm: 2, Established: 3 };
-
-const ORDER: readonly ConnectionState[] = ['Connect', 'OpenSent', 'OpenConfirm', 'Established'];
-
 export class BgpSession implements Machine<SessionInput, SessionOutput> {
   readonly #peer: SessionPeer;
   readonly #random: Random;
@@ -127,7 +98,7 @@ export class BgpSession implements Machine<SessionInput, SessionOutput> {
     if (!this.#running) return 'Idle';
     let best: ConnectionState | undefined;
     for (const { state } of this.#connections.values()) {
-      if (best === undefined || ORDER.indexOf(state) > ORDER.indexOf(best)) best = state;
+      if (best === undefined || CONNECTION_STATES.indexOf(state) > CONNECTION_STATES.indexOf(best)) best = state;
     }
     return best ?? 'Active';
   }
@@ -193,9 +164,7 @@ export class BgpSession implements Machine<SessionInput, SessionOutput> {
   }
 
   #add(stream: number, incoming: boolean, state: ConnectionState): Connection {
-    const connection: Connection = {
-      stream, incoming, cutter: new MessageCutter(), state, open: undefined, negotiated: undefined, establishedAt: undefined,
-    };
+    const connection = newConnection(stream, incoming, state);
     this.#connections.set(stream, connection);
     return connection;
   }
@@ -320,7 +289,6 @@ export class BgpSession implements Machine<SessionInput, SessionOutput> {
       if (other === connection) continue;
       if (!this.#resolveCollision(connection, open, other, now)) return;
     }
-    connection.open = open;
     connection.negotiated = negotiate(open, this.#peer);
     connection.state = 'OpenConfirm';
     this.#write(connection, encodeMessage(KEEPALIVE));
