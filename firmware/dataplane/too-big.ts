@@ -38,6 +38,8 @@ function answer(burst: Burst, i: number, row: number, mtu: number, tables: Table
   burst.length[i] = writeTooBig(burst.bytes, at, mtu);
   burst.offset[i] = at - tooBigPrefixBytes(version);
   burst.next[i] = link;
+  // It belongs to no tunnel: should the link refuse it, that says nothing about a path.
+  burst.tunnel[i] = -1;
   markUsed(tables.ports, link);
   countDrop(tables.page, Reason['too-big-answered']);
 }
