@@ -11,7 +11,6 @@ import type { Random } from '../../platform/random.ts';
 import type { Clock } from '../../platform/time.ts';
 import { createAuthorityKeys, openAuthority } from '../authority.ts';
 import type { AuthorityKeys } from '../authority.ts';
-import { DIRECTOR_PORT } from '../ztp/names.ts';
 import { createApi } from './api.ts';
 import { ChangeSignal } from './changes.ts';
 import type { DirectorContext } from './context.ts';
@@ -102,7 +101,7 @@ async function open(options: DirectorOptions): Promise<Running> {
     const settings = {
       provider: options.provider,
       addresses: options.addresses,
-      port: options.listen.port === 0 ? DIRECTOR_PORT : options.listen.port,
+      port: options.listen.port,
       softwareVersion: options.softwareVersion,
       asNumber: options.asNumber ?? DEFAULT_AS_NUMBER,
       overlayPool: options.overlayPool ?? DEFAULT_OVERLAY_POOL,
@@ -115,7 +114,9 @@ async function open(options: DirectorOptions): Promise<Running> {
     const app = await createApi(context, await authority.issueDirector(options.addresses, options.dnsNames ?? []));
     await app.listen({ host: options.listen.host, port: options.listen.port });
     const address = app.server.address();
-    return { context, app, port: typeof address === 'object' && address ? address.port : options.listen.port };
+    // Known only now when any free port was asked for; no route has read it yet.
+    if (typeof address === 'object' && address) settings.port = address.port;
+    return { context, app, port: settings.port };
   } catch (error) {
     await db.destroy();
     throw error;

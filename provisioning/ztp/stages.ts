@@ -279,6 +279,7 @@ export class Stages implements Machine<StageInput, StageOutput> {
   #request(request: StageRequest): void {
     const path = this.#path();
     if (path) this.#pending = this.#pushRequest(request, path);
+    else if (this.#staging) this.#backToStaging('the Controller named no address of Director');
   }
 
   #pushRequest(request: StageRequest, path: StagePath): number {
@@ -379,9 +380,11 @@ export class Stages implements Machine<StageInput, StageOutput> {
     const running = this.#options.softwareVersion;
     const message = wanted === running ? `Software ${running} is what Director wants` : `Software ${running} runs, Director wants ${wanted}; the box goes on with what it has`;
     this.#log(wanted === running ? 'info' : 'warning', 'Software version checked', { running, wanted });
-    this.#report({ step: 'software', state: 'completed', message });
-    this.#report({ step: 'post-staging', state: 'started', message: 'The box moves to its post-staging configuration' });
     this.#timers.set('flush', after(this.#now, FLUSH_MS));
+    this.#report(
+      { step: 'software', state: 'completed', message },
+      { step: 'post-staging', state: 'started', message: 'The box moves to its post-staging configuration' },
+    );
   }
 
   #leaveSoftwareCheck(): void {
@@ -464,10 +467,11 @@ export class Stages implements Machine<StageInput, StageOutput> {
 
   // ----------------------------------------------------------------------------------------- reports
 
-  #report(report: StageReport): void {
+  #report(...reports: readonly StageReport[]): void {
     const text = (value: string): string => value.slice(0, CAUSE_LENGTH_LIMIT);
-    const { nextStep } = report;
-    this.#reports.push({ ...report, message: text(report.message), ...(nextStep === undefined ? {} : { nextStep: text(nextStep) }) });
+    for (const { nextStep, ...report } of reports) {
+      this.#reports.push({ ...report, message: text(report.message), ...(nextStep === undefined ? {} : { nextStep: text(nextStep) }) });
+    }
     if (this.#reports.length > REPORT_LIMIT) this.#reports.splice(0, this.#reports.length - REPORT_LIMIT);
     this.#sendReports();
   }

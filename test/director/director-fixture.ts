@@ -24,7 +24,10 @@ export interface Fixture {
   readonly clock: SystemClock;
   director: DirectorService;
   operator: DirectorClient;
+  /** A new Director process on the same data and port. */
   restart(): Promise<void>;
+  /** The second half of a restart, for tests that want something in between. */
+  resume(port: number): Promise<void>;
   client(identity?: DeviceIdentity): DirectorClient;
   close(): Promise<void>;
 }
@@ -33,11 +36,11 @@ export async function startDirector(): Promise<Fixture> {
   const directory = mkdtempSync(join(tmpdir(), 'selvage-director-'));
   const clock = new SystemClock();
   const log = new MemorySink();
-  const create = (): DirectorService =>
+  const create = (port: number): DirectorService =>
     createDirectorService({
       directory,
       provider: PROVIDER,
-      listen: { host: '127.0.0.1', port: 0 },
+      listen: { host: '127.0.0.1', port },
       addresses: ['127.0.0.1'],
       softwareVersion: '0.1.0',
       clock,
@@ -49,12 +52,16 @@ export async function startDirector(): Promise<Fixture> {
     directory,
     log,
     clock,
-    director: create(),
+    director: create(0),
     operator: undefined as unknown as DirectorClient,
     client: (identity) => new DirectorClient({ host: '127.0.0.1', port: fixture.director.port, provider: PROVIDER, anchor: fixture.director.anchor!, ...(identity ? { identity } : {}) }),
     async restart() {
+      const { port } = fixture.director;
       await fixture.director.stop();
-      fixture.director = create();
+      await fixture.resume(port);
+    },
+    async resume(port) {
+      fixture.director = create(port);
       await begin();
     },
     async close() {

@@ -1,0 +1,227 @@
+// A branch and a Controller against a real Director over real HTTPS on the loopback interface. Only the tunnels are
+// played: the roles' hooks say that they are up.
+import assert from 'node:assert/strict';
+import type { DeviceConfiguration, PrestagingRecord, SiteDirectory } from '../../firmware/configuration.ts';
+import type { Site } from '../../firmware/services/service.ts';
+import { NodeNetwork } from '../../drivers/portable/sockets.ts';
+import { MemorySink, SinkLog } from '../../platform/log.ts';
+import { SystemRandom } from '../../platform/random.ts';
+import { MemoryStore } from '../../platform/store.ts';
+import { SystemClock, sleep } from '../../platform/time.ts';
+import { certificateFacts } from '../../platform/x509.ts';
+import { createZtpAgent } from '../../provisioning/ztp/agent.ts';
+import type { PostStagingStatus, ZtpAgent } from '../../provisioning/ztp/agent.ts';
+import { createControllerAgent } from '../../provisioning/ztp/controller-agent.ts';
+import type { ControllerAgent, DirectorDirective } from '../../provisioning/ztp/controller-agent.ts';
+import type { DeviceIdentity } from '../../provisioning/ztp/director-tls.ts';
+import { populate, startDirector, suite } from '../director/director-fixture.ts';
+import type { Fixture } from '../director/director-fixture.ts';
+
+/** A host whose connections all go over the loopback interface; remembers which VRs were asked for. */
+function host(name: string, store = new MemoryStore()): { site: Site; vrs: (string | undefined)[]; log: MemorySink } {
+  const clock = new SystemClock();
+  const log = new MemorySink();
+  const vrs: (string | undefined)[] = [];
+  const real = new NodeNetwork();
+  const network: Site['network'] = {
+    openDatagram: (options) => real.openDatagram(options),
+    listenStream: (options) => real.listenStream(options),
+    connectStream(options) {
+      vrs.push(options.vr);
+      return real.connectStream({ ...options, vr: undefined, localAddress: undefined });
+    },
+  };
+  const kernel: Site['kernel'] = { ensureVr: async () => {}, adoptDevice: async () => {}, apply: async () => {}, removeVr: async () => {} };
+  return { vrs, log, site: { name, clock, random: new SystemRandom(), suite, log: new SinkLog([log], () => clock.unixMs()), store, network, kernel } };
+}
+
+async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
+  for (let tries = 0; tries < 400; tries++) {
+    if (await holds()) return;
+    await sleep(20);
+  }
+  assert.fail(`never came: ${what}`);
+}
+
+const UP: PostStagingStatus = { controlTunnels: 'up', bgp: 'up', detail: '' };
+
+describe('ZTP agents with a real Director', () => {
+  let fixture: Fixture;
+  const running: { stop(): Promise<void> }[] = [];
+
+  beforeEach(async () => {
+    fixture = await startDirector();
+    await populate(fixture);
+  });
+
+  afterEach(async () => {
+    for (const service of running.splice(0)) await service.stop();
+    await fixture.close();
+  });
+
+  interface Branch {
+    readonly agent: ZtpAgent;
+    readonly applied: { configuration: DeviceConfiguration; identity: DeviceIdentity }[];
+    readonly stagings: PrestagingRecord[];
+    readonly vrs: (string | undefined)[];
+    readonly log: MemorySink;
+  }
+
+  async function branch(record: PrestagingRecord | undefined, store = new MemoryStore(), directorPort = fixture.director.port): Promise<Branch> {
+    const { site, vrs, log } = host('Branch-1', store);
+    const applied: Branch['applied'] = [];
+    const stagings: PrestagingRecord[] = [];
+    const agent = createZtpAgent({
+      site,
+      record,
+      softwareVersion: '0.1.0',
+      directorPort,
+      hooks: {
+        startStaging(given) {
+          stagings.push(given);
+          agent.stagingUp({ assignedAddress: '172.30.0.1', directorAddresses: ['127.0.0.1'] });
+        },
+        stopStaging() {},
+        async applyConfiguration(configuration, identity) {
+          // The configuration names the port that Director would have in the field.
+          applied.push({ configuration, identity });
+        },
+        status: () => ({ controlTunnels: 'down', bgp: 'down', detail: 'connecting' }),
+      },
+    });
+    running.push(agent);
+    await agent.start();
+    return { agent, applied, stagings, vrs, log };
+  }
+
+  interface Controller {
+    readonly agent: ControllerAgent;
+    readonly configurations: DeviceConfiguration[];
+    readonly identities: DeviceIdentity[];
+    readonly directories: SiteDirectory[];
+    readonly directives: DirectorDirective[];
+    readonly log: MemorySink;
+  }
+
+  async function controller(store = new MemoryStore(), token?: string): Promise<Controller> {
+    const order = token === undefined ? await fixture.operator.orderEnrolment('Controller-1') : undefined;
+    const { site, log } = host('Controller-1', store);
+    const found: Omit<Controller, 'agent'> = { configurations: [], identities: [], directories: [], directives: [], log };
+    const agent = createControllerAgent({
+      site,
+      serial: 'CTRL0001',
+      enrolment: order && { url: `https://127.0.0.1:${fixture.director.port}`, anchorSha256: order.anchorSha256, token: order.token },
+      hooks: {
+        async applyConfiguration(configuration, identity) {
+          found.configurations.push(configuration);
+          found.identities.push(identity);
+        },
+        applyDirectory: (directory) => void found.directories.push(directory),
+        orderRekey: (directive) => void found.directives.push(directive),
+      },
+    });
+    running.push(agent);
+    await agent.start();
+    return { agent, ...found };
+  }
+
+  it('onboards a branch: certificate, bundle and software over staging, then post-staging, with the whole Task', async () => {
+    const head = await controller();
+    await until('the Controller has its sites', () => head.directories.length > 0);
+    const record = await fixture.operator.orderPrestaging('Branch-1');
+    await until('the Controller knows the staging key', () => head.directories.at(-1)!.sites.some((site) => site.staging?.psk === record.staging.psk));
+    head.agent.branchConnect({ serial: record.serial, tenant: 1, stagingIdentity: record.staging.localIdentity, observedEndpoint: { address: '198.51.100.7', port: 500 }, temporaryAddress: '172.30.0.1' });
+
+    const { agent, applied, stagings, vrs } = await branch(record);
+    await until('the configuration is applied', () => applied.length === 1);
+    assert.equal(stagings.length, 1);
+    assert.equal(agent.stage, 'post-staging');
+    assert.deepEqual([...new Set(vrs)], ['Provider-Control-VR']);
+    const facts = certificateFacts(applied[0]!.identity.certificateChain[0]!);
+    assert.deepEqual(facts.uris, ['urn:selvage:Provider:site:100:tenant:1', 'urn:selvage:Provider:site:100:tenant:2']);
+    assert.deepEqual(facts.emails, ['Branch-1@Provider.Provider', 'Branch-1@Acme.Provider', 'BOX0001@staging.Provider']);
+    assert.equal(applied[0]!.configuration.tenants[1]!.lan!.ports[0]!.name, 'vni-0/2');
+
+    agent.postStaging(UP);
+    await until('the Task is completed', async () => (await fixture.operator.tasks())[0]?.status === 'COMPLETED');
+    const [task] = await fixture.operator.tasks();
+    assert.ok(task!.steps.every((step) => step.state === 'COMPLETED'));
+    assert.equal(agent.stage, 'operational');
+    assert.equal((await fixture.operator.site('Branch-1')).observedEndpoint, '198.51.100.7:500');
+    await until('the staging key is gone from the directory', () => head.directories.at(-1)!.sites.every((site) => site.staging === undefined));
+  });
+
+  it('goes straight to post-staging after a restart, with nothing but what it stored', async () => {
+    const store = new MemoryStore();
+    const first = await branch(await fixture.operator.orderPrestaging('Branch-1'), store);
+    await until('the configuration is applied', () => first.applied.length === 1);
+    await first.agent.stop();
+    const second = await branch(undefined, store);
+    assert.equal(second.stagings.length, 0);
+    await until('the configuration is applied again', () => second.applied.length === 1);
+    assert.deepEqual(second.applied[0]!.configuration, first.applied[0]!.configuration);
+    assert.deepEqual(second.applied[0]!.identity, first.applied[0]!.identity);
+  });
+
+  it('stages again when it gets a new prestaging record', async () => {
+    const store = new MemoryStore();
+    const first = await branch(await fixture.operator.orderPrestaging('Branch-1'), store);
+    await until('the configuration is applied', () => first.applied.length === 1);
+    first.agent.loadPrestaging(await fixture.operator.orderPrestaging('Branch-1'));
+    await until('the configuration is applied again', () => first.applied.length === 2);
+    assert.equal(first.stagings.length, 2);
+    assert.notDeepEqual(first.applied[1]!.identity.certificateChain, first.applied[0]!.identity.certificateChain);
+  });
+
+  it('sends nothing to a server whose chain lacks the pinned anchor', async () => {
+    const record = await fixture.operator.orderPrestaging('Branch-1');
+    const { log, agent } = await branch({ ...record, trustAnchorSha256: 'ab'.repeat(32) });
+    await until('the refusal is logged', () => log.records.some((entry) => /does not contain the trust anchor/.test(String(entry.fields['cause']))));
+    assert.equal(agent.stage, 'certificate');
+    assert.deepEqual(await fixture.operator.tasks(), []);
+  });
+
+  it('says why Director refuses its certificate', async () => {
+    const record = await fixture.operator.orderPrestaging('Branch-1');
+    await fixture.operator.orderPrestaging('Branch-1');
+    const { agent, log } = await branch(record);
+    await until('the refusal is logged', () => log.records.some((entry) => entry.sentence === 'ZTP goes back to staging'));
+    assert.equal(agent.stage, 'staging-ike');
+    assert.match(agent.status().detail, /not proven with its pre-shared key; next: load the newest prestaging record/);
+  });
+
+  it('brings a Controller new sites, configurations and directives while it waits', async () => {
+    const head = await controller();
+    await until('the first directory', () => head.directories.length > 0);
+    await fixture.operator.orderRekey(2, { spreadSeconds: 3 });
+    await until('the directive', () => head.directives.length === 1);
+    assert.deepEqual([head.directives[0]!.tenant, head.directives[0]!.reason, head.directives[0]!.spreadSeconds], [2, 5, 3]);
+    await fixture.operator.createOrganization({ name: 'Beta' });
+    await until('the tenant', () => head.configurations.at(-1)!.tenants.length === 3);
+    // A tenant that the certificate does not name needs a new certificate, which comes with it.
+    assert.ok(certificateFacts(head.identities.at(-1)!.certificateChain[0]!).uris.includes('urn:selvage:Provider:site:1:tenant:3'));
+    await fixture.operator.revokeSite('Branch-1');
+    await until('the revocation', () => head.directories.at(-1)!.sites.some((site) => site.device === 'Branch-1' && site.state === 'revoked'));
+    await until('the rekey after it', () => head.directives.some((directive) => directive.reason === 4));
+  });
+
+  it('serves its sites after a restart while Director is away, and sends its reports when Director is back', async () => {
+    const store = new MemoryStore();
+    const first = await controller(store);
+    await until('the first directory', () => first.directories.length > 0);
+    const record = await fixture.operator.orderPrestaging('Branch-1');
+    await until('the staging key', () => first.directories.at(-1)!.sites.some((site) => site.staging));
+    await first.agent.stop();
+    const { port } = fixture.director;
+    await fixture.director.stop();
+    const second = await controller(store, 'none');
+    await until('configuration and directory are in force', () => second.configurations.length === 1 && second.directories.length === 1);
+    assert.deepEqual(second.directories[0], first.directories.at(-1));
+    second.agent.branchFailed({ serial: 'BOX7777', stagingIdentity: record.staging.localIdentity, cause: 'serial BOX7777 does not match BOX0001' });
+    await until('the report was tried', () => second.log.records.some((entry) => entry.sentence === 'Report to Director failed'));
+    assert.equal(second.agent.status().state, 'up');
+    await fixture.resume(port);
+    await until('the report arrived', async () => (await fixture.operator.tasks())[0]?.status === 'FAILED');
+    assert.match((await fixture.operator.tasks())[0]!.errorMessages[0]!.message, /serial BOX7777 does not match BOX0001/);
+  });
+});
