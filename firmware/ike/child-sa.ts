@@ -1,4 +1,5 @@
 // Child SAs of an IKE SA: their two SaSpecs, their clocks, their coming and going (RFC 7296 2.8, 1.4.1).
+import { Reader, Writer } from '../../platform/bytes.ts';
 import { randomBelow } from '../../platform/random.ts';
 import type { Instant } from '../../platform/time.ts';
 import { after } from '../../platform/time.ts';
@@ -72,6 +73,15 @@ export function createChild(sa: IkeSa, plan: NewChild): ChildSa {
     vxlanVni: plan.vxlanVni,
     state: 'up',
   };
+}
+
+export function espSpiBytes(spi: number): Uint8Array {
+  return new Writer(4).u32(spi).finish();
+}
+
+/** 0 for anything that is not 4 octets: no child has that SPI. */
+export function espSpiNumber(bytes: Uint8Array): number {
+  return bytes.length === 4 ? new Reader(bytes, 'ESP SPI').u32() : 0;
 }
 
 export function childSpis(child: ChildSa): string {

@@ -11,13 +11,15 @@ import { IkeRekeyRequest } from './tasks/rekey.ts';
 
 export function rekeyChild(sa: IkeSa, child: ChildSa, now: Instant): void {
   sa.clearTimer(`rekey-child:${child.number}`);
-  const wanted = (): boolean => child.state === 'up' && sa.announced && sa.children.has(child.number);
+  // The request may be waiting while the IKE SA is replaced: the child is then one of its successor.
+  const wanted = (owner: IkeSa): boolean => child.state === 'up' && owner.announced && owner.children.has(child.number);
   sa.conversation.enqueue({ row: ownRow('rekey-child'), tasks: [new ChildRequest({ kind: 'rekey', old: child })], wanted }, now);
 }
 
 export function rekeyIke(sa: IkeSa, now: Instant): void {
   sa.clearTimer('rekey-ike');
-  const wanted = (): boolean => sa.announced && sa.state === 'established';
+  if (sa.conversation.currentTasks.some((task) => task instanceof IkeRekeyRequest)) return;
+  const wanted = (owner: IkeSa): boolean => owner === sa && sa.announced && sa.state === 'established';
   sa.conversation.enqueue({ row: ownRow('rekey-ike'), tasks: [new IkeRekeyRequest()], wanted }, now);
 }
 
@@ -41,8 +43,9 @@ function expireChild(sa: IkeSa, child: ChildSa, now: Instant): void {
 const CONNECTION_TIMERS: Readonly<Record<Exclude<SaTimer, `${string}:${number}`>, (sa: IkeSa, now: Instant) => void>> = {
   retransmit: (sa, now) => sa.conversation.retransmit(now),
   refusal: (sa, now) => sa.conversation.acceptRefusal(now),
+  // Anybody can leave half-open SAs behind: no more than a debug line is made of them.
   'half-open': (sa, now) => {
-    sa.end({ reason: 'the peer did not go on after IKE_SA_INIT', event: 'IKE Failed' }, now);
+    sa.log('debug', 'IKE SA could not be established', { cause: 'the peer did not go on after IKE_SA_INIT' });
     sa.close(now, 0);
   },
   dpd: onDpd,

@@ -8,7 +8,7 @@ import type { Instant } from '../../platform/time.ts';
 import { after } from '../../platform/time.ts';
 import type { Header, Message } from '../wire/ike/message.ts';
 import { encodeMessage } from '../wire/ike/message.ts';
-import { ExchangeType, exchangeName, NotifyType, notifyName } from '../wire/ike/numbers.ts';
+import { ExchangeType, exchangeName, NotifyType, notifyName, Protocol } from '../wire/ike/numbers.ts';
 import type { Payload } from '../wire/ike/payloads.ts';
 import { notify } from '../wire/ike/payloads.ts';
 import type { ExchangeRow } from './exchanges.ts';
@@ -86,7 +86,7 @@ export class Conversation {
   startNext(now: Instant): void {
     while (this.#current === undefined && this.#queue.length > 0) {
       const request = this.#queue.shift()!;
-      if (request.wanted?.() === false) continue;
+      if (request.wanted?.(this.#sa) === false) continue;
       this.#current = request;
       this.#sendCurrent(now);
     }
@@ -222,6 +222,8 @@ export class Conversation {
       this.#answerMalformed(header, error, now);
       return;
     }
+    // A peer that has settled a rekey collision earlier repeats what it asks until we have settled it too.
+    if (this.#sa.undecided && !deletesIkeSa(payloads)) return this.#drop(header, 'the IKE SA is not in use yet');
     const row = requestRow(header.exchange, payloads);
     if (row === undefined) return this.#refuse(header, { notify: NotifyType.INVALID_SYNTAX, cause: 'the exchange type is not known', nextStep: '', scope: 'exchange' }, now);
     if (!row.from.includes(this.#sa.state)) {
@@ -316,6 +318,7 @@ export class Conversation {
     if (failure !== undefined) return this.#failed(request, failure, now);
     this.#window.answered();
     this.#current = undefined;
+    this.#refusal = undefined;
     this.#sa.clearTimer('retransmit');
     this.#sa.log('debug', request.row.story, { exchange: request.row.name, messageId: this.#window.nextId - 1 });
     if (request.row.to !== undefined) this.#sa.state = request.row.to;
@@ -356,6 +359,10 @@ export class Conversation {
     const { socket, natt, local, remote } = path;
     for (const bytes of messages) this.#sa.env.emit({ kind: 'send', socket, natt, local, remote, bytes });
   }
+}
+
+function deletesIkeSa(payloads: readonly Payload[]): boolean {
+  return payloads.some((payload) => payload.kind === 'Delete' && payload.protocol === Protocol.IKE);
 }
 
 function missingPayload(kind: string): Failure {

@@ -1,5 +1,5 @@
 // One IKE SA: its peers' facts, keys, state and clocks. Messages are conversation.ts, their contents tasks/.
-import { toHex, wipe } from '../../platform/bytes.ts';
+import { toHex } from '../../platform/bytes.ts';
 import type { Fields, LogLevel } from '../../platform/log.ts';
 import { randomBelow } from '../../platform/random.ts';
 import type { Instant } from '../../platform/time.ts';
@@ -162,6 +162,11 @@ export class IkeSa {
   /** A responder's SA that has not authenticated its peer. */
   get halfOpen(): boolean {
     return this.role === 'responder' && !this.everUp;
+  }
+
+  /** Made by the peer's rekey while our own is on its way: not in use before that is settled. */
+  get undecided(): boolean {
+    return this.everUp && !this.announced && this.state === 'established';
   }
 
   log(level: LogLevel, sentence: Sentence, fields: Fields): void {
@@ -353,7 +358,6 @@ export class IkeSa {
 
   wipeSecrets(): void {
     wipeIkeKeys(this.keys);
-    wipe(this.nonceInitiator, this.nonceResponder);
     this.keys = undefined;
   }
 }

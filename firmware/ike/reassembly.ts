@@ -3,7 +3,7 @@ import { concat } from '../../platform/bytes.ts';
 import type { FragmentPosition } from '../wire/ike/sealed.ts';
 
 const MAX_FRAGMENTS = 64;
-const MAX_MESSAGE_BYTES = 64 * 1024;
+const MAX_MESSAGE_BYTES = 32 * 1024;
 
 export class Reassembly {
   #messageId = -1;

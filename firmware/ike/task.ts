@@ -36,7 +36,7 @@ export interface Request {
   readonly row: ExchangeRow;
   readonly tasks: readonly Task[];
   /** False: drop it when its turn comes. */
-  readonly wanted?: () => boolean;
+  readonly wanted?: (sa: IkeSa) => boolean;
 }
 
 /** The first error notify, if any. */

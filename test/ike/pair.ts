@@ -174,9 +174,9 @@ export function pskProfile(name: string, local: string, remote: string | undefin
 }
 
 /** A branch and a Controller that share a key. */
-export function pair(options: { branch?: Partial<IkeProfile>; controller?: Partial<IkeProfile>; controllerOptions?: Partial<IkeEndpointOptions>; seed?: number; suite?: Suite } = {}): { world: World; branch: Node; controller: Node } {
+export function pair(options: { branch?: Partial<IkeProfile>; controller?: Partial<IkeProfile>; controllerOptions?: Partial<IkeEndpointOptions>; both?: Partial<IkeEndpointOptions>; seed?: number; suite?: Suite } = {}): { world: World; branch: Node; controller: Node } {
   const world = new World(options.seed ?? 1, options.suite ?? new RealSuite());
-  const branch = world.add('branch', '192.0.2.1', { profiles: [pskProfile('to-controller', 'b1@acme.example', 'c1@acme.example', options.branch)] });
-  const controller = world.add('controller', '192.0.2.2', { profiles: [pskProfile('branches', 'c1@acme.example', undefined, options.controller)], ...options.controllerOptions });
+  const branch = world.add('branch', '192.0.2.1', { profiles: [pskProfile('to-controller', 'b1@acme.example', 'c1@acme.example', options.branch)], ...options.both });
+  const controller = world.add('controller', '192.0.2.2', { profiles: [pskProfile('branches', 'c1@acme.example', undefined, options.controller)], ...options.both, ...options.controllerOptions });
   return { world, branch, controller };
 }

@@ -1,10 +1,15 @@
 import { deepStrictEqual, equal, notDeepStrictEqual, notEqual, ok } from 'node:assert/strict';
 import type { IkeProfile } from '../../firmware/ike/profile.ts';
+import type { Retransmission } from '../../firmware/ike/window.ts';
+import { DEFAULT_RETRANSMISSION } from '../../firmware/ike/window.ts';
 import type { Node, World } from './pair.ts';
 import { LATENCY_MS, pair } from './pair.ts';
 
-function up(extra: Partial<IkeProfile> = {}, seed = 1): ReturnType<typeof pair> {
-  const made = pair({ branch: extra, controller: extra, seed });
+/** Under heavy loss the usual number of sendings may well not be enough. */
+const PATIENT: Retransmission = { ...DEFAULT_RETRANSMISSION, longestMs: 4000, tries: 30 };
+
+function up(extra: Partial<IkeProfile> = {}, seed = 1, retransmission = DEFAULT_RETRANSMISSION): ReturnType<typeof pair> {
+  const made = pair({ branch: extra, controller: extra, seed, both: { retransmission } });
   made.world.initiate(made.branch, made.controller, 'to-controller');
   made.world.run(1000);
   return made;
@@ -112,7 +117,7 @@ describe('ike: rekey of a child', () => {
 
   for (let seed = 1; seed <= 30; seed++) {
     it(`settles a collision under loss and delay (seed ${seed})`, () => {
-      const { world, branch, controller } = up({}, seed);
+      const { world, branch, controller } = up({}, seed, PATIENT);
       const dice = world.random.fork('dice');
       world.fate = () => (dice.uint32() % 4 === 0 ? [] : [LATENCY_MS + (dice.uint32() % 1500)]);
       world.input(branch, { kind: 'rekey-child', child: children(branch)[0]! });
@@ -197,7 +202,7 @@ describe('ike: rekey of the IKE SA', () => {
 
   for (let seed = 1; seed <= 40; seed++) {
     it(`settles any mixture of rekeys under loss and delay (seed ${seed})`, () => {
-      const { world, branch, controller } = up({}, seed);
+      const { world, branch, controller } = up({}, seed, PATIENT);
       const dice = world.random.fork('dice');
       world.fate = () => (dice.uint32() % 5 === 0 ? [] : [LATENCY_MS + (dice.uint32() % 800)]);
       for (let i = 0; i < 6; i++) {

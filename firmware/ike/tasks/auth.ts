@@ -1,6 +1,7 @@
 // IKE_AUTH: identities and AUTH (RFC 7296 2.15; signatures RFC 7427; INITIAL_CONTACT 2.4), and who may come.
 import { utf8 } from '../../../platform/bytes.ts';
 import type { ChainResult } from '../../../platform/crypto.ts';
+import { assert } from '../../../platform/errors.ts';
 import type { Instant } from '../../../platform/time.ts';
 import { AuthMethod, CertEncoding, NotifyType, notifyName } from '../../wire/ike/numbers.ts';
 import type { Payload, PayloadOf } from '../../wire/ike/payloads.ts';
@@ -15,7 +16,7 @@ import { decodeIdentity, encodeIdentity, identityText, sameIdentity } from '../p
 import type { Failure, Task } from '../task.ts';
 import { errorNotify } from '../task.ts';
 
-const NEXT_STEP = 'compare identities and credentials of both ends';
+export const CREDENTIALS_STEP = 'compare identities and credentials of both ends';
 
 /** CERTREQ, when the peer is to show a certificate. */
 export function certificateRequest(sa: IkeSa): Payload[] {
@@ -34,14 +35,20 @@ function octetsOf(sa: IkeSa, signer: 'initiator' | 'responder', identity: Uint8A
   return signedOctets(sa.env.suite, sa.algorithms!.prf, parts);
 }
 
-/** Our AUTH payload, or a clause that says why there is none. */
-function ownAuth(sa: IkeSa, local: LocalAuth | PeerCredentials): Payload | string {
+/** Why we cannot authenticate ourselves to this peer, or undefined. */
+export function credentialProblem(sa: IkeSa, local: LocalAuth | PeerCredentials): string | undefined {
+  if (local.kind === 'psk') return undefined;
+  if (local.kind !== 'certificate' || !('privateKey' in local)) return 'no credential of our own is configured';
+  return sa.peer.hashes.includes(signatureHash(local.algorithm)) ? undefined : `the peer does not accept ${local.algorithm} signatures`;
+}
+
+/** Our AUTH payload, once credentialProblem has none. */
+function ownAuth(sa: IkeSa, local: LocalAuth | PeerCredentials): Payload {
   const { idType, data } = encodeIdentity(sa.profile.localIdentity);
   const octets = octetsOf(sa, sa.role, identityBody(idType, data));
   const { suite } = sa.env;
   if (local.kind === 'psk') return { kind: 'AUTH', method: AuthMethod.sharedKey, data: sharedKeyAuth(suite, sa.algorithms!.prf, local.key, octets) };
-  if (local.kind !== 'certificate' || !('privateKey' in local)) return 'no credential of our own is configured';
-  if (!sa.peer.hashes.includes(signatureHash(local.algorithm))) return `the peer does not accept ${local.algorithm} signatures`;
+  assert(local.kind === 'certificate' && 'privateKey' in local, 'AUTH without a credential');
   return { kind: 'AUTH', method: AuthMethod.digitalSignature, data: signatureAuth(suite, local.algorithm, local.privateKey, octets) };
 }
 
@@ -101,10 +108,7 @@ export class AuthRequest implements Task {
     const { localAuth, remoteIdentity } = sa.profile;
     out.push(...ownIdentity(sa, 'IDi'), ...certificateRequest(sa));
     if (remoteIdentity !== undefined) out.push({ kind: 'IDr', ...encodeIdentity(remoteIdentity) });
-    const auth = ownAuth(sa, localAuth);
-    // Without AUTH the responder refuses and names the cause; the log names ours.
-    if (typeof auth === 'string') sa.log('error', 'IKE SA could not be established', { cause: auth, nextStep: NEXT_STEP });
-    else out.push(auth);
+    out.push(ownAuth(sa, localAuth));
     if (sa.env.isInitialContact(sa)) out.push(notify(NotifyType.INITIAL_CONTACT));
     out.push(...ownFacts(sa));
   }
@@ -134,14 +138,14 @@ export class AuthRequest implements Task {
 }
 
 function distrusted(cause: string): Failure {
-  return { notify: NotifyType.AUTHENTICATION_FAILED, cause, nextStep: NEXT_STEP, scope: 'ike', tell: 'authentication-failed' };
+  return { notify: NotifyType.AUTHENTICATION_FAILED, cause, nextStep: CREDENTIALS_STEP, scope: 'ike', tell: 'authentication-failed' };
 }
 
 function refusedByPeer(sa: IkeSa, error: PayloadOf<'Notify'> | undefined): Failure {
   if (error === undefined) return distrusted('the peer did not authenticate itself');
   const text = sa.peer.vendor ? refusalText(error.data) : undefined;
   const cause = text ?? (error.type === NotifyType.AUTHENTICATION_FAILED ? 'the peer does not accept our identity or credential' : `the peer answered ${notifyName(error.type)}`);
-  return { notify: error.type, cause: `peer refuses: ${cause}`, nextStep: NEXT_STEP, scope: 'ike' };
+  return { notify: error.type, cause: `peer refuses: ${cause}`, nextStep: CREDENTIALS_STEP, scope: 'ike' };
 }
 
 export class AuthAnswer implements Task {
@@ -156,7 +160,7 @@ export class AuthAnswer implements Task {
     const cause = identity === undefined ? 'the identity is of a type that is not accepted, or not readable' : this.#judge(sa, payloads, id, identity);
     if (cause === undefined) return undefined;
     sa.env.emit({ kind: 'peer-refused', profile: sa.profile.name, remote: sa.path.remote, identity, serial: sa.peer.serial, cause });
-    const failure: Failure = { notify: NotifyType.AUTHENTICATION_FAILED, cause, nextStep: NEXT_STEP, scope: 'ike' };
+    const failure: Failure = { notify: NotifyType.AUTHENTICATION_FAILED, cause, nextStep: CREDENTIALS_STEP, scope: 'ike' };
     // RFC 7296 2.21.2 gives no reason to the peer; one of our kind gets it, inside SK.
     return sa.peer.vendor ? { ...failure, data: utf8(cause) } : failure;
   }
@@ -170,13 +174,14 @@ export class AuthAnswer implements Task {
     if (!proof.ok) return proof.cause;
     const verdict = this.#authorize(sa, payloads, identity);
     if (!verdict.ok) return verdict.cause;
-    const auth = ownAuth(sa, localAuth.kind === 'lookup' ? credentials : localAuth);
-    if (typeof auth === 'string') return auth;
+    const own = localAuth.kind === 'lookup' ? credentials : localAuth;
+    const problem = credentialProblem(sa, own);
+    if (problem !== undefined) return problem;
     sa.peer.identity = identity;
     sa.grant.assigned = verdict.assignedAddress;
     sa.grant.directorAddresses = verdict.directorAddresses;
     this.#observed = verdict.observed === true;
-    this.#auth = auth;
+    this.#auth = ownAuth(sa, own);
     this.#initialContact = findNotify(payloads, NotifyType.INITIAL_CONTACT) !== undefined;
     return undefined;
   }

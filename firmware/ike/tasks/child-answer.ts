@@ -8,15 +8,15 @@ import { narrowSelectors } from '../../wire/ike/selector.ts';
 import type { ChildAlgorithms, Choice } from '../algorithms.ts';
 import { chooseChild } from '../algorithms.ts';
 import type { ChildSa } from '../child-sa.ts';
-import { createChild, installChild } from '../child-sa.ts';
+import { createChild, espSpiBytes, espSpiNumber, installChild } from '../child-sa.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import { groupBytes, KeyExchange } from '../key-exchange.ts';
 import { deriveChildKeys } from '../keymat.ts';
+import type { NoncePair } from '../nonces.ts';
+import { NONCE_BYTES } from '../nonces.ts';
 import { vxlanNotify, vxlanVni } from '../private-notifies.ts';
 import type { Failure, Task } from '../task.ts';
-import type { NoncePair } from './child.ts';
-import { ChildRequest, MAX_SELECTORS, spiBytes, spiNumber } from './child.ts';
-import { NONCE_BYTES } from './init.ts';
+import { ChildRequest, MAX_SELECTORS } from './child.ts';
 import { IkeRekeyRequest } from './rekey.ts';
 
 /** Children that one IKE SA may have at once, those being replaced included. */
@@ -59,7 +59,7 @@ export class ChildAnswer implements Task {
     const ke = findPayload(payloads, 'KE');
     const spi = env.allocateEspSpi();
     this.#spi = spi;
-    const choice = chooseChild(findPayload(payloads, 'SA')!.proposals, profile.childProposals, ke?.group, spiBytes(spi), !first);
+    const choice = chooseChild(findPayload(payloads, 'SA')!.proposals, profile.childProposals, ke?.group, espSpiBytes(spi), !first);
     if (choice === undefined) return { notify: NotifyType.NO_PROPOSAL_CHOSEN, cause: 'no ESP proposal of the peer is acceptable' };
     const { group } = choice.algorithms;
     if (group !== undefined && ke?.group !== group) {
@@ -85,7 +85,7 @@ export class ChildAnswer implements Task {
     }
     if (sa.children.size >= MAX_CHILDREN) return { notify: NotifyType.NO_ADDITIONAL_SAS, cause: `${MAX_CHILDREN} child SAs exist already` };
     if (this.#purpose === 'create') return undefined;
-    const spi = spiNumber(findNotify(payloads, NotifyType.REKEY_SA)!.spi);
+    const spi = espSpiNumber(findNotify(payloads, NotifyType.REKEY_SA)!.spi);
     this.#old = [...sa.children.values()].find((child) => child.outbound.spi === spi);
     if (this.#old === undefined) return { notify: NotifyType.CHILD_SA_NOT_FOUND, cause: 'the child SA to rekey is not known' };
     const { state } = this.#old;
@@ -113,7 +113,7 @@ export class ChildAnswer implements Task {
     if (agreed.vxlanVni !== undefined) this.#answer.push(vxlanNotify(agreed.vxlanVni));
     this.#nonces = { initiator: nonceI, responder: nonceR };
     const offer = findPayload(payloads, 'SA')!.proposals.find((entry) => entry.number === proposal.number && entry.protocol === Protocol.ESP)!;
-    this.#child = createChild(sa, { ...agreed, spiIn: this.#spi!, spiOut: spiNumber(offer.spi), keyIn: keys.fromInitiator, keyOut: keys.fromResponder, algorithms });
+    this.#child = createChild(sa, { ...agreed, spiIn: this.#spi!, spiOut: espSpiNumber(offer.spi), keyIn: keys.fromInitiator, keyOut: keys.fromResponder, algorithms });
     return undefined;
   }
 

@@ -1,5 +1,5 @@
 // Child SAs: the first one in IKE_AUTH, new ones and rekeys in CREATE_CHILD_SA (RFC 7296 1.2, 1.3, 2.8, 2.9, 2.17).
-import { compareBytes, wipe, Writer } from '../../../platform/bytes.ts';
+import { wipe } from '../../../platform/bytes.ts';
 import type { Instant } from '../../../platform/time.ts';
 import { NotifyType, notifyName, Protocol } from '../../wire/ike/numbers.ts';
 import type { Payload } from '../../wire/ike/payloads.ts';
@@ -8,40 +8,21 @@ import { narrowSelectors } from '../../wire/ike/selector.ts';
 import { acceptChild, encodeChildProposals, firstChildGroup } from '../algorithms.ts';
 import type { ChildAlgorithms } from '../algorithms.ts';
 import type { ChildSa, NewChild } from '../child-sa.ts';
-import { createChild, installChild, postponeRekey, removeChild } from '../child-sa.ts';
+import { createChild, espSpiBytes, espSpiNumber, installChild, postponeRekey, removeChild } from '../child-sa.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import { KeyExchange, wantedGroup } from '../key-exchange.ts';
 import { deriveChildKeys } from '../keymat.ts';
+import type { NoncePair } from '../nonces.ts';
+import { losesCollision, NONCE_BYTES } from '../nonces.ts';
 import { refusalText, vxlanNotify, vxlanVni } from '../private-notifies.ts';
 import type { Failure, Task, Verdict } from '../task.ts';
 import { errorNotify } from '../task.ts';
 import { deleteChildRequest } from './informational.ts';
-import { NONCE_BYTES } from './init.ts';
 
 export const MAX_SELECTORS = 16;
 const NEXT_STEP = 'compare the ESP proposals, selectors and encapsulation of both ends';
 
 export type ChildPurpose = { readonly kind: 'first' } | { readonly kind: 'rekey'; readonly old: ChildSa };
-
-/** Nonces of one exchange; the lowest of four decides a collision (RFC 7296 2.8.1). */
-export interface NoncePair {
-  readonly initiator: Uint8Array;
-  readonly responder: Uint8Array;
-}
-
-/** Whether the exchange with nonces `a` loses against `b`. */
-export function losesCollision(a: NoncePair, b: NoncePair): boolean {
-  const least = (pair: NoncePair): Uint8Array => (compareBytes(pair.initiator, pair.responder) < 0 ? pair.initiator : pair.responder);
-  return compareBytes(least(a), least(b)) < 0;
-}
-
-export function spiBytes(spi: number): Uint8Array {
-  return new Writer(4).u32(spi).finish();
-}
-
-export function spiNumber(bytes: Uint8Array): number {
-  return bytes.length === 4 ? new DataView(bytes.buffer, bytes.byteOffset).getUint32(0) : 0;
-}
 
 function refusal(type: number, cause: string): Failure {
   return { notify: type, cause, nextStep: NEXT_STEP, scope: 'exchange' };
@@ -74,10 +55,10 @@ export class ChildRequest implements Task {
   build(sa: IkeSa, out: Payload[]): void {
     const { profile, env } = sa;
     this.#spi ??= env.allocateEspSpi();
-    const proposals = encodeChildProposals(profile.childProposals, spiBytes(this.#spi), !this.#first);
+    const proposals = encodeChildProposals(profile.childProposals, espSpiBytes(this.#spi), !this.#first);
     if (this.old !== undefined) {
       this.old.state = 'rekeying';
-      out.push({ kind: 'Notify', protocol: Protocol.ESP, spi: spiBytes(this.old.inbound.spi), type: NotifyType.REKEY_SA, data: new Uint8Array(0) });
+      out.push({ kind: 'Notify', protocol: Protocol.ESP, spi: espSpiBytes(this.old.inbound.spi), type: NotifyType.REKEY_SA, data: new Uint8Array(0) });
     }
     out.push({ kind: 'SA', proposals });
     if (!this.#first) {
@@ -126,7 +107,7 @@ export class ChildRequest implements Task {
     const nonce = findPayload(payloads, 'Nonce');
     const ke = findPayload(payloads, 'KE');
     const algorithms = acceptChild(answer, profile.childProposals, ke?.group, !this.#first);
-    const spiOut = spiNumber(answer[0]?.spi ?? new Uint8Array(0));
+    const spiOut = espSpiNumber(answer[0]?.spi ?? new Uint8Array(0));
     if (algorithms === undefined || spiOut === 0) return 'the peer chose ESP algorithms that were not offered';
     const shared = this.#shared(algorithms, payloads);
     if (typeof shared === 'string') return shared;
@@ -164,8 +145,10 @@ export class ChildRequest implements Task {
         return;
       }
     }
-    installChild(sa, child, old, true, now);
-    sa.conversation.enqueue(deleteChildRequest(old, 'rekeyed'), now);
+    // The peer may have deleted the old child meanwhile.
+    const replaces = sa.children.has(old.number) ? old : undefined;
+    installChild(sa, child, replaces, true, now);
+    if (replaces !== undefined) sa.conversation.enqueue(deleteChildRequest(old, 'rekeyed'), now);
   }
 
   abandon(sa: IkeSa, now: Instant): void {

@@ -6,12 +6,11 @@ import { NotifyType, Protocol } from '../../wire/ike/numbers.ts';
 import type { Payload } from '../../wire/ike/payloads.ts';
 import { findNotify, notify } from '../../wire/ike/payloads.ts';
 import type { ChildSa } from '../child-sa.ts';
-import { removeChild } from '../child-sa.ts';
+import { espSpiBytes, espSpiNumber, removeChild } from '../child-sa.ts';
 import { ownRow } from '../exchanges.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import { observedEndpoint, observedEndpointNotify, refusalText } from '../private-notifies.ts';
 import type { Failure, Request, Task } from '../task.ts';
-import { spiBytes, spiNumber } from './child.ts';
 
 const IKE_DELETE: Payload = { kind: 'Delete', protocol: Protocol.IKE, spis: [] };
 
@@ -80,15 +79,19 @@ export class ChildDeletion implements Task {
 
   build(_sa: IkeSa, out: Payload[]): void {
     this.#child.state = 'deleting';
-    out.push({ kind: 'Delete', protocol: Protocol.ESP, spis: [spiBytes(this.#child.inbound.spi)] });
+    out.push({ kind: 'Delete', protocol: Protocol.ESP, spis: [espSpiBytes(this.#child.inbound.spi)] });
   }
 
   process(): undefined {}
 
   finish(sa: IkeSa, now: Instant): void {
     removeChild(sa, this.#child, this.#reason, now);
-    // A child that lost a collision was never in the table.
-    sa.env.releaseEspSpi(this.#child.inbound.spi);
+    this.abandon(sa);
+  }
+
+  /** A child that lost a collision was never in the table that releases SPIs. */
+  abandon(sa: IkeSa): void {
+    if (!sa.children.has(this.#child.number)) sa.env.releaseEspSpi(this.#child.inbound.spi);
   }
 }
 
@@ -119,12 +122,12 @@ export class InformationalAnswer implements Task {
 
   /** The peer names its inbound SPIs, which are our outbound ones. */
   #deleteChildren(sa: IkeSa, spis: readonly Uint8Array[]): void {
-    const named = new Set(spis.map(spiNumber));
+    const named = new Set(spis.map(espSpiNumber));
     for (const child of sa.children.values()) {
       if (!named.has(child.outbound.spi)) continue;
       this.#gone.push(child);
       // RFC 7296 1.4.1: when both delete at once, the answer does not repeat what our own Delete says.
-      if (child.state !== 'deleting') this.#ownSpis.push(spiBytes(child.inbound.spi));
+      if (child.state !== 'deleting') this.#ownSpis.push(espSpiBytes(child.inbound.spi));
     }
   }
 

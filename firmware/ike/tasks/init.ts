@@ -13,12 +13,12 @@ import type { IkeSa } from '../ike-sa.ts';
 import { groupBytes, KeyExchange, wantedGroup } from '../key-exchange.ts';
 import { deriveIkeKeys } from '../keymat.ts';
 import { detectNat, natNotifies } from '../nat.ts';
+import { NONCE_BYTES } from '../nonces.ts';
 import type { Failure, Task, Verdict } from '../task.ts';
 import { errorNotify } from '../task.ts';
 import { authRequest } from './auth-request.ts';
-import { certificateRequest } from './auth.ts';
+import { certificateRequest, credentialProblem, CREDENTIALS_STEP } from './auth.ts';
 
-export const NONCE_BYTES = 32;
 const NO_SPI = new Uint8Array(0);
 const ZERO_SPI = new Uint8Array(8);
 /** COOKIE and INVALID_KE_PAYLOAD together may send us back this often. */
@@ -117,7 +117,9 @@ export class InitRequest implements Task {
   finish(sa: IkeSa, now: Instant): void {
     sa.clearTimer('refusal');
     this.#float(sa);
-    sa.conversation.enqueue(authRequest(), now);
+    const problem = credentialProblem(sa, sa.profile.localAuth);
+    if (problem === undefined) sa.conversation.enqueue(authRequest(), now);
+    else sa.end({ reason: problem, nextStep: CREDENTIALS_STEP, event: 'IKE Failed' }, now);
   }
 
   /** RFC 7296 2.23: with a NAT, IKE goes on from and to port 4500. */

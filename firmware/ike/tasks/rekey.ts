@@ -15,12 +15,12 @@ import type { IkeSa } from '../ike-sa.ts';
 import { groupBytes, KeyExchange, wantedGroup } from '../key-exchange.ts';
 import type { IkeKeys } from '../keymat.ts';
 import { deriveRekeyedIkeKeys } from '../keymat.ts';
+import type { NoncePair } from '../nonces.ts';
+import { losesCollision, NONCE_BYTES } from '../nonces.ts';
 import type { Failure, Task, Verdict } from '../task.ts';
 import { errorNotify } from '../task.ts';
-import type { NoncePair } from './child.ts';
-import { ChildRequest, losesCollision } from './child.ts';
+import { ChildRequest } from './child.ts';
 import { ChildDeletion, endRequest } from './informational.ts';
-import { NONCE_BYTES } from './init.ts';
 
 const IKE_SPI_BYTES = 8;
 /** The loser of a collision deletes its redundant SA; if it never does, the SA is dropped after this time. */
