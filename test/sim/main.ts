@@ -2,12 +2,13 @@
 // JSON; exit status 0 when everything held. The same arguments always print the same trace hash.
 import { parseArgs } from 'node:util';
 import { UsageError } from '../../platform/errors.ts';
+import { CHAOS_SCENARIO } from './chaos-scenario.ts';
 import type { Scenario } from './scenario.ts';
 import { SDWAN_SCENARIO } from './sdwan-scenario.ts';
 import { UNDERLAY_SCENARIO } from './underlay-scenario.ts';
 import { createWorld } from './world.ts';
 
-const SCENARIOS: readonly Scenario[] = [SDWAN_SCENARIO, UNDERLAY_SCENARIO];
+const SCENARIOS: readonly Scenario[] = [SDWAN_SCENARIO, CHAOS_SCENARIO, UNDERLAY_SCENARIO];
 const MOST_NODES = 10_000;
 
 interface Arguments {

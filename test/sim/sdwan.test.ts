@@ -1,5 +1,6 @@
 import { deepStrictEqual, match, ok, strictEqual } from 'node:assert/strict';
 import type { KeyingPolicy } from '../../firmware/configuration.ts';
+import { CHAOS_SCENARIO } from './chaos-scenario.ts';
 import { HOME_NAT } from './nat.ts';
 import type { NatBox } from './nat.ts';
 import { GOOD_LINK } from './netem.ts';
@@ -197,4 +198,10 @@ describe('sim/sdwan', () => {
     await world.runFor(10_000);
     deepStrictEqual([...(await sdwan.unreached('Acme'))].sort(), ['b1-Acme > b3-Acme', 'b2-Acme > b3-Acme', 'b3-Acme > b1-Acme', 'b3-Acme > b2-Acme']);
   });
+
+  for (const seed of [1, 2, 3]) {
+    it(`comes back to what the model says after every misfortune of seed ${seed}`, async () => {
+      deepStrictEqual(await CHAOS_SCENARIO.run(createWorld(seed), { nodes: 4 }), []);
+    });
+  }
 });

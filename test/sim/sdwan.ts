@@ -158,7 +158,9 @@ export class Sdwan {
     const control = new BranchControl(node.site, forwarding, routers, hooks);
     this.#running.set(site.name, { control, forwarder });
     await control.start();
-    if (this.#options.staged) await control.startStaging(site.prestaging!);
+    // A box that was configured once keeps its configuration over a reboot.
+    const isFresh = this.#options.staged && !this.connected.some(({ serial }) => serial === site.configuration.device.serial);
+    if (isFresh) await control.startStaging(site.prestaging!);
     else await control.applyConfiguration(site.configuration, site.identity);
   }
 
