@@ -172,6 +172,11 @@ export class FakeSuite implements Suite {
     return equalBytes(mixBounded(TAG_BYTES, aead, key, nonce, aad, plaintext), sealed.subarray(length)) ? plaintext : undefined;
   }
 
+  certificatePublicKey(certificate: Uint8Array): Uint8Array | undefined {
+    const opened = openFakeCertificate(certificate);
+    return opened === undefined ? undefined : fromHex(opened.publicKey);
+  }
+
   checkChain(request: ChainRequest): ChainResult {
     const leaf = request.chain[0];
     if (leaf === undefined) return { ok: false, cause: 'there is no certificate' };

@@ -5,6 +5,7 @@ import {
   getDiffieHellman, sign, verify,
 } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
+import { decodeCertificate } from './certificate.ts';
 import { checkChain } from './chain.ts';
 import type { ChainRequest, ChainResult, ControlAead, DhGroup, DhKeyPair, HashName, SignatureAlgorithm, Suite } from './crypto.ts';
 import { DH_PUBLIC_BYTES } from './crypto.ts';
@@ -216,6 +217,14 @@ export class RealSuite implements Suite {
       return undefined;
     }
     return plain(body);
+  }
+
+  certificatePublicKey(certificate: Uint8Array): Uint8Array | undefined {
+    try {
+      return decodeCertificate(certificate).publicKey;
+    } catch {
+      return undefined;
+    }
   }
 
   checkChain(request: ChainRequest): ChainResult {

@@ -36,6 +36,8 @@ export interface Suite {
   /** Ciphertext followed by the 16-octet tag; `nonce` is 12 octets. */
   aeadSeal(aead: ControlAead, key: Uint8Array, nonce: Uint8Array, aad: Uint8Array, plaintext: Uint8Array): Uint8Array;
   aeadOpen(aead: ControlAead, key: Uint8Array, nonce: Uint8Array, aad: Uint8Array, sealed: Uint8Array): Uint8Array | undefined;
+  /** SPKI DER of a certificate, trusted or not; undefined for anything unreadable. */
+  certificatePublicKey(certificate: Uint8Array): Uint8Array | undefined;
   /** Checks a device certificate against an anchor at a time. */
   checkChain(request: ChainRequest): ChainResult;
 }

@@ -242,11 +242,23 @@ export class BranchControl implements Service {
     this.#connector.want({ profile, candidates: [{ kind: 'initiate', profile, socket, nattSocket: undefined, local, remote }] });
   }
 
+  /** A tenant whose configuration stays the same keeps its sessions and keys; only a renewed certificate reaches it. */
   async #startTenants(config: DeviceConfiguration, identity: DeviceIdentity): Promise<void> {
-    for (const tenant of this.#tenants.values()) await tenant.stop();
+    const before = this.#tenants;
     this.#tenants = new Map();
+    for (const [id, service] of before) {
+      const tenant = config.tenants.find((t) => t.tenant === id);
+      if (tenant !== undefined && service.serves(config, tenant)) this.#tenants.set(id, service);
+      else await service.stop();
+    }
     for (const tenant of config.tenants) {
-      const service = new TenantService(this.#site, this.#forwarding, { config, tenant, identity, bootCount: this.#bootCount, changed: () => this.#hooks.changed() });
+      const kept = this.#tenants.get(tenant.tenant);
+      if (kept !== undefined) {
+        kept.renew(identity);
+        continue;
+      }
+      const options = { config, tenant, identity, bootCount: this.#bootCount, changed: () => this.#hooks.changed() };
+      const service = new TenantService(this.#site, this.#forwarding, options);
       this.#tenants.set(tenant.tenant, service);
       await service.start();
     }

@@ -74,6 +74,11 @@ export class ControllerTenant implements Service {
     return this.bgp.status();
   }
 
+  /** Whether a newer configuration means the same for this tenant. */
+  serves(config: DeviceConfiguration, tenant: TenantConfiguration): boolean {
+    return JSON.stringify([config.device, tenant]) === JSON.stringify([this.#config.device, this.#tenant]);
+  }
+
   setSites(sites: readonly SiteRecord[]): void {
     const { tenant, routeDistinguisher, routeTarget: target, asNumber, encryptedAddress } = this.#tenant;
     const peers: BgpPeerConfig[] = [];

@@ -157,10 +157,17 @@ export class ControllerControl implements Service {
     await this.#routers.apply('tenants', tenantPlan({ config, clearPeers }, (key) => this.#forwarding.idFor(key)));
   }
 
+  /** A tenant whose configuration stays the same keeps its sessions. */
   async #startTenants(config: DeviceConfiguration): Promise<void> {
-    for (const tenant of this.#tenants.values()) await tenant.stop();
+    const before = this.#tenants;
     this.#tenants = new Map();
+    for (const [id, service] of before) {
+      const tenant = config.tenants.find((t) => t.tenant === id);
+      if (tenant !== undefined && service.serves(config, tenant)) this.#tenants.set(id, service);
+      else await service.stop();
+    }
     for (const tenant of config.tenants) {
+      if (this.#tenants.has(tenant.tenant)) continue;
       const service = new ControllerTenant(this.#site, config, tenant);
       this.#tenants.set(tenant.tenant, service);
       await service.start();

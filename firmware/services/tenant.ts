@@ -1,7 +1,8 @@
 // One tenant of a branch: its BGP session to the Controllers, its IKE-less keys, and the tunnels to other branches that
 // follow from both. Order matters: the forwarder receives on new SAs before a key route that makes peers use them leaves.
 import type { Logger } from '../../platform/log.ts';
-import { Reader, Writer } from '../../platform/bytes.ts';
+import { Reader, Writer, equalBytes } from '../../platform/bytes.ts';
+import { OperationalError } from '../../platform/errors.ts';
 import { BgpSpeaker, type BgpOutput } from '../bgp/speaker.ts';
 import { makeRoute, type BgpRoute } from '../bgp/route.ts';
 import type { DeviceConfiguration, TenantConfiguration } from '../configuration.ts';
@@ -54,7 +55,7 @@ export class TenantService implements Service {
   readonly #machine: TenantKeying;
   readonly #circuits: PeerCircuits;
   readonly #node: NodeIdentity;
-  readonly #signer: RouteSigner;
+  #signer: RouteSigner;
   readonly #vpnRoutes = new Map<string, BgpRoute>();
   /** What a peer announced under a key, so that its withdrawal can be told by content. */
   readonly #sdwanItems = new Map<string, SdwanNlri>();
@@ -80,7 +81,7 @@ export class TenantService implements Service {
       model: 'selvage',
       version: config.softwareVersion,
     };
-    this.#signer = routeSigner(site, config, options.identity);
+    this.#signer = routeSigner(site, options.identity);
     const trust: RouteTrust = { suite: site.suite, anchors: trustAnchors(config), provider: config.provider };
     this.#circuits = new PeerCircuits({ trust, tenant: tenant.tenant, unixMs: () => site.clock.unixMs() });
     const start = nextTenantStart(site.store, tenant.tenant, options.bootCount);
@@ -147,6 +148,20 @@ export class TenantService implements Service {
 
   status(): ServiceStatus {
     return this.bgp.status();
+  }
+
+  /** Whether a newer configuration means the same for this tenant. */
+  serves(config: DeviceConfiguration, tenant: TenantConfiguration): boolean {
+    return relevantPart(config, tenant) === relevantPart(this.#options.config, this.#options.tenant);
+  }
+
+  /** A renewed device certificate: it signs from now on, and goes out with the next key. */
+  renew(identity: DeviceIdentity): void {
+    const signer = routeSigner(this.#site, identity);
+    if (equalBytes(signer.certificate, this.#signer.certificate)) return;
+    this.#signer = signer;
+    this.#keying.push({ kind: 'signer', signer });
+    this.#originateCircuits();
   }
 
   /** How a Controller sees this box; published so that peers know where to send. */
@@ -360,16 +375,24 @@ export class TenantService implements Service {
   }
 }
 
+/** What a tenant's sessions, keys and tunnels depend on; everything else may change around them. */
+function relevantPart(config: DeviceConfiguration, tenant: TenantConfiguration): string {
+  const { device, provider, trustAnchors, circuits } = config;
+  return JSON.stringify({ device, provider, trustAnchors, circuits, tenant });
+}
+
 /** `10.1.0.1/24` -> `10.1.0.0/24` */
 function networkOf(address: string): string {
   const { bytes, length } = parsePrefix(address);
   return prefixText(bytes, length);
 }
 
-function routeSigner(site: Site, config: DeviceConfiguration, identity: DeviceIdentity): RouteSigner {
-  const certificate = identity.certificateChain[0]!;
-  const chain = site.suite.checkChain({ chain: identity.certificateChain, anchors: trustAnchors(config), unixMs: site.clock.unixMs() });
-  // An own certificate that does not check now (a clock that is wrong) still signs; receivers judge it by their clocks.
-  const publicKey = chain.ok ? chain.publicKey : new Uint8Array(0);
+/** The device's credential as a signer of routes. A clock that is wrong does not keep it from signing: receivers judge by theirs. */
+function routeSigner(site: Site, identity: DeviceIdentity): RouteSigner {
+  const certificate = identity.certificateChain[0];
+  const publicKey = certificate === undefined ? undefined : site.suite.certificatePublicKey(certificate);
+  if (certificate === undefined || publicKey === undefined) {
+    throw new OperationalError('device-certificate', 'the device certificate cannot be read', 'remove it from the state directory; the box then asks Director for a new one');
+  }
   return { algorithm: 2, privateKey: identity.privateKey, publicKey, certificate };
 }
