@@ -92,7 +92,8 @@ export class RouteExchange {
     const { id } = neighbor.config;
     if (update.problems.length > 0) {
       neighbor.counters.updatesMalformed++;
-      if (neighbor.mayRemark(now)) this.#outputs.push(neighbor.log('warning', 'BGP UPDATE has malformed attributes', { problems: problemText(update.problems) }));
+      const problems = problemText(update.problems);
+      if (neighbor.mayRemark(now)) this.#outputs.push(neighbor.log('warning', 'BGP UPDATE has malformed attributes', { problems }));
     }
     for (const { family, nlri } of update.withdrawn) for (const item of nlri) this.remove(id, family, nlriKey(item));
     for (const announcement of update.announced) {
@@ -190,7 +191,9 @@ export class RouteExchange {
     if (!flushed) return;
     for (const batch of batches(flushed.messages)) neighbor.session.send(concat(...batch), batch.length);
     neighbor.counters.routesTooLarge += flushed.tooLarge.length;
-    for (const nlri of flushed.tooLarge) this.#outputs.push(neighbor.log('error', 'BGP route is too large for the peer and is withheld', { route: nlriKey(nlri) }));
+    for (const nlri of flushed.tooLarge) {
+      this.#outputs.push(neighbor.log('error', 'BGP route is too large for the peer and is withheld', { route: nlriKey(nlri) }));
+    }
   }
 }
 

@@ -103,7 +103,7 @@ export class Neighbor {
 
   up(negotiated: Negotiated): void {
     this.negotiated = negotiated;
-    this.source = this.#sourceWith(negotiated.remoteRouterId.includes(':') ? this.config.remote : negotiated.remoteRouterId);
+    this.source = this.#sourceWith(negotiated.remoteRouterId);
     this.ended.clear();
     this.writable = true;
     this.refreshDue.clear();

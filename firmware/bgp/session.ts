@@ -40,6 +40,18 @@ const STABLE_MS = 30_000;
 /** A younger session is the other half of a collision, not a relic of the peer's last life. */
 const TAKEOVER_AGE_MS = 5_000;
 
+interface Failure {
+  readonly code: number;
+  readonly subcode: number;
+  readonly data: Uint8Array;
+  readonly cause: string;
+  /** Graceful restart must not hide it. */
+  readonly hard?: boolean;
+}
+
+/** Not an error: two connections became one. */
+const COLLISION: Failure = { code: CEASE, subcode: CEASE_COLLISION, data: new Uint8Array(0), cause: 'connection collision' };
+
 export type SessionState = 'Idle' | 'Active' | ConnectionState;
 
 export type SessionInput =
@@ -56,7 +68,7 @@ export type SessionOutput =
   | { readonly kind: 'up'; readonly stream: number; readonly negotiated: Negotiated }
   /** `keepRoutes`: graceful restart applies to this loss. */
   | { readonly kind: 'down'; readonly cause: string; readonly keepRoutes: boolean }
-  | { readonly kind: 'update'; readonly update: Update; readonly bytes: number }
+  | { readonly kind: 'update'; readonly update: Update }
   | { readonly kind: 'refresh'; readonly refresh: RouteRefresh }
   | { readonly kind: 'log'; readonly level: LogLevel; readonly sentence: string; readonly fields: Record<string, string | number> };
 
@@ -216,7 +228,7 @@ export class BgpSession implements Machine<SessionInput, SessionOutput> {
   /** After a connection is gone: reports a lost session, and tries again after a growing delay. */
   #lose(connection: Connection, cause: string, keepRoutes: boolean, now: Instant): void {
     this.#forget(connection);
-    this.lastError = cause;
+    if (cause !== COLLISION.cause) this.lastError = cause;
     const { establishedAt } = connection;
     if (establishedAt !== undefined) {
       this.counters.lost++;
@@ -275,7 +287,7 @@ export class BgpSession implements Machine<SessionInput, SessionOutput> {
       case 'update':
         this.#heard(connection, now);
         this.counters.updatesIn++;
-        this.#outputs.push({ kind: 'update', update: decodeUpdate(message.body, this.#peer.external), bytes: message.body.length });
+        this.#outputs.push({ kind: 'update', update: decodeUpdate(message.body, this.#peer.external) });
         return;
       case 'refresh':
         this.#heard(connection, now);
@@ -299,7 +311,6 @@ export class BgpSession implements Machine<SessionInput, SessionOutput> {
   /** RFC 4271 6.8. Whether `connection` goes on. */
   #resolveCollision(connection: Connection, open: Open, other: Connection, now: Instant): boolean {
     if (other.state === 'Connect' || other.state === 'OpenSent') return true; // decided when its OPEN comes, or at Established
-    const collision = { code: CEASE, subcode: CEASE_COLLISION, data: new Uint8Array(0), cause: 'connection collision' };
     if (other.state === 'Established') {
       const old = now - other.establishedAt! >= TAKEOVER_AGE_MS;
       if (old && other.negotiated!.gracefulRestart !== undefined) {
@@ -307,12 +318,12 @@ export class BgpSession implements Machine<SessionInput, SessionOutput> {
         this.#lose(other, 'the peer opened a new session', true, now);
         return true;
       }
-      this.#fail(connection, collision, now);
+      this.#fail(connection, COLLISION, now);
       return false;
     }
     const keepOutgoing = this.#weAreHigher(open);
     const loser = connection.incoming === keepOutgoing ? connection : other;
-    this.#fail(loser, collision, now);
+    this.#fail(loser, COLLISION, now);
     return loser !== connection;
   }
 
@@ -328,7 +339,7 @@ export class BgpSession implements Machine<SessionInput, SessionOutput> {
     for (const other of [...this.#connections.values()]) {
       if (other === connection) continue;
       if (other.state === 'Connect') this.#remove(other);
-      else this.#fail(other, { code: CEASE, subcode: CEASE_COLLISION, data: new Uint8Array(0), cause: 'connection collision' }, now);
+      else this.#fail(other, COLLISION, now);
     }
     this.#timers.clear('retry');
     this.#heard(connection, now);
@@ -347,7 +358,7 @@ export class BgpSession implements Machine<SessionInput, SessionOutput> {
   }
 
   /** Sends a NOTIFICATION, closes the stream and reports the loss. */
-  #fail(connection: Connection, why: { code: number; subcode: number; data: Uint8Array; cause: string; hard?: boolean }, now: Instant): void {
+  #fail(connection: Connection, why: Failure, now: Instant): void {
     const survives = connection.negotiated?.gracefulRestart?.notification === true;
     const plain = { code: why.code, subcode: why.subcode, data: why.data };
     // RFC 8538 3: without the wrapping, the peer would keep our routes.
@@ -355,7 +366,7 @@ export class BgpSession implements Machine<SessionInput, SessionOutput> {
     if (connection.state !== 'Connect') {
       this.#write(connection, encodeNotification(why.hard && survives ? wrapped : plain));
       this.counters.notificationsOut++;
-      if (why.cause !== 'connection collision') {
+      if (why !== COLLISION) {
         this.#log('warning', 'BGP NOTIFICATION sent', { reason: describeNotification(plain), cause: why.cause, state: connection.state });
       }
     }

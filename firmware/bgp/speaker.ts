@@ -236,13 +236,16 @@ export class BgpSpeaker implements Machine<BgpInput, BgpOutput> {
     neighbor.up(negotiated);
     if (neighbor.membershipsAwaited) this.#timers.set(`membership/${id}`, after(now, MEMBERSHIP_WAIT_MS));
     this.#outputs.push({ kind: 'peer-up', peer: id });
-    this.#outputs.push(neighbor.log('info', 'BGP session established', { families: negotiated.families.map(familyName).join(' '), holdSeconds: negotiated.holdMs / 1000 }));
+    const names = negotiated.families.map(familyName);
+    this.#outputs.push(neighbor.log('info', 'BGP session established', { families: names.join(' '), holdSeconds: negotiated.holdMs / 1000 }));
     // RFC 4724 4.2: stale routes of a family that the peer did not preserve go at once, the others wait for End-of-RIB.
-    const kept = negotiated.families.map(familyName).filter((name) => negotiated.gracefulRestart?.preserved.has(name));
+    const kept = names.filter((name) => negotiated.gracefulRestart?.preserved.has(name));
     this.#exchange.drop(neighbor, ({ family }) => kept.includes(familyName(family)));
     if (this.#exchange.rib.count(id) > 0) this.#timers.set(`stale/${id}`, after(now, STALE_MS));
     else this.#timers.clear(`stale/${id}`);
     for (const family of negotiated.families) this.#exchange.queueAll(neighbor, family);
+    // Memberships that outlived the last session count from the start.
+    if (neighbor.hasRouteTargetConstraint) this.#exchange.filterChanged(neighbor);
     this.#exchange.dirty.add(neighbor);
   }
 

@@ -90,4 +90,23 @@ describe('what does not fit a peer', () => {
     assert.ok(network.heard(b).includes('ipv4-vpn 1:1|10.0.0.0/8 < a'));
     assert.equal(b.count('route'), 0, 'the route never went');
   });
+
+  it('goes by memberships that outlived the session', () => {
+    const { network, a, b } = pair('membership survives', [VPN4, RTC]);
+    const route = makeRoute(VPN4, { kind: 'vpn', rd: '1:1', prefix: '10.0.0.0/8', label: 16 }, '10.0.0.1', { extendedCommunities: [routeTarget('1:1')] });
+    network.push(a, { kind: 'originate', route });
+    network.push(b, { kind: 'originate', route: makeRouteTargetMembership(65000, '10.0.0.2', '1:1') });
+    network.settle();
+    b.clear();
+    for (const node of [a, b]) for (const stream of [...node.ends.keys()]) {
+      node.ends.delete(stream);
+      network.push(node, { kind: 'stream-closed', stream, cause: 'reset' });
+    }
+    network.run(5_000);
+    assert.deepEqual(network.heard(b), ['ipv4-vpn 1:1|10.0.0.0/8 < a']);
+    network.push(a, { kind: 'originate', route: { ...route, med: 1 } });
+    network.settle();
+    assert.equal(network.route(b, VPN4, route.key)!.med, 1);
+    assert.equal(b.count('route'), 1);
+  });
 });

@@ -11,6 +11,8 @@ import type { Family } from '../../firmware/wire/bgp/family.ts';
 import { OperationalError } from '../../platform/errors.ts';
 import { sleep } from '../../platform/time.ts';
 
+/** Debian's place for it. */
+export const BGPD = '/usr/lib/frr/bgpd';
 export const OUR_ADDRESS = '192.0.2.1';
 export const FRR_ADDRESS = '192.0.2.2';
 const POLL_MS = 100;
@@ -51,7 +53,7 @@ export class FrrLab {
   #nextId = 1;
 
   constructor() {
-    if (!existsSync('/usr/lib/frr/bgpd')) {
+    if (!existsSync(BGPD)) {
       throw new OperationalError('no-frr', 'FRR is not installed', 'Install the package frr and run the test again.');
     }
     const lab = fileURLToPath(new URL('frr-lab.ts', import.meta.url));

@@ -22,7 +22,6 @@ export const MP_REACH_NLRI = 14;
 export const MP_UNREACH_NLRI = 15;
 
 export const ORIGIN_IGP = 0;
-export const ORIGIN_EGP = 1;
 export const ORIGIN_INCOMPLETE = 2;
 
 export const AS_SET = 1;

@@ -6,7 +6,6 @@ import { Reader, Writer, fromHex, toHex } from '../../../platform/bytes.ts';
 import { addressBytes, addressText, isAddress } from '../address.ts';
 
 export const EXTENDED_COMMUNITY_BYTES = 8;
-export const ROUTE_DISTINGUISHER_BYTES = 8;
 
 const SUBTYPE_ROUTE_TARGET = 0x02;
 const TYPE_OPAQUE = 0x03;

@@ -1,7 +1,8 @@
 // NLRI of the families this product speaks: unicast (RFC 4760), VPN-IPv4/IPv6 (RFC 4364, 4659, label as RFC 8277 2.2),
 // route target membership (RFC 4684) and SD-WAN, SAFI 74.
 //
-// SAFI 74 items stay opaque here, whatever their route type: a reflector passes on types it does not know.
+// SAFI 74 items stay opaque here, whatever their route type: a reflector passes on types it does not know. A length that is
+// no multiple of 8 is rounded up to whole octets.
 // +-----------------------------+
 // | Route Type (2)              |
 // | Length (2), in bits         |
@@ -141,7 +142,9 @@ export function encodeNlri(writer: Writer, nlri: ParsedNlri, withdraw: boolean):
         writer.u24(withdraw ? WITHDRAW_LABEL : (nlri.label << 4) | 1).put(routeDistinguisher(nlri.rd));
       });
     case 'sdwan':
-      if (nlri.value.length > MOST_SDWAN_BYTES) throw new UsageError(`a SAFI 74 value of ${nlri.value.length} octets, at most ${MOST_SDWAN_BYTES} have a length in bits`);
+      if (nlri.value.length > MOST_SDWAN_BYTES) {
+        throw new UsageError(`a SAFI 74 value of ${nlri.value.length} octets, at most ${MOST_SDWAN_BYTES} have a length in bits`);
+      }
       writer.u16(nlri.routeType).u16(nlri.value.length * 8).put(nlri.value);
       return;
     case 'route-target':

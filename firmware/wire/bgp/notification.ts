@@ -36,7 +36,8 @@ const CODES: readonly CodeRow[] = [
     words: 'UPDATE error',
     subcodes: {
       1: 'malformed attribute list', 2: 'unrecognized well-known attribute', 3: 'missing well-known attribute', 4: 'attribute flags error',
-      5: 'attribute length error', 6: 'invalid ORIGIN', 8: 'invalid NEXT_HOP', 9: 'optional attribute error', 10: 'invalid network field', 11: 'malformed AS_PATH',
+      5: 'attribute length error', 6: 'invalid ORIGIN', 8: 'invalid NEXT_HOP', 9: 'optional attribute error', 10: 'invalid network field',
+      11: 'malformed AS_PATH',
     },
   },
   { code: HOLD_TIMER_EXPIRED, words: 'hold timer expired', subcodes: {} },

@@ -12,7 +12,7 @@ import {
   FLAG_EXTENDED_LENGTH, FLAG_OPTIONAL, FLAG_PARTIAL, FLAG_TRANSITIVE, MP_REACH_NLRI, MP_UNREACH_NLRI, NEXT_HOP, NO_ATTRIBUTES, attributeRow, writeAttribute,
 } from './attributes.ts';
 import type { Family } from './family.ts';
-import { UNICAST4, familyName, isKnownFamily, sameFamily } from './family.ts';
+import { UNICAST4, isKnownFamily, sameFamily } from './family.ts';
 import { decodeNextHop, encodeNextHop } from './next-hop.ts';
 import type { ParsedNlri } from './nlri.ts';
 import { decodeNlri, encodeNlri } from './nlri.ts';
@@ -277,9 +277,4 @@ export function encodeEndOfRib(family: Family): Uint8Array {
 /** One line for logs: every problem with what follows from it. */
 export function problemText(problems: readonly AttributeProblem[]): string {
   return problems.map(({ action, text }) => `${text} (${action})`).join('; ');
-}
-
-/** Families of an UPDATE that carry routes, for logs. */
-export function updateFamilies(update: Update): string {
-  return [...new Set([...update.withdrawn, ...update.announced].map((part) => familyName(part.family)))].join(' ');
 }
