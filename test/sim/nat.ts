@@ -1,6 +1,7 @@
 // A NAT box between a private segment and the internet (RFC 4787). IPv4 UDP and TCP are mapped; everything else,
 // bare ESP included, stops here as it does in most boxes that people own.
 import type { SocketAddress } from '../../drivers/port.ts';
+import type { SeededRandom } from '../../platform/random.ts';
 import { after } from '../../platform/time.ts';
 import type { Attachment, LinkQuality, Wire, WireContext } from './netem.ts';
 import { GOOD_LINK } from './netem.ts';
@@ -39,7 +40,8 @@ export class NatBox implements Wire {
   readonly publicAddress: string;
   readonly outside: Attachment;
   readonly #context: WireContext;
-  readonly #inside = new Map<string, { readonly node: string; readonly receive: (packet: Packet) => void }>();
+  readonly #random: SeededRandom;
+  readonly #inside = new Map<string, { readonly attachment: Attachment; readonly receive: (packet: Packet) => void }>();
   readonly #byKey = new Map<string, Mapping>();
   readonly #byPort = new Map<string, Mapping>();
   #nextPort = FIRST_PORT;
@@ -49,22 +51,27 @@ export class NatBox implements Wire {
     this.options = options;
     this.publicAddress = publicAddress;
     this.#context = context;
+    this.#random = context.random.fork(`nat ${name}`);
     this.outside = internet.attach(name, (packet) => this.#inbound(packet));
     this.outside.setAddresses([publicAddress]);
   }
 
+  /** Of a cable on this side only `up` and `loss` count; delay is the outside's. */
   attach(node: string, receive: (packet: Packet) => void, quality: LinkQuality = GOOD_LINK): Attachment {
     let own: readonly string[] = [];
     const setAddresses = (addresses: readonly string[]): void => {
       for (const address of own) this.#inside.delete(address);
       own = addresses;
-      for (const address of addresses) this.#inside.set(address, { node, receive });
+      for (const address of addresses) this.#inside.set(address, { attachment, receive });
     };
     const send = (bytes: Uint8Array): void => {
       const packet = parsePacket(bytes.slice());
-      if (packet !== undefined) this.#outbound(packet);
+      if (packet === undefined) return;
+      if (this.#isLost(attachment.quality)) this.#drop(packet, 'lost');
+      else this.#outbound(packet);
     };
-    return { node, quality, setAddresses, send, detach: () => setAddresses([]) };
+    const attachment: Attachment = { node, quality, setAddresses, send, detach: () => setAddresses([]) };
+    return attachment;
   }
 
   /** As after a power cut: every mapping is gone, and new ones get other ports. */
@@ -103,9 +110,14 @@ export class NatBox implements Wire {
     clock.at(after(clock.now(), SEGMENT_DELAY_MS), () => {
       const to = this.#inside.get(address);
       if (to === undefined) return this.#drop(packet, 'nobody has this address');
-      flow.packet(clock.now(), this.name, to.node, packet);
+      if (this.#isLost(to.attachment.quality)) return this.#drop(packet, 'lost');
+      flow.packet(clock.now(), this.name, to.attachment.node, packet);
       to.receive(packet);
     });
+  }
+
+  #isLost({ up, loss }: LinkQuality): boolean {
+    return !up || (loss > 0 && this.#random.uint32() / 0x1_0000_0000 < loss);
   }
 
   #mappingFor(packet: Packet): Mapping {

@@ -46,9 +46,28 @@ export interface Wire {
 
 interface End extends Attachment {
   readonly receive: (packet: Packet) => void;
-  addresses: readonly string[];
   /** Arrival of the last packet that kept its order. */
   lastArrival: number;
+}
+
+/** The ends of one wire by address; whoever takes an address last has it. */
+class Ends {
+  readonly #byAddress = new Map<string, End>();
+
+  at(address: string): End | undefined {
+    return this.#byAddress.get(address);
+  }
+
+  add(node: string, receive: (packet: Packet) => void, quality: LinkQuality, send: (from: End, bytes: Uint8Array, nextHop: string) => void): End {
+    let own: readonly string[] = [];
+    const setAddresses = (addresses: readonly string[]): void => {
+      for (const address of own) if (this.#byAddress.get(address) === end) this.#byAddress.delete(address);
+      own = addresses;
+      for (const address of addresses) this.#byAddress.set(address, end);
+    };
+    const end: End = { node, quality, receive, lastArrival: 0, setAddresses, send: (bytes, nextHop) => send(end, bytes, nextHop), detach: () => setAddresses([]) };
+    return end;
+  }
 }
 
 export interface WireContext {
@@ -62,7 +81,7 @@ export class Internet implements Wire {
   readonly name: string;
   readonly #context: WireContext;
   readonly #random: SeededRandom;
-  readonly #ends = new Map<string, End>();
+  readonly #ends = new Ends();
   readonly #partitions = new Set<string>();
 
   constructor(name: string, context: WireContext) {
@@ -72,17 +91,7 @@ export class Internet implements Wire {
   }
 
   attach(node: string, receive: (packet: Packet) => void, quality: LinkQuality = GOOD_LINK): Attachment {
-    const end: End = {
-      node,
-      quality,
-      receive,
-      addresses: [],
-      lastArrival: 0,
-      setAddresses: (addresses) => this.#register(end, addresses),
-      send: (bytes) => this.#send(end, bytes),
-      detach: () => this.#register(end, []),
-    };
-    return end;
+    return this.#ends.add(node, receive, quality, (from, bytes) => this.#send(from, bytes));
   }
 
   /** Nothing passes between the two nodes, either way, until `heal`. */
@@ -94,16 +103,10 @@ export class Internet implements Wire {
     this.#partitions.delete([a, b].sort().join('|'));
   }
 
-  #register(end: End, addresses: readonly string[]): void {
-    for (const address of end.addresses) if (this.#ends.get(address) === end) this.#ends.delete(address);
-    end.addresses = addresses;
-    for (const address of addresses) this.#ends.set(address, end);
-  }
-
   #send(from: End, bytes: Uint8Array): void {
     const packet = parsePacket(bytes.slice());
     if (packet === undefined) return;
-    const to = this.#ends.get(packet.destination);
+    const to = this.#ends.at(packet.destination);
     const cause = this.#loss(from, to, packet);
     if (to === undefined || cause !== undefined) {
       this.#context.flow.lost(this.#context.clock.now(), from.node, to?.node ?? packet.destination, packet, cause ?? 'nobody has this address');
@@ -131,7 +134,7 @@ export class Internet implements Wire {
       to.lastArrival = arrival;
     }
     clock.at(instant(arrival), () => {
-      if (!to.quality.up || !to.addresses.includes(packet.destination)) return;
+      if (!to.quality.up || this.#ends.at(packet.destination) !== to) return;
       flow.packet(clock.now(), from.node, to.node, packet);
       to.receive(packet);
     });
@@ -151,7 +154,7 @@ export class Internet implements Wire {
 export class Segment implements Wire {
   readonly name: string;
   readonly #context: WireContext;
-  readonly #ends = new Map<string, End>();
+  readonly #ends = new Ends();
 
   constructor(name: string, context: WireContext) {
     this.name = name;
@@ -159,29 +162,14 @@ export class Segment implements Wire {
   }
 
   attach(node: string, receive: (packet: Packet) => void, quality: LinkQuality = GOOD_LINK): Attachment {
-    const register = (addresses: readonly string[]): void => {
-      for (const address of end.addresses) if (this.#ends.get(address) === end) this.#ends.delete(address);
-      end.addresses = addresses;
-      for (const address of addresses) this.#ends.set(address, end);
-    };
-    const end: End = {
-      node,
-      quality,
-      receive,
-      addresses: [],
-      lastArrival: 0,
-      setAddresses: register,
-      send: (bytes, nextHop) => this.#send(end, bytes, nextHop),
-      detach: () => register([]),
-    };
-    return end;
+    return this.#ends.add(node, receive, quality, (from, bytes, nextHop) => this.#send(from, bytes, nextHop));
   }
 
   #send(from: End, bytes: Uint8Array, nextHop: string): void {
     const { clock, flow } = this.#context;
     const packet = parsePacket(bytes.slice());
     if (packet === undefined) return;
-    const to = this.#ends.get(nextHop);
+    const to = this.#ends.at(nextHop);
     if (to === undefined || !from.quality.up || !to.quality.up || bytes.length > from.quality.mtu) {
       flow.lost(clock.now(), from.node, to?.node ?? nextHop, packet, to === undefined ? 'nobody has this address' : 'link is down or too small');
       return;
