@@ -133,10 +133,12 @@ class TcpSpeaker {
 }
 
 function routeOf({ family, nlri, nextHop, attributes }: LabRoute): BgpRoute {
-  const { extendedCommunities = [], tunnelEncapsulation } = attributes;
+  const { extendedCommunities = [], tunnelEncapsulation, originatorId, clusterList = [] } = attributes;
   return makeRoute(family, nlri.kind === 'sdwan' ? { ...nlri, value: fromHex(nlri.value) } : nlri, nextHop, {
     extendedCommunities: extendedCommunities.map(fromHex),
     tunnelEncapsulation: tunnelEncapsulation === undefined ? undefined : fromHex(tunnelEncapsulation),
+    originatorId,
+    clusterList,
   });
 }
 

@@ -88,6 +88,20 @@ describe('beside FRR', function () {
     assert.match(JSON.stringify(await lab.show('show bgp ipv6 vpn 2001:db8:2::/64')), /"ip":"fd00::5"/);
   });
 
+  it("is understood by FRR as a reflector, down to the loop check", async () => {
+    const reflected = (prefix: string, originatorId: string): Promise<unknown> => {
+      const attributes = { extendedCommunities: COMMUNITIES, originatorId, clusterList: ['10.0.0.8', '10.0.0.7'] };
+      return lab.ask({ kind: 'originate', route: { family: VPN4, nlri: { kind: 'vpn', rd: '65000:2', prefix, label: 1030 }, nextHop: '10.255.0.6', attributes } });
+    };
+    await reflected('10.7.0.0/24', FRR_ADDRESS);
+    await reflected('10.8.0.0/24', '10.0.0.9');
+    await lab.until('the reflected route', () => lab.ask<string>({ kind: 'show', command: 'show bgp ipv4 vpn' }), (text) => text.includes('10.8.0.0/24'));
+    const text = JSON.stringify(await lab.show('show bgp ipv4 vpn 10.8.0.0/24'));
+    assert.match(text, /"originatorId":"10\.0\.0\.9"/);
+    assert.match(text, /"list":\["10\.0\.0\.8","10\.0\.0\.7"\]/);
+    assert.doesNotMatch(await lab.ask<string>({ kind: 'show', command: 'show bgp ipv4 vpn' }), /10\.7\.0\.0/, 'FRR sees its own identifier');
+  });
+
   it('withdraws towards FRR, and FRR towards us', async () => {
     await lab.ask({ kind: 'input', input: { kind: 'withdraw', family: VPN6, key: '65000:2|2001:db8:2::/64' } });
     await lab.until('the withdrawal at FRR', () => lab.ask<string>({ kind: 'show', command: 'show bgp ipv6 vpn' }), (text) => !text.includes('2001:db8:2::/64') && text.includes('2001:db8:1::/50'));

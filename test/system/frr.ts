@@ -31,7 +31,12 @@ export interface LabRoute {
     | { readonly kind: 'vpn'; readonly rd: string; readonly prefix: string; readonly label: number }
     | { readonly kind: 'sdwan'; readonly routeType: number; readonly value: string };
   readonly nextHop: string;
-  readonly attributes: { readonly extendedCommunities?: readonly string[]; readonly tunnelEncapsulation?: string };
+  readonly attributes: {
+    readonly extendedCommunities?: readonly string[];
+    readonly tunnelEncapsulation?: string;
+    readonly originatorId?: string;
+    readonly clusterList?: readonly string[];
+  };
 }
 
 export type LabRequest =
