@@ -56,8 +56,11 @@ async function siteBy(db: Db, column: 'serial' | 'staging_identity' | 'site_id',
 
 // ------------------------------------------------------------------------------------------- certificates
 
-/** Issues and records a certificate; the site's earlier ones are revoked, because a device has one key. */
-async function certify(context: DirectorContext, site: SiteTable, csr: Uint8Array): Promise<readonly Uint8Array[]> {
+/**
+ * Issues and records a certificate. Earlier ones of the site are revoked at once or, for a renewal, when the new one is
+ * first used (caller.ts): a device that did not get the answer must still be able to ask again.
+ */
+async function certify(context: DirectorContext, site: SiteTable, csr: Uint8Array, former: 'revoke' | 'keep'): Promise<readonly Uint8Array[]> {
   const tenants = await context.db
     .selectFrom('site_tenants')
     .innerJoin('organizations', 'organizations.tenant', 'site_tenants.tenant')
@@ -74,7 +77,9 @@ async function certify(context: DirectorContext, site: SiteTable, csr: Uint8Arra
   }
   const now = context.clock.unixMs();
   await context.db.transaction().execute(async (db) => {
-    await db.updateTable('certificates').set({ revoked_unix_ms: now }).where('site_id', '=', site.site_id).where('revoked_unix_ms', 'is', null).execute();
+    if (former === 'revoke') {
+      await db.updateTable('certificates').set({ revoked_unix_ms: now }).where('site_id', '=', site.site_id).where('revoked_unix_ms', 'is', null).execute();
+    }
     await db
       .insertInto('certificates')
       .values({ serial_number: issued.serialNumber, site_id: site.site_id, certificate_der: issued.certificate, not_after_unix_ms: issued.notAfterUnixMs, revoked_unix_ms: null })
@@ -118,12 +123,12 @@ export async function certifyBranch(context: DirectorContext, request: Certifica
     return { site, problem };
   });
   if (decided.problem) throw decided.problem;
-  return certify(context, decided.site!, request.csr);
+  return certify(context, decided.site!, request.csr, 'revoke');
 }
 
 /** A new certificate for a device that still has a good one: more tenants, or the old one ends soon. */
 export async function renewCertificate(context: DirectorContext, site: SiteTable, csr: Uint8Array): Promise<readonly Uint8Array[]> {
-  return certify(context, site, csr);
+  return certify(context, site, csr, 'keep');
 }
 
 /** A Controller's first contact. The token is spent even when the request turns out to be unusable. */
@@ -136,7 +141,7 @@ export async function enrolController(context: DirectorContext, token: string, s
   const next = 'correct the serial of the Controller or of its site, then order a new enrolment';
   if (!site || site.serial !== serial) throw refusal('identity-mismatch', `serial ${serial} does not match enrolled ${site?.serial ?? 'none'}`, next);
   if (site.state === 'revoked') throw refusal('revoked', `Controller ${site.name} is revoked`, 'delete the Controller and create it again');
-  const chain = await certify(context, site, csr);
+  const chain = await certify(context, site, csr, 'revoke');
   await context.db.updateTable('sites').set({ onboarded: 1 }).where('site_id', '=', site.site_id).execute();
   return { chain, bundle: (await bundleFor(context, site.site_id)).bytes };
 }

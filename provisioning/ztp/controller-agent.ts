@@ -1,10 +1,8 @@
 // A Controller's way to its configuration: enrol once with a token, then poll Director for changes of the configuration,
 // of the site directory, and for directives; and report staging boxes. What it knows is kept, so that a Controller that
 // restarts while Director is away serves its sites.
-import { Type } from 'typebox';
 import type { DeviceConfiguration, SiteDirectory } from '../../firmware/configuration.ts';
 import { controlVrName } from '../../firmware/model.ts';
-import type { Endpoint, IpAddress, TenantId } from '../../firmware/model.ts';
 import type { Service, ServiceStatus, Site } from '../../firmware/services/service.ts';
 import { fromUtf8, toHex, utf8 } from '../../platform/bytes.ts';
 import { ConfigError, OperationalError } from '../../platform/errors.ts';
@@ -12,6 +10,8 @@ import type { Logger } from '../../platform/log.ts';
 import { randomBelow } from '../../platform/random.ts';
 import { after } from '../../platform/time.ts';
 import type { Instant } from '../../platform/time.ts';
+import { checkPollReply } from './controller-messages.ts';
+import type { BranchConnectFacts, BranchFailedFacts, DirectorDirective, PollReply } from './controller-messages.ts';
 import { deviceCsr, deviceKey, notBefore, renewalCause, storedIdentity } from './device-credential.ts';
 import { DeviceStore } from './device-store.ts';
 import { DirectorRefusal, DirectorSession, chainOf, openDeviceBundle } from './director-session.ts';
@@ -20,36 +20,8 @@ import { networkTransport } from './director-transport.ts';
 import type { DirectorTransport } from './director-transport.ts';
 import { DIRECTOR_PORT } from './names.ts';
 import { ReportQueue } from './report-queue.ts';
-import { documentCheck, documentChecks } from './schema.ts';
+import { documentChecks } from './schema.ts';
 import type { StreamTarget } from './stream-duplex.ts';
-
-/** An order of Director to rekey a tenant (docs/WIRE.md: directive). */
-export interface DirectorDirective {
-  readonly id: number;
-  readonly tenant: TenantId;
-  readonly epoch: number;
-  /** 1 scheduled, 2 policy change, 3 key compromise, 4 node revoked, 5 operator. */
-  readonly reason: number;
-  readonly notBeforeUnixSeconds: number;
-  readonly spreadSeconds: number;
-  readonly deadlineSeconds: number;
-}
-
-/** A staging box that has its tunnel and temporary address. */
-export interface BranchConnectFacts {
-  readonly serial: string;
-  readonly tenant: TenantId;
-  readonly stagingIdentity: string;
-  readonly observedEndpoint: Endpoint;
-  readonly temporaryAddress: IpAddress;
-}
-
-/** A staging box that was refused. */
-export interface BranchFailedFacts {
-  readonly serial: string | undefined;
-  readonly stagingIdentity: string | undefined;
-  readonly cause: string;
-}
 
 export interface ControllerZtpHooks {
   applyConfiguration(configuration: DeviceConfiguration, identity: DeviceIdentity): Promise<void>;
@@ -81,22 +53,6 @@ const FAILURE_LIMIT = 1024;
 const DIRECTORY_DOCUMENT = 'ztp-directory';
 const DIRECTIVE_DOCUMENT = 'ztp-directive';
 
-const NaturalNumber = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
-const PollReply = Type.Object({
-  configurationGeneration: NaturalNumber,
-  directory: Type.Unknown(),
-  directives: Type.Array(
-    Type.Object({ id: NaturalNumber, tenant: NaturalNumber, epoch: NaturalNumber, reason: NaturalNumber, notBeforeUnixSeconds: NaturalNumber, spreadSeconds: NaturalNumber, deadlineSeconds: NaturalNumber }),
-    { maxItems: 10_000 },
-  ),
-});
-
-interface Poll {
-  readonly configurationGeneration: number;
-  readonly directory: unknown;
-  readonly directives: readonly DirectorDirective[];
-}
-
 const BRANCH_FAILED_NEXT_STEP = 'compare serial and prestaging record of the box with its site in Director';
 
 function causeOf(error: unknown): string {
@@ -112,11 +68,13 @@ export class ControllerAgent implements Service {
   readonly #transport: DirectorTransport;
   readonly #reports: ReportQueue;
   readonly #checks = documentChecks();
-  readonly #checkPoll = documentCheck<Poll>('poll reply', PollReply);
+  readonly #checkPoll = checkPollReply();
   #configuration: DeviceConfiguration | undefined;
   #identity: DeviceIdentity | undefined;
   #directory: SiteDirectory | undefined;
   #lastDirective = 0;
+  /** Configuration and site directory are in force. */
+  #serving = false;
   #directorChoice = 0;
   #state: 'new' | 'running' | 'stopped' = 'new';
   /** By the sentence of what does not work now. */
@@ -155,7 +113,8 @@ export class ControllerAgent implements Service {
 
   status(): ServiceStatus {
     const detail = [...this.#problems].map(([sentence, cause]) => `${sentence}: ${cause}.`).join(' ');
-    return this.#configuration ? { state: 'up', detail } : { state: 'starting', detail: detail || 'Not enrolled yet.' };
+    if (this.#serving) return { state: 'up', detail };
+    return { state: 'starting', detail: detail || (this.#configuration ? 'The site directory did not come yet.' : 'Not enrolled yet.') };
   }
 
   branchConnect(facts: BranchConnectFacts): void {
@@ -251,7 +210,7 @@ export class ControllerAgent implements Service {
   async #run(): Promise<void> {
     if (!this.#configuration) await this.#persist('Enrolment failed', () => this.#enrol());
     await this.#persist('Configuration could not be applied', () => this.#apply());
-    if (this.#directory) await this.#persist('Site directory could not be applied', async () => this.#options.hooks.applyDirectory(this.#directory!));
+    if (this.#directory) await this.#persist('Site directory could not be applied', () => this.#applyDirectory(this.#directory!));
     await Promise.all([this.#pollForever(), this.#reportForever()]);
   }
 
@@ -348,7 +307,7 @@ export class ControllerAgent implements Service {
 
   async #poll(): Promise<void> {
     const query = `after=${this.#directory?.generation ?? 0}&directive=${this.#lastDirective}&configuration=${this.#configuration!.generation}`;
-    let poll: Poll;
+    let poll: PollReply;
     try {
       poll = this.#checkPoll(await this.#session().json('GET', `/api/v1/controllers/self/directory?${query}`, undefined, POLL_TIMEOUT_MS));
       if (poll.directory !== null) await this.#takeDirectory(this.#checks.directory(poll.directory));
@@ -361,8 +320,13 @@ export class ControllerAgent implements Service {
     for (const directive of poll.directives) this.#takeDirective(directive);
   }
 
-  async #takeDirectory(directory: SiteDirectory): Promise<void> {
+  async #applyDirectory(directory: SiteDirectory): Promise<void> {
     await this.#options.hooks.applyDirectory(directory);
+    this.#serving = true;
+  }
+
+  async #takeDirectory(directory: SiteDirectory): Promise<void> {
+    await this.#applyDirectory(directory);
     this.#options.site.store.write(DIRECTORY_DOCUMENT, utf8(JSON.stringify(directory)));
     this.#directory = directory;
     this.#log.info('Site directory received', { generation: directory.generation, sites: directory.sites.length });

@@ -14,62 +14,7 @@ import type { Random } from '../../platform/random.ts';
 import { TimerTable, after } from '../../platform/time.ts';
 import type { Instant } from '../../platform/time.ts';
 import { PROVIDER_TENANT } from './names.ts';
-
-export type Stage = 'factory' | 'staging-ike' | 'certificate' | 'bundle' | 'software-check' | 'post-staging' | 'operational';
-
-/** What the box tells Director about its own onboarding. */
-export interface StageReport {
-  readonly step: 'config' | 'software' | 'post-staging';
-  readonly state: 'started' | 'completed' | 'failed';
-  readonly message: string;
-  readonly nextStep?: string;
-}
-
-export type StageRequest =
-  | { readonly kind: 'certificate' }
-  /** Director answers only when it has a generation above `after`. */
-  | { readonly kind: 'bundle'; readonly after: number }
-  | { readonly kind: 'software' }
-  | { readonly kind: 'report'; readonly reports: readonly StageReport[] };
-
-/** How to reach Director: over the staging tunnel or the provider's control VR, which is one VR by name. */
-export interface StagePath {
-  readonly localAddress: IpAddress;
-  readonly director: IpAddress;
-  /** Undefined while staging: only a configuration tells it. */
-  readonly port: number | undefined;
-}
-
-export type StageOutcome =
-  | { readonly kind: 'certificate' }
-  /** Verified and stored. */
-  | { readonly kind: 'bundle'; readonly configuration: DeviceConfiguration }
-  | { readonly kind: 'bundle-unchanged' }
-  /** A bundle came and was refused. */
-  | { readonly kind: 'bundle-invalid'; readonly cause: string }
-  | { readonly kind: 'software'; readonly wanted: string }
-  | { readonly kind: 'reported' }
-  /** `refused`: Director answered no, asking again soon is useless. `certificateRefused`: the certificate is not good any longer. */
-  | { readonly kind: 'failed'; readonly cause: string; readonly refused: boolean; readonly certificateRefused: boolean };
-
-export type StageInput =
-  | { readonly kind: 'prestaging'; readonly record: PrestagingRecord; readonly hasCertificate: boolean }
-  | { readonly kind: 'restored'; readonly configuration: DeviceConfiguration; readonly record: PrestagingRecord | undefined; readonly onboarded: boolean }
-  | { readonly kind: 'staging-up'; readonly assignedAddress: IpAddress; readonly directorAddresses: readonly IpAddress[] }
-  | { readonly kind: 'staging-down'; readonly cause: string }
-  | { readonly kind: 'outcome'; readonly request: number; readonly outcome: StageOutcome }
-  | { readonly kind: 'applied' }
-  | { readonly kind: 'apply-failed'; readonly cause: string }
-  | { readonly kind: 'post-staging'; readonly controlTunnels: 'up' | 'down'; readonly bgp: 'up' | 'down'; readonly detail: string };
-
-export type StageOutput =
-  | { readonly kind: 'start-staging'; readonly record: PrestagingRecord }
-  | { readonly kind: 'stop-staging'; readonly reason: string }
-  | { readonly kind: 'request'; readonly id: number; readonly request: StageRequest; readonly path: StagePath }
-  | { readonly kind: 'apply'; readonly configuration: DeviceConfiguration }
-  /** Director knows that the box works: from now on it never stages again by itself. */
-  | { readonly kind: 'onboarded' }
-  | { readonly kind: 'log'; readonly event: LogEvent };
+import type { Stage, StageInput, StageOutcome, StageOutput, StagePath, StageReport, StageRequest } from './stage-messages.ts';
 
 export interface StageOptions {
   readonly random: Random;

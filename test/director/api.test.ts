@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { OperationalError } from '../../platform/errors.ts';
 import { documentChecks } from '../../provisioning/ztp/schema.ts';
 import { openBundle } from '../../provisioning/ztp/bundle.ts';
+import type { DeviceIdentity } from '../../provisioning/ztp/director-tls.ts';
 import { PROVIDER, certificateBody, certifyByHand, enrol, populate, startDirector, suite } from './director-fixture.ts';
 import type { Fixture } from './director-fixture.ts';
 
@@ -129,6 +130,16 @@ describe('Director API', () => {
     const request = { token: order.token, serial: order.serial, csr: body['csr'] };
     await fixture.client().call('POST', '/api/v1/enrol', request);
     assert.match((await refused(fixture.client().call('POST', '/api/v1/enrol', request))).message, /was used before/);
+  });
+
+  it('keeps the former certificate of a renewal until the new one is used', async () => {
+    const former = await certifyByHand(fixture);
+    const software = (identity: DeviceIdentity): Promise<unknown> => fixture.client(identity).call('GET', '/api/v1/devices/self/software');
+    const { body, privateKey } = await certificateBody('', 'BOX0001', 'unused');
+    const { certificateChain } = await fixture.client(former).call<{ certificateChain: string[] }>('POST', '/api/v1/devices/self/certificate', { csr: body['csr'] });
+    await software(former);
+    await software({ certificateChain: certificateChain.map((der) => Buffer.from(der, 'base64')), privateKey });
+    assert.equal((await refused(software(former))).code, 'revoked');
   });
 
   it('ends the access of a revoked device at once', async () => {

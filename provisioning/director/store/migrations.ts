@@ -34,8 +34,8 @@ const MIGRATIONS: readonly string[] = [
   ) STRICT;
   CREATE INDEX task_messages_by_task ON task_messages (task_id, id);
   CREATE TABLE certificates (
-    serial_number TEXT PRIMARY KEY, site_id INTEGER NOT NULL, certificate_der BLOB NOT NULL, not_after_unix_ms INTEGER NOT NULL,
-    revoked_unix_ms INTEGER
+    id INTEGER PRIMARY KEY AUTOINCREMENT, serial_number TEXT NOT NULL UNIQUE, site_id INTEGER NOT NULL, certificate_der BLOB NOT NULL,
+    not_after_unix_ms INTEGER NOT NULL, revoked_unix_ms INTEGER
   ) STRICT;
   CREATE INDEX certificates_by_site ON certificates (site_id);
   CREATE TABLE tokens (

@@ -78,6 +78,8 @@ export interface TaskMessageTable {
 }
 
 export interface CertificateTable {
+  /** In the order of issue. */
+  id: Generated<number>;
   /** Lower-case hex without leading zeros. */
   serial_number: string;
   site_id: number;
