@@ -21,6 +21,8 @@ export interface OutageCheck {
   readonly unaffected: readonly Invariant[];
   takeAway(): Promise<void>;
   giveBack(): Promise<void>;
+  /** Default 90 s: an appliance starts, and its Controller and peers hear of it. */
+  readonly recoveryTimeoutMs?: number;
 }
 
 export interface OutageResult {
@@ -63,7 +65,7 @@ export async function checkOutage(check: OutageCheck): Promise<OutageResult> {
     await check.giveBack();
   }
   const start = clock.now();
-  const back = await waitFor({ clock, timeoutMs: RECOVERY_TIMEOUT_MS, pauseMs: POLL_MS }, async () => {
+  const back = await waitFor({ clock, timeoutMs: check.recoveryTimeoutMs ?? RECOVERY_TIMEOUT_MS, pauseMs: POLL_MS }, async () => {
     const wrong = wrongAnswers(check, await askAll(asker, affected, SILENCE_MS), 'afterwards');
     return wrong.length === 0 ? { ok: true, value: undefined } : { ok: false, cause: wrong[0]! };
   });
