@@ -49,7 +49,8 @@ export function boundDgram(local: SocketAddress, fd?: number): DgramSocket {
   socket.bind(fd === undefined ? { address: local.address, port: local.port } : { fd });
   socket.off('error', failed);
   if (failure === undefined) return socket;
-  // A socket that did not bind was never opened for Node, so nothing is left to close.
+  // Node's handle has made a descriptor before it tried to bind.
+  socket.close();
   throw operational(`cannot open UDP socket ${local.address} port ${local.port}`, failure);
 }
 
