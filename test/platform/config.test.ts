@@ -26,7 +26,9 @@ describe('platform/config', () => {
       logDirectory: '/var/log/versa',
       runDirectory: '/run/selvage',
       prestaging: '',
-      director: { listenAddress: '::', listenPort: 443, database: '' },
+      provider: '',
+      southbound: { name: '', addresses: [], gateways: [] },
+      director: { addresses: [], listenAddress: '::', listenPort: 443, database: '' },
       enrolment: { url: '', anchorSha256: '', token: '' },
       interfaces: [],
       debug: { exportKeys: false },
@@ -42,7 +44,9 @@ describe('platform/config', () => {
       logDirectory: '/l',
       runDirectory: '/r',
       prestaging: '/p.json',
-      director: { listenAddress: '10.0.0.1', listenPort: 8443, database: 'postgres://u:p@h/db' },
+      provider: 'example',
+      southbound: { name: 'vni-0/1', addresses: ['10.0.0.2/24', '2001:db8::2/64'], gateways: ['10.0.0.1', '2001:db8::1'] },
+      director: { addresses: ['10.0.0.1'], listenAddress: '10.0.0.1', listenPort: 8443, database: 'postgres://u:p@h/db' },
       enrolment: { url: 'https://10.0.0.1:8443', anchorSha256: 'ab'.repeat(32), token: 't' },
       interfaces: [{ name: 'vni-0/0', device: 'eth0' }, { name: 'vni-0/1', device: 'eth1' }],
       debug: { exportKeys: true },
@@ -80,6 +84,13 @@ describe('platform/config', () => {
     ]) {
       ok(problem({ role: 'branch', interfaces }).startsWith('selvage.json: interfaces is '), JSON.stringify(interfaces));
     }
+  });
+
+  it('refuses addresses that are none, or too many', () => {
+    for (const southbound of [{ addresses: ['10.0.0.2'] }, { addresses: ['10.0.0.2/33'] }, { addresses: 'x' }, { gateways: ['10.0.0.1/24'] }, { gateways: ['::1', '::2', '::3'] }, { name: 'eth0' }]) {
+      ok(problem({ role: 'controller', southbound }).startsWith('selvage.json: southbound.'), JSON.stringify(southbound));
+    }
+    ok(problem({ role: 'director', director: { addresses: ['here'] } }).startsWith('selvage.json: director.addresses is ["here"]'));
   });
 
   it('never shows a secret', () => {
