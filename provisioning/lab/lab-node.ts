@@ -104,10 +104,10 @@ export class LabNode {
     }
   }
 
-  /** Starts the firmware: `firmware/main.ts` with these arguments under the Node that runs the lab. */
-  start(argv: readonly string[]): ChildProcess {
+  /** Starts the firmware: `firmware/main.ts` with these arguments under the Node that runs the lab, with its own options. */
+  start(argv: readonly string[], nodeOptions: readonly string[] = []): ChildProcess {
     if (this.isRunning()) throw new OperationalError('node-running', `The firmware of ${this.name} already runs`, 'Stop it first');
-    const firmware = this.spawn([process.execPath, '--disable-warning=ExperimentalWarning', FIRMWARE, ...argv]);
+    const firmware = this.spawn([process.execPath, '--disable-warning=ExperimentalWarning', ...nodeOptions, FIRMWARE, ...argv]);
     this.#firmware = firmware;
     return firmware;
   }

@@ -65,10 +65,15 @@ export class Onboarding {
 
   async run(): Promise<void> {
     await this.startDirector();
-    await this.#inventory();
-    await this.#startController();
-    await Promise.all(BRANCHES.map((name) => this.#startBranch(name)));
-    await Promise.all(BRANCHES.map((name) => this.#awaitOnboarded(name)));
+    await this.createInventory();
+    await this.startController();
+    await Promise.all(
+      BRANCHES.map(async (name) => {
+        await this.prestage(name);
+        this.startNode(name);
+      }),
+    );
+    await Promise.all(BRANCHES.map((name) => this.awaitOnboarded(name)));
   }
 
   async tasks(): Promise<readonly TaskView[]> {
@@ -91,15 +96,16 @@ export class Onboarding {
     writeFileSync(join(this.#node(name).directory, 'lib', 'selvage.json'), JSON.stringify({ name, dataDirectory: STATE, ...config }, undefined, 2), { mode: 0o600 });
   }
 
-  #start(name: string): void {
-    const process = this.#node(name).start(['--config', CONFIG]);
+  /** Starts the firmware of a node with the configuration file that it has; `nodeOptions` go to Node itself. */
+  startNode(name: string, nodeOptions: readonly string[] = []): void {
+    const process = this.#node(name).start(['--config', CONFIG], nodeOptions);
     this.#options.print(`${name}: process ${process.pid} started`);
   }
 
   async startDirector(): Promise<void> {
     const addresses = southboundOf(this.#topology, CONTROLLER)!.director.filter((address) => !address.includes(':'));
     this.#configure(DIRECTOR, { role: 'director', provider: PROVIDER, serial: 'LAB-DIRECTOR', director: { addresses, listenAddress: '0.0.0.0', listenPort: DIRECTOR_PORT } });
-    this.#start(DIRECTOR);
+    this.startNode(DIRECTOR);
     const directory = join(this.#node(DIRECTOR).directory, 'lib', 'director');
     const token = join(directory, OPERATOR_TOKEN_FILE);
     const anchor = join(directory, ANCHOR_FILE);
@@ -119,7 +125,8 @@ export class Onboarding {
     await this.#untilAsync(DIRECTOR, DIRECTOR_START_MS, 'an answer of its API', async () => (await this.director.tasks()).length >= 0);
   }
 
-  async #inventory(): Promise<void> {
+  /** What the operator tells Director: customers, transports, the Controller and the sites. */
+  async createInventory(): Promise<void> {
     const { director } = this;
     for (const { tenant, organization } of TENANTS) await director.createOrganization({ name: organization, tenant, overlayPool: `10.${200 + tenant}.0.0/16` });
     await director.createTransport(TRANSPORT);
@@ -141,7 +148,8 @@ export class Onboarding {
     this.#options.print(`${DIRECTOR}: ${TENANTS.length} customer tenants, ${CONTROLLER}, ${BRANCHES.join(', ')} created`);
   }
 
-  async #startController(): Promise<void> {
+  /** Enrols and starts the Controller; resolves when it knows its sites. */
+  async startController(): Promise<void> {
     const { url, anchorSha256, token } = await this.director.orderEnrolment(CONTROLLER);
     const { name, addresses } = southboundOf(this.#topology, CONTROLLER)!;
     this.#configure(CONTROLLER, {
@@ -152,7 +160,7 @@ export class Onboarding {
       southbound: { name, addresses, gateways: [] },
       interfaces: interfacesOf(this.#topology, CONTROLLER),
     });
-    this.#start(CONTROLLER);
+    this.startNode(CONTROLLER);
     // A branch that comes before the Controller knows it would only be refused and try again.
     await this.#until(CONTROLLER, CONTROLLER_START_MS, 'its site directory', () => this.#ztpIsUp(CONTROLLER));
   }
@@ -164,7 +172,8 @@ export class Onboarding {
     return services.some((service) => service.service === 'ztp' && service.state === 'up');
   }
 
-  async #startBranch(name: string): Promise<void> {
+  /** Leaves a factory-fresh branch with its prestaging record and nothing else. */
+  async prestage(name: string): Promise<void> {
     const record = await this.director.orderPrestaging(name);
     const directory = join(this.#node(name).directory, 'lib');
     mkdirSync(directory, { recursive: true });
@@ -176,10 +185,10 @@ export class Onboarding {
       interfaces: interfacesOf(this.#topology, name),
       debug: { exportKeys: this.#options.exportKeys },
     });
-    this.#start(name);
   }
 
-  async #awaitOnboarded(name: string): Promise<void> {
+  /** Resolves when the branch's Task is COMPLETED. */
+  async awaitOnboarded(name: string): Promise<void> {
     const started = this.#clock.now();
     let shown = '';
     await this.#untilAsync(name, ONBOARDING_MS, 'its onboarding', async () => {
