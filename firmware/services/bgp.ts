@@ -49,12 +49,18 @@ export class BgpService implements Service {
     });
   }
 
+  /** Ends without a word: peers then keep our routes for the time of a restart (RFC 4724). */
   async stop(): Promise<void> {
     this.#listener?.close();
-    for (const peer of this.#peers) this.push({ kind: 'stop', peer: peer.id, reason: 'this box stops' });
     this.#runner.stop();
     for (const stream of this.#streams.values()) stream.close();
     this.#streams.clear();
+  }
+
+  /** Ends for good: peers withdraw our routes at once. */
+  async remove(): Promise<void> {
+    for (const peer of this.#peers) this.push({ kind: 'stop', peer: peer.id, reason: 'the tenant is no longer configured' });
+    await this.stop();
   }
 
   status(): ServiceStatus {

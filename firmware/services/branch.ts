@@ -97,6 +97,7 @@ export class BranchControl implements Service {
     this.#connector.stop();
     for (const tenant of this.#tenants.values()) await tenant.stop();
     await this.ike.stop();
+    this.history.stop();
   }
 
   status(): ServiceStatus {
@@ -249,7 +250,7 @@ export class BranchControl implements Service {
     for (const [id, service] of before) {
       const tenant = config.tenants.find((t) => t.tenant === id);
       if (tenant !== undefined && service.serves(config, tenant)) this.#tenants.set(id, service);
-      else await service.stop();
+      else await service.remove();
     }
     for (const tenant of config.tenants) {
       const kept = this.#tenants.get(tenant.tenant);

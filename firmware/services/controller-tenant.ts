@@ -70,6 +70,12 @@ export class ControllerTenant implements Service {
     await this.bgp.stop();
   }
 
+  /** The tenant is no longer configured as it was: its sessions end for good. */
+  async remove(): Promise<void> {
+    this.#rekey.stop();
+    await this.bgp.remove();
+  }
+
   status(): ServiceStatus {
     return this.bgp.status();
   }

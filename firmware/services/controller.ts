@@ -164,7 +164,7 @@ export class ControllerControl implements Service {
     for (const [id, service] of before) {
       const tenant = config.tenants.find((t) => t.tenant === id);
       if (tenant !== undefined && service.serves(config, tenant)) this.#tenants.set(id, service);
-      else await service.stop();
+      else await service.remove();
     }
     for (const tenant of config.tenants) {
       if (this.#tenants.has(tenant.tenant)) continue;

@@ -138,11 +138,19 @@ export class TenantService implements Service {
     this.#keying.push({ kind: 'start' });
   }
 
+  /** The box stops or starts again: peers keep keys and routes meanwhile. */
   async stop(): Promise<void> {
     this.#stopped = true;
-    this.#keying.push({ kind: 'stop' });
     this.#keying.stop();
     await this.bgp.stop();
+  }
+
+  /** The tenant is no longer configured as it was: key and routes are withdrawn, secrets wiped, tunnels taken down. */
+  async remove(): Promise<void> {
+    this.#keying.push({ kind: 'stop' });
+    this.#stopped = true;
+    this.#keying.stop();
+    await this.bgp.remove();
     this.#forwarding.removePart(this.#owner);
   }
 
