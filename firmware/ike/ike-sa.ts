@@ -106,6 +106,8 @@ export class IkeSa {
   profile: CompleteProfile;
   state: SaState = 'new';
   path: Path;
+  /** Where the initiator was sent to; the path may float from there. */
+  readonly target: Endpoint;
   nattPath: Path | undefined;
   nat: NatFinding = NO_NAT;
   spiInitiator: Uint8Array;
@@ -130,6 +132,7 @@ export class IkeSa {
     this.role = options.role;
     this.profile = options.profile;
     this.path = options.path;
+    this.target = options.path.remote;
     this.nattPath = options.nattPath;
     this.spiInitiator = options.spiInitiator;
     this.spiResponder = options.spiResponder;
@@ -327,7 +330,7 @@ export class IkeSa {
       const nextStep = ending.nextStep ?? '';
       this.log('warning', 'IKE SA could not be established', { cause: reason, nextStep });
       this.history('IKE Failed', reason);
-      if (this.role === 'initiator') this.env.emit({ kind: 'connect-failed', profile: this.profile.name, remote, cause: reason, nextStep });
+      if (this.role === 'initiator') this.env.emit({ kind: 'connect-failed', profile: this.profile.name, remote: this.target, cause: reason, nextStep });
     }
   }
 

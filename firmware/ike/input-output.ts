@@ -117,6 +117,7 @@ export type IkeOutput =
   /** The same connection goes on under new SPIs. */
   | { readonly kind: 'ike-rekeyed'; readonly ikeSa: number; readonly profile: string; readonly spis: string; readonly suite: string }
   | { readonly kind: 'ike-down'; readonly ikeSa: number; readonly profile: string; readonly reason: string; readonly remote: Endpoint }
+  /** `remote` is the one of the `initiate` input. */
   | { readonly kind: 'connect-failed'; readonly profile: string; readonly remote: Endpoint; readonly cause: string; readonly nextStep: string }
   /** Responder: a peer failed to authenticate or was not authorized; what it said about itself is unproven. */
   | { readonly kind: 'peer-refused'; readonly profile: string; readonly remote: Endpoint; readonly identity: IkeIdentity | undefined; readonly serial: string | undefined; readonly cause: string }

@@ -6,7 +6,8 @@ import type { IkeSnapshot } from './input-output.ts';
 
 export function snapshotOf(sas: readonly IkeSa[]): IkeSnapshot {
   return {
-    ikeSas: sas.map((sa) => ({
+    // A closed one only repeats its last reply.
+    ikeSas: sas.filter((sa) => sa.state !== 'closed').map((sa) => ({
       ikeSa: sa.number,
       profile: sa.profile.name,
       tenant: sa.profile.tenant,
