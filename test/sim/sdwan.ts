@@ -107,7 +107,7 @@ export class Sdwan {
     return this.branches.map((name) => `${name}: ${this.branch(name).controlStatus().detail}`).join('\n');
   }
 
-  /** Ordered pairs of branches that share an organisation but whose LAN hosts do not reach each other; and those that must not, but do. */
+  /** Ordered pairs of hosts of one organisation, at branches that are on, of which the first gets no answer from the second. */
   async unreached(organization: string, limitMs = 3_000): Promise<readonly string[]> {
     const members = this.branches.filter((name) => this.#hosts.has(`${name} ${organization}`) && this.#world.node(name).isOn);
     const pairs = members.flatMap((from) => members.filter((to) => to !== from).map((to) => ({ from: this.host(from, organization), to: this.host(to, organization) })));
