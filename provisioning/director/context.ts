@@ -8,7 +8,7 @@ import type { ChangeSignal } from './changes.ts';
 import type { Db } from './store/tables.ts';
 
 export interface DirectorSettings {
-  /** Name of the provider's organisation, e.g. `provider.example`'s `Provider`. */
+  /** Name of the provider's organisation; part of every identity and certificate. */
   readonly provider: string;
   /** Where devices reach this Director through the provider's control VR. */
   readonly addresses: readonly string[];

@@ -70,6 +70,7 @@ export class ZtpAgent implements Service {
   #record: PrestagingRecord | undefined;
   #configuration: DeviceConfiguration | undefined;
   #identity: DeviceIdentity | undefined;
+  #currentRequest = 0;
   #queue: (StageInput | Timeout)[] = [];
   #running = false;
   #state: 'new' | 'running' | 'stopped' = 'new';
@@ -212,7 +213,8 @@ export class ZtpAgent implements Service {
         hooks.stopStaging(output.reason);
         return;
       case 'request':
-        void this.#request(output.request, output.path).then((outcome) => this.#push({ kind: 'outcome', request: output.id, outcome }));
+        if (output.request.kind !== 'report') this.#currentRequest = output.id;
+        void this.#request(output.id, output.request, output.path).then((outcome) => this.#push({ kind: 'outcome', request: output.id, outcome }));
         return;
       case 'apply':
         void this.#apply(output.configuration);
@@ -247,7 +249,7 @@ export class ZtpAgent implements Service {
 
   // ------------------------------------------------------------------------------------------ requests
 
-  async #request(request: StageRequest, path: StagePath): Promise<StageOutcome> {
+  async #request(id: number, request: StageRequest, path: StagePath): Promise<StageOutcome> {
     try {
       const record = this.#record!;
       const target: StreamTarget = {
@@ -257,7 +259,7 @@ export class ZtpAgent implements Service {
       };
       const anchor = this.#store.anchor ?? (await this.#firstContact(target, record));
       const session = new DirectorSession({ transport: this.#transport, target, trust: { anchor, provider: record.provider, identity: this.#identity } });
-      return await this.#ask(session, request, record, anchor);
+      return await this.#ask(session, id, request, record, anchor);
     } catch (error) {
       const refusal = error instanceof DirectorRefusal ? error : undefined;
       return { kind: 'failed', cause: causeOf(error), refused: refusal?.isFinal ?? false, certificateRefused: refusal?.isCertificate ?? false };
@@ -273,12 +275,17 @@ export class ZtpAgent implements Service {
     return anchor;
   }
 
-  async #ask(session: DirectorSession, request: StageRequest, record: PrestagingRecord, anchor: Uint8Array): Promise<StageOutcome> {
+  /** A late answer to a request that was given up must not replace what a newer one has brought. */
+  #expectCurrent(id: number): void {
+    if (id !== this.#currentRequest || this.#state !== 'running') throw new OperationalError('superseded', 'the request was given up', 'wait for the next one');
+  }
+
+  async #ask(session: DirectorSession, id: number, request: StageRequest, record: PrestagingRecord, anchor: Uint8Array): Promise<StageOutcome> {
     switch (request.kind) {
       case 'certificate':
-        return this.#askCertificate(session, record);
+        return this.#askCertificate(session, id, record);
       case 'bundle':
-        return this.#askBundle(session, request.after, record, anchor);
+        return this.#askBundle(session, id, request.after, record, anchor);
       case 'software': {
         const wanted = ((await session.json('GET', '/api/v1/devices/self/software')) as { version?: unknown } | undefined)?.version;
         return { kind: 'software', wanted: typeof wanted === 'string' ? wanted : 'unknown' };
@@ -289,7 +296,7 @@ export class ZtpAgent implements Service {
     }
   }
 
-  async #askCertificate(session: DirectorSession, record: PrestagingRecord): Promise<StageOutcome> {
+  async #askCertificate(session: DirectorSession, id: number, record: PrestagingRecord): Promise<StageOutcome> {
     const { suite } = this.#options.site;
     const privateKey = await deviceKey(this.#store);
     const csr = await deviceCsr(privateKey, record.serial);
@@ -298,7 +305,9 @@ export class ZtpAgent implements Service {
     wipe(psk);
     const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');
     const body = { serial: record.serial, identity: record.staging.localIdentity, csr: base64(csr), proof: base64(proof) };
-    this.#keepCertificate(chainOf(await session.json('POST', '/api/v1/devices/certificate', body)), privateKey);
+    const chain = chainOf(await session.json('POST', '/api/v1/devices/certificate', body));
+    this.#expectCurrent(id);
+    this.#keepCertificate(chain, privateKey);
     return { kind: 'certificate' };
   }
 
@@ -310,8 +319,9 @@ export class ZtpAgent implements Service {
     this.#identity = { certificateChain, privateKey };
   }
 
-  async #askBundle(session: DirectorSession, after: number, record: PrestagingRecord, anchor: Uint8Array): Promise<StageOutcome> {
+  async #askBundle(session: DirectorSession, id: number, after: number, record: PrestagingRecord, anchor: Uint8Array): Promise<StageOutcome> {
     const bytes = await session.bundle(after);
+    this.#expectCurrent(id);
     let configuration = this.#configuration;
     if (bytes) {
       const opened = openDeviceBundle(bytes, this.#opening(anchor, record), this.#configuration);

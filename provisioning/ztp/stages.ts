@@ -14,6 +14,7 @@ import type { Random } from '../../platform/random.ts';
 import { TimerTable, after } from '../../platform/time.ts';
 import type { Instant } from '../../platform/time.ts';
 import { PROVIDER_TENANT } from './names.ts';
+import { ReportOutbox } from './report-outbox.ts';
 import type { Stage, StageInput, StageOutcome, StageOutput, StagePath, StageReport, StageRequest } from './stage-messages.ts';
 
 export interface StageOptions {
@@ -34,8 +35,14 @@ const POST_STAGING_PATIENCE_MS = 300_000;
 /** Reports that Director has not taken by then follow over the control VR. */
 const FLUSH_MS = 5_000;
 const POLL_MS = 60_000;
-const REPORT_LIMIT = 32;
 const CAUSE_LENGTH_LIMIT = 400;
+
+function reportsOfRestored(configuration: DeviceConfiguration, softwareVersion: string): StageReport[] {
+  return [
+    { step: 'config', state: 'completed', message: `Configuration generation ${configuration.generation} is in force after a restart` },
+    { step: 'software', state: 'completed', message: `Software ${softwareVersion} runs after a restart` },
+  ];
+}
 
 export class Stages implements Machine<StageInput, StageOutput> {
   readonly #options: StageOptions;
@@ -51,10 +58,9 @@ export class Stages implements Machine<StageInput, StageOutput> {
   #detail = '';
   #now = 0 as Instant;
   #lastRequest = 0;
-  /** The stage's own request in flight, and the report request in flight. */
+  /** The stage's own request under way. */
   #pending: number | undefined;
-  #pendingReport: { readonly id: number; readonly count: number } | undefined;
-  #reports: StageReport[] = [];
+  readonly #outbox = new ReportOutbox();
   #attempts = 0;
   #reportAttempts = 0;
   #stagingRounds = 0;
@@ -100,8 +106,7 @@ export class Stages implements Machine<StageInput, StageOutput> {
         this.#hasCertificate = input.hasCertificate;
         this.#onboarded = false;
         this.#stagingRounds = 0;
-        this.#reports = [];
-        this.#pendingReport = undefined;
+        this.#outbox.clear();
         this.#startStaging();
         return;
       case 'restored':
@@ -109,6 +114,8 @@ export class Stages implements Machine<StageInput, StageOutput> {
         this.#hasCertificate = true;
         this.#onboarded = input.onboarded;
         this.#log('info', 'ZTP restored a configuration', { generation: input.configuration.generation, onboarded: input.onboarded });
+        // What was reported before the restart may not have arrived; Director takes it twice.
+        if (!input.onboarded) this.#outbox.add(reportsOfRestored(input.configuration, this.#options.softwareVersion));
         this.#enterPostStaging(input.configuration);
         return;
       case 'staging-up':
@@ -180,6 +187,7 @@ export class Stages implements Machine<StageInput, StageOutput> {
     if (this.#stage !== 'staging-ike') {
       // The tunnel came again under a running stage: its requests went with the old one.
       this.#pending = undefined;
+      this.#timers.clear('retry');
       if (this.#timers.get('flush') === undefined) this.#requestOfStage();
       else this.#sendReports();
       return;
@@ -192,10 +200,12 @@ export class Stages implements Machine<StageInput, StageOutput> {
 
   #stagingDown(cause: string): void {
     if (this.#stage === 'factory' || this.#stage === 'post-staging' || this.#stage === 'operational') return;
+    // The box ended the tunnel itself; its cause is known already.
+    if (this.#timers.get('restart') !== undefined) return;
     this.#detail = cause.slice(0, CAUSE_LENGTH_LIMIT);
     this.#log('warning', 'Staging tunnel is down', { cause });
     this.#staging = undefined;
-    this.#pendingReport = undefined;
+    this.#outbox.abandon();
     if (this.#stage === 'staging-ike') return;
     this.#enter('staging-ike');
     this.#timers.set('staging', after(this.#now, STAGING_PATIENCE_MS));
@@ -208,7 +218,7 @@ export class Stages implements Machine<StageInput, StageOutput> {
     this.#enter('staging-ike');
     this.#staging = undefined;
     this.#controlUp = false;
-    this.#pendingReport = undefined;
+    this.#outbox.abandon();
     this.#outputs.push({ kind: 'stop-staging', reason: cause });
     this.#timers.set('restart', after(this.#now, delayMs));
   }
@@ -247,7 +257,7 @@ export class Stages implements Machine<StageInput, StageOutput> {
   }
 
   #onOutcome(request: number, outcome: StageOutcome): void {
-    if (request === this.#pendingReport?.id) {
+    if (this.#outbox.isRequest(request)) {
       this.#onReportOutcome(outcome);
       return;
     }
@@ -339,7 +349,7 @@ export class Stages implements Machine<StageInput, StageOutput> {
   #enterPostStaging(configuration: DeviceConfiguration): void {
     this.#configuration = configuration;
     this.#enter('post-staging');
-    this.#pendingReport = undefined;
+    this.#outbox.abandon();
     if (this.#staging) this.#outputs.push({ kind: 'stop-staging', reason: 'the box moves to its post-staging configuration' });
     this.#staging = undefined;
     this.#controlUp = false;
@@ -383,7 +393,7 @@ export class Stages implements Machine<StageInput, StageOutput> {
     this.#controlUp = controlUp;
     this.#detail = controlUp && bgpUp ? '' : detail.slice(0, CAUSE_LENGTH_LIMIT);
     if (!controlUp) {
-      this.#pendingReport = undefined;
+      this.#outbox.abandon();
       this.#pending = undefined;
     }
     if (this.#stage === 'post-staging' && controlUp && bgpUp) {
@@ -413,40 +423,30 @@ export class Stages implements Machine<StageInput, StageOutput> {
   // ----------------------------------------------------------------------------------------- reports
 
   #report(...reports: readonly StageReport[]): void {
-    const text = (value: string): string => value.slice(0, CAUSE_LENGTH_LIMIT);
-    for (const { nextStep, ...report } of reports) {
-      this.#reports.push({ ...report, message: text(report.message), ...(nextStep === undefined ? {} : { nextStep: text(nextStep) }) });
-    }
-    if (this.#reports.length > REPORT_LIMIT) this.#reports.splice(0, this.#reports.length - REPORT_LIMIT);
+    this.#outbox.add(reports);
     this.#sendReports();
   }
 
   #sendReports(): void {
     // Reports are under the device certificate; without one they wait.
     const path = this.#hasCertificate ? this.#path() : undefined;
-    if (!path || this.#pendingReport || this.#timers.get('report') !== undefined || this.#reports.length === 0) return;
-    const reports = [...this.#reports];
-    this.#pendingReport = { id: this.#pushRequest({ kind: 'report', reports }, path), count: reports.length };
+    if (!path || this.#outbox.isSending || this.#timers.get('report') !== undefined || this.#outbox.isEmpty) return;
+    this.#outbox.sending(this.#pushRequest({ kind: 'report', reports: this.#outbox.all() }, path));
   }
 
   #onReportOutcome(outcome: StageOutcome): void {
-    const { count } = this.#pendingReport!;
-    this.#pendingReport = undefined;
-    if (outcome.kind === 'failed') {
-      this.#directorChoice++;
-      if (outcome.refused) this.#log('warning', 'Onboarding report refused', { cause: outcome.cause });
-      // A refused report would be refused again.
-      if (outcome.refused) this.#reports.splice(0, count);
-      else this.#timers.set('report', after(this.#now, this.#backoffMs(this.#reportAttempts++)));
-    } else {
-      this.#reportAttempts = 0;
-      this.#reports.splice(0, count);
-    }
-    if (this.#reports.length > 0) return this.#sendReports();
+    const failed = outcome.kind === 'failed' ? outcome : undefined;
+    // A refused report would be refused again.
+    this.#outbox.sent(failed === undefined || failed.refused);
+    if (failed) this.#directorChoice++;
+    else this.#reportAttempts = 0;
+    if (failed?.refused) this.#log('warning', 'Onboarding report refused', { cause: failed.cause });
+    else if (failed) this.#timers.set('report', after(this.#now, this.#backoffMs(this.#reportAttempts++)));
+    if (!this.#outbox.isEmpty) return this.#sendReports();
     if (this.#timers.get('flush') !== undefined) {
       this.#timers.clear('flush');
       this.#leaveSoftwareCheck();
-    } else if (this.#stage === 'operational' && !this.#onboarded && outcome.kind !== 'failed') {
+    } else if (this.#stage === 'operational' && !this.#onboarded && !failed) {
       this.#onboarded = true;
       this.#log('info', 'Onboarding is complete', {});
       this.#outputs.push({ kind: 'onboarded' });

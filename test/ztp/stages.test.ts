@@ -234,6 +234,20 @@ describe('ZTP stages', () => {
     assert.deepEqual([box.stages.stage, box.asked()], ['operational', []]);
   });
 
+  it('reports all that Director may have missed when it restarts before it was onboarded', () => {
+    const box = new Box().tell({ kind: 'restored', configuration: CONFIGURATION, record: RECORD, onboarded: false }).tell({ kind: 'applied' }).tell(UP);
+    const { request } = box.lastRequest('report');
+    assert.ok(request.kind === 'report');
+    assert.deepEqual(request.reports.map((report) => `${report.step} ${report.state}`), ['config completed', 'software completed', 'post-staging completed']);
+    box.answer('report', { kind: 'reported' });
+    assert.equal(box.stages.onboarded, true);
+  });
+
+  it('keeps the cause for which it ended the tunnel itself', () => {
+    const box = new Box().staged().answer('certificate', REFUSED).tell({ kind: 'staging-down', cause: 'terminated' });
+    assert.equal(box.stages.detail, 'no');
+  });
+
   it('asks for a newer bundle about every minute while it is operational, and applies it', () => {
     const box = new Box().operational().answer('report', { kind: 'reported' });
     box.asked();
