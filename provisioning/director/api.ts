@@ -71,7 +71,7 @@ export async function createApi(context: DirectorContext, identity: ServerIdenti
     const { status, body } = answerError(context, error);
     return reply.code(status).send(body);
   });
-  app.setNotFoundHandler(async (_request, reply) => reply.code(404).send(errorBody('not-found', 'there is no such route', 'see docs/OPERATIONS.md for the routes of Director')));
+  app.setNotFoundHandler(async (_request, reply) => reply.code(404).send(errorBody('not-found', 'there is no such route', 'check method and path of the request')));
   await app.register(async (scope) => operatorRoutes(scope, context));
   await app.register(async (scope) => deviceRoutes(scope, context));
   return app;

@@ -7,7 +7,7 @@ import { Address, Identity, Serial } from '../ztp/schema.ts';
 import { requireDevice } from './caller.ts';
 import type { DirectorContext } from './context.ts';
 import { directivesAfter } from './directives.ts';
-import { branchConnect, branchFailed, bundleFor, certifyBranch, deviceProgress, directory, enrolController, renewCertificate } from './onboarding.ts';
+import { branchConnect, branchFailed, bundleFor, certifyBranch, configurationFor, deviceProgress, directory, enrolController, renewCertificate } from './onboarding.ts';
 import type { BranchConnectReport, BranchFailedReport, ProgressReport } from './onboarding.ts';
 import { RateLimit } from './rate-limit.ts';
 import { refusal } from './refusal.ts';
@@ -125,7 +125,7 @@ async function pollDirectory(context: DirectorContext, request: FastifyRequest<D
     const changed = context.changes.wait(until - context.clock.now());
     const newest = await directory(context);
     const directives = await directivesAfter(context, has.directive);
-    const configurationGeneration = (await bundleFor(context, site.site_id)).generation;
+    const configurationGeneration = (await configurationFor(context, site.site_id)).generation;
     const isNews = newest.generation > has.directory || directives.length > 0 || configurationGeneration > has.configuration;
     if (isNews || context.clock.now() >= until || context.changes.closed || request.raw.destroyed) {
       return { directory: newest.generation > has.directory ? newest : null, directives, configurationGeneration };

@@ -148,12 +148,17 @@ export async function enrolController(context: DirectorContext, token: string, s
 
 // ------------------------------------------------------------------------------------------- documents
 
-/** The newest signed configuration of a site. */
-export async function bundleFor(context: DirectorContext, siteId: SiteId): Promise<{ readonly generation: number; readonly bytes: Uint8Array }> {
-  const configuration = await context.db.transaction().execute(async (db): Promise<DeviceConfiguration> => {
+/** The newest configuration of a site. */
+export async function configurationFor(context: DirectorContext, siteId: SiteId): Promise<DeviceConfiguration> {
+  return context.db.transaction().execute(async (db) => {
     const site = await db.selectFrom('sites').selectAll().where('site_id', '=', siteId).executeTakeFirstOrThrow();
     return buildConfiguration(context, db, site);
   });
+}
+
+/** The same, signed. */
+export async function bundleFor(context: DirectorContext, siteId: SiteId): Promise<{ readonly generation: number; readonly bytes: Uint8Array }> {
+  const configuration = await configurationFor(context, siteId);
   const { certificate, privateKey } = context.authority.bundleSigner;
   return { generation: configuration.generation, bytes: signBundle(context.suite, configuration, { chain: [certificate], privateKey }) };
 }

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { OperationalError } from '../../platform/errors.ts';
+import { certificateFacts, readCrl } from '../../platform/x509.ts';
 import { documentChecks } from '../../provisioning/ztp/schema.ts';
 import { openBundle } from '../../provisioning/ztp/bundle.ts';
 import type { DeviceIdentity } from '../../provisioning/ztp/director-tls.ts';
@@ -167,6 +168,14 @@ describe('Director API', () => {
     const last = await poll(first.directory!.generation, directive.id, first.configurationGeneration);
     assert.equal(last.directory!.sites.find((site) => site.device === 'Branch-1')!.state, 'revoked');
     assert.deepEqual(last.directives.map(({ tenant, reason }) => [tenant, reason]), [[1, 4], [2, 4]]);
+  });
+
+  it('lists the certificates of a revoked site in its signed revocation list', async () => {
+    const { certificateChain } = await certifyByHand(fixture);
+    await fixture.operator.revokeSite('Branch-1');
+    const { body } = await fixture.client().request('GET', '/api/v1/crl');
+    const { revoked } = await readCrl(body, fixture.director.anchor!);
+    assert.deepEqual(revoked.map((entry) => entry.serialNumber), [certificateFacts(certificateChain[0]!).serialNumber]);
   });
 
   it('keeps everything over a restart', async () => {
