@@ -57,7 +57,7 @@ async function captureQuestion(check: DecryptionCheck, file: string): Promise<vo
   const capture = new HostProcess(place, ['tcpdump', '-i', device, '-s', '0', '-c', String(PACKET_LIMIT), '-n', '-Z', 'root', '-w', file, OVERLAY_FILTER]);
   try {
     const ready = await waitFor({ clock, timeoutMs: START_TIMEOUT_MS, pauseMs: 20 }, async () =>
-      capture.stderr.includes('listening on') ? { ok: true, value: undefined } : { ok: false, cause: `tcpdump does not capture: ${capture.stderr.trim()}` },
+      capture.stderr.includes('listening on') ? { ok: true, value: undefined } : { ok: false, cause: `tcpdump does not capture: ${capture.stderr.trim()}`, final: !capture.isRunning },
     );
     if (!ready.ok) throw new OperationalError('capture', ready.cause, 'Run "npm run setup" as root');
     await asker.ask(from, destination, 'udp', ANSWER_TIMEOUT_MS);

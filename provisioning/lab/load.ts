@@ -65,7 +65,7 @@ export class Load {
       const ready = await waitFor({ clock, timeoutMs: START_TIMEOUT_MS, pauseMs: POLL_MS }, async () => {
         const counts = latest(child);
         if (counts !== undefined && isReady(counts)) return { ok: true, value: undefined };
-        return { ok: false, cause: `${args.join(' ')} in ${place} has received ${counts?.received ?? 'nothing'} of ${counts?.sent ?? 0}: ${child.stderr.trim()}` };
+        return { ok: false, cause: `${args.join(' ')} in ${place} has received ${counts?.received ?? 'nothing'} of ${counts?.sent ?? 0}: ${child.stderr.trim()}`, final: !child.isRunning };
       });
       if (!ready.ok) throw new OperationalError('load', ready.cause, 'Check reachability between the two hosts');
       return child;

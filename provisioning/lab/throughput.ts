@@ -52,7 +52,7 @@ export async function measureThroughput(clock: Clock, from: string, to: string, 
   const server = new HostProcess(to, ['iperf3', '--server', '--one-off', '--forceflush', '--port', String(PORT), '--bind', address]);
   try {
     const listening = await waitFor({ clock, timeoutMs: START_TIMEOUT_MS, pauseMs: 20 }, async () =>
-      server.stdout.includes('Server listening') ? { ok: true, value: undefined } : { ok: false, cause: `iperf3 does not listen: ${server.stderr.trim()}` },
+      server.stdout.includes('Server listening') ? { ok: true, value: undefined } : { ok: false, cause: `iperf3 does not listen: ${server.stderr.trim()}`, final: !server.isRunning },
     );
     if (!listening.ok) throw new OperationalError('iperf3', listening.cause, 'Run "npm run setup" as root');
     const options = ['--client', address, '--port', String(PORT), '--time', String(DURATION_SECONDS), '--connect-timeout', String(CONNECT_TIMEOUT_MS), '--json'];

@@ -82,7 +82,7 @@ export class WanCapture {
     const capture = new WanCapture(clock, wires, processes);
     const ready = await waitFor({ clock, timeoutMs: START_TIMEOUT_MS, pauseMs: 20 }, async () => {
       const late = processes.find(({ stderr }) => !stderr.includes('listening on'));
-      return late === undefined ? { ok: true, value: undefined } : { ok: false, cause: `${late.command} does not capture: ${late.stderr.trim()}` };
+      return late === undefined ? { ok: true, value: undefined } : { ok: false, cause: `${late.command} does not capture: ${late.stderr.trim()}`, final: !late.isRunning };
     });
     if (!ready.ok) {
       await capture.stop();
