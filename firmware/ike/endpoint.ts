@@ -154,7 +154,7 @@ export class IkeEndpoint implements Machine<IkeInput, IkeOutput> {
       this.#outputs.push({ kind: 'connect-failed', profile: input.profile, remote: input.remote, cause, nextStep });
     };
     if (profile === undefined) return refuse('there is no profile of this name', 'configure the profile first');
-    const busy = this.#register.all().some((sa) => sa.profile.name === profile.name && sa.role === 'initiator' && sa.state !== 'closed' && sa.state !== 'deleting' && this.#leadsTo(sa, input.remote));
+    const busy = this.#register.all().some((sa) => sa.profile.name === profile.name && leadsTo(sa, input.remote));
     if (busy) return refuse('the profile is already connecting or connected to this peer', 'terminate it first');
     const { socket, nattSocket, local, remote } = input;
     const sa = this.#register.create(
@@ -174,10 +174,12 @@ export class IkeEndpoint implements Machine<IkeInput, IkeOutput> {
     sa.conversation.enqueue({ row: ownRow('init'), tasks: [new InitRequest()] }, now);
   }
 
-  /** After a float to port 4500 it is still the same peer. */
-  #leadsTo(sa: IkeSa, remote: Endpoint): boolean {
-    return sameEndpoint(sa.path.remote, remote) || (sa.path.natt && sa.path.remote.address === remote.address);
-  }
+}
+
+/** A live connection of our own to this remote, or an attempt at one. */
+function leadsTo(sa: IkeSa, remote: Endpoint): boolean {
+  const live = sa.state !== 'closed' && sa.state !== 'deleting';
+  return live && sa.origin.role === 'initiator' && sameEndpoint(sa.origin.remote, remote);
 }
 
 function nattPath(input: InitiateInput, socket: string | undefined): Path | undefined {

@@ -86,6 +86,15 @@ export interface SaOptions {
   readonly nattPath?: Path | undefined;
   readonly spiInitiator: Uint8Array;
   readonly spiResponder: Uint8Array;
+  /** Of the SA that this one replaces: what stays the same for the connection. */
+  readonly origin?: Origin;
+}
+
+/** How the connection began; `role` of an IKE SA changes with who rekeys it, this does not. */
+export interface Origin {
+  readonly role: 'initiator' | 'responder';
+  /** Where the initiator was sent to; the path may float from there. */
+  readonly remote: Endpoint;
 }
 
 export interface Ending {
@@ -106,8 +115,7 @@ export class IkeSa {
   profile: CompleteProfile;
   state: SaState = 'new';
   path: Path;
-  /** Where the initiator was sent to; the path may float from there. */
-  readonly target: Endpoint;
+  readonly origin: Origin;
   nattPath: Path | undefined;
   nat: NatFinding = NO_NAT;
   spiInitiator: Uint8Array;
@@ -132,7 +140,7 @@ export class IkeSa {
     this.role = options.role;
     this.profile = options.profile;
     this.path = options.path;
-    this.target = options.path.remote;
+    this.origin = options.origin ?? { role: options.role, remote: options.path.remote };
     this.nattPath = options.nattPath;
     this.spiInitiator = options.spiInitiator;
     this.spiResponder = options.spiResponder;
@@ -180,7 +188,7 @@ export class IkeSa {
   history(event: HistoryEvent, cause: string, spis = this.spis): void {
     const { name, tenant } = this.profile;
     const remote = formatEndpoint(this.path.remote);
-    const entry = { unixMs: this.env.unixMs(), event, profile: name, tenant, role: this.role, peer: this.peerText, remote, spis, nat: this.encapsulates, cause };
+    const entry = { unixMs: this.env.unixMs(), event, profile: name, tenant, role: this.origin.role, peer: this.peerText, remote, spis, nat: this.encapsulates, cause };
     this.env.emit({ kind: 'history', entry });
   }
 
@@ -330,7 +338,7 @@ export class IkeSa {
       const nextStep = ending.nextStep ?? '';
       this.log('warning', 'IKE SA could not be established', { cause: reason, nextStep });
       this.history('IKE Failed', reason);
-      if (this.role === 'initiator') this.env.emit({ kind: 'connect-failed', profile: this.profile.name, remote: this.target, cause: reason, nextStep });
+      if (this.role === 'initiator') this.env.emit({ kind: 'connect-failed', profile: this.profile.name, remote: this.origin.remote, cause: reason, nextStep });
     }
   }
 

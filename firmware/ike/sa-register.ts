@@ -128,13 +128,14 @@ export class SaRegister implements Environment {
   }
 
   isInitialContact(sa: IkeSa): boolean {
-    return this.#between(sa).every((other) => other.state === 'closed' || other.state === 'init-sent');
+    return this.#between(sa).every((other) => other.state === 'closed' || other.state === 'deleting' || other.state === 'init-sent');
   }
 
   dropOthers(sa: IkeSa, now: Instant): void {
     for (const other of this.#between(sa)) {
-      // The peer has forgotten them: there is nobody to tell (RFC 7296 2.4).
-      if (other.announced) other.end({ reason: 'the peer started anew (INITIAL_CONTACT)', event: 'Peer Down' }, now);
+      // The peer has forgotten them: there is nobody to tell (RFC 7296 2.4). One that began later is another
+      // circuit of the same peer, whose first message came in before this one's authentication.
+      if (other.announced && other.number < sa.number) other.end({ reason: 'the peer started anew (INITIAL_CONTACT)', event: 'Peer Down' }, now);
     }
   }
 

@@ -11,7 +11,7 @@ export function snapshotOf(sas: readonly IkeSa[]): IkeSnapshot {
       ikeSa: sa.number,
       profile: sa.profile.name,
       tenant: sa.profile.tenant,
-      role: sa.role,
+      role: sa.origin.role,
       state: sa.state,
       peer: sa.peerText,
       local: sa.path.local,

@@ -164,6 +164,20 @@ describe('ike: establishing with a pre-shared key', () => {
     equal(controller.of('ike-down').length, 0);
   });
 
+  it('does not let a late INITIAL_CONTACT end a circuit that began after it', () => {
+    const profiles: IkeProfile[] = ['one', 'two'].map((name) => pskProfile(name, 'b1@acme.example', 'c1@acme.example'));
+    const { world, controller } = pair();
+    const branch = world.add('two-circuits', '192.0.2.9', { profiles });
+    // The first IKE_AUTH, which carries INITIAL_CONTACT, is lost and comes again when the second circuit is up.
+    world.fate = (packet) => (packet.send.bytes[18] === 35 && packet.from === branch && world.packets.filter((earlier) => earlier.send.bytes[18] === 35).length === 1 ? [] : [10]);
+    world.initiate(branch, controller, 'one');
+    world.run(5);
+    world.initiate(branch, controller, 'two');
+    world.run(5000);
+    equal(branch.of('ike-up').length, 2, world.story());
+    equal(controller.of('ike-down').length, 0);
+  });
+
   it('writes history with time, peer, SPIs and NAT', () => {
     const { world, branch, controller } = pair();
     world.initiate(branch, controller, 'to-controller');

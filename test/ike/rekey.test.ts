@@ -84,6 +84,18 @@ describe('ike: rekey of a child', () => {
     assertMirrored(world, branch, controller, 1);
   });
 
+  it('keeps ordinary ESP with a peer that did not ask for VXLAN, and VXLAN with one that did', () => {
+    for (const vni of [undefined, 77]) {
+      const { world, branch, controller } = pair({ branch: vni === undefined ? {} : { vxlan: { vni } }, controller: { vxlan: { vni: 77 } } });
+      world.initiate(branch, controller, 'to-controller');
+      world.run(1000);
+      world.input(controller, { kind: 'rekey-child', child: children(controller)[0]! });
+      world.run(1000);
+      assertMirrored(world, branch, controller, 1);
+      deepStrictEqual(branch.of('child-up').concat(controller.of('child-up')).map((output) => output.vxlanVni), [vni, vni, vni, vni]);
+    }
+  });
+
   it('happens by itself between 60 and 70 % of the lifetime', () => {
     const { world, branch, controller } = up({ childLifetimeMs: 1_000_000, dpdMs: 0 });
     world.run(598_000);
@@ -164,6 +176,15 @@ describe('ike: rekey of the IKE SA', () => {
       assertMirrored(world, branch, controller, 1);
     }
     equal(branch.of('ike-rekeyed').length, 4);
+  });
+
+  it('leaves the connection that of its initiator, whoever rekeys', () => {
+    const { world, branch, controller } = up();
+    world.input(controller, { kind: 'rekey-ike', ikeSa: controller.of('ike-up')[0]!.ikeSa });
+    world.run(1000);
+    deepStrictEqual([branch, controller].map((node) => node.endpoint.snapshot().ikeSas.find((sa) => sa.state === 'established')!.role), ['initiator', 'responder']);
+    world.initiate(branch, controller, 'to-controller');
+    equal(branch.of('connect-failed')[0]?.cause, 'the profile is already connecting or connected to this peer');
   });
 
   it('happens by itself before the lifetime ends', () => {

@@ -172,11 +172,12 @@ export class AuthAnswer implements Task {
     if (credentials === undefined) return `the identity ${identityText(identity)} is not known`;
     const proof = checkAuth(sa, payloads, id, identity, credentials);
     if (!proof.ok) return proof.cause;
-    const verdict = this.#authorize(sa, payloads, identity);
-    if (!verdict.ok) return verdict.cause;
     const own = localAuth.kind === 'lookup' ? credentials : localAuth;
     const problem = credentialProblem(sa, own);
     if (problem !== undefined) return problem;
+    // Last, because an address may be taken from a pool: from here on the IKE SA comes up.
+    const verdict = this.#authorize(sa, payloads, identity);
+    if (!verdict.ok) return verdict.cause;
     sa.peer.identity = identity;
     sa.grant.assigned = verdict.assignedAddress;
     sa.grant.directorAddresses = verdict.directorAddresses;

@@ -52,6 +52,11 @@ export class ChildRequest implements Task {
     return this.#purpose.kind === 'first';
   }
 
+  /** A rekey keeps the encapsulation that was agreed on. */
+  #vni(sa: IkeSa): number | undefined {
+    return this.old === undefined ? sa.profile.vxlan?.vni : this.old.vxlanVni;
+  }
+
   build(sa: IkeSa, out: Payload[]): void {
     const { profile, env } = sa;
     this.#spi ??= env.allocateEspSpi();
@@ -70,7 +75,8 @@ export class ChildRequest implements Task {
     }
     const { local, remote } = profile.trafficSelectors;
     out.push({ kind: 'TSi', selectors: local }, { kind: 'TSr', selectors: remote });
-    if (profile.vxlan !== undefined) out.push(vxlanNotify(profile.vxlan.vni));
+    const vni = this.#vni(sa);
+    if (vni !== undefined) out.push(vxlanNotify(vni));
   }
 
   process(sa: IkeSa, payloads: readonly Payload[]): Verdict {
@@ -115,14 +121,14 @@ export class ChildRequest implements Task {
     const localSelectors = narrowSelectors(findPayload(payloads, 'TSi')?.selectors ?? [], local, MAX_SELECTORS);
     const remoteSelectors = narrowSelectors(findPayload(payloads, 'TSr')?.selectors ?? [], remote, MAX_SELECTORS);
     if (localSelectors.length === 0 || remoteSelectors.length === 0) return 'the peer chose traffic selectors that were not offered';
-    const vni = vxlanVni(payloads);
-    if (profile.vxlan !== undefined && vni !== profile.vxlan.vni) return `the peer did not agree to VXLAN encapsulation with VNI ${profile.vxlan.vni}`;
+    const vni = this.#vni(sa);
+    if (vni !== undefined && vxlanVni(payloads) !== vni) return `the peer did not agree to VXLAN encapsulation with VNI ${vni}`;
     const nonceI = this.#first ? sa.nonceInitiator : this.#nonce;
     const nonceR = this.#first ? sa.nonceResponder : (nonce?.data ?? new Uint8Array(0));
     this.#nonces = { initiator: nonceI, responder: nonceR };
     const keys = deriveChildKeys(sa.env.suite, sa.algorithms!.prf, sa.keys!.skD, algorithms, { shared, nonceI, nonceR });
     wipe(shared);
-    return { spiIn: this.#spi!, spiOut, keyIn: keys.fromResponder, keyOut: keys.fromInitiator, algorithms, localSelectors, remoteSelectors, vxlanVni: profile.vxlan?.vni };
+    return { spiIn: this.#spi!, spiOut, keyIn: keys.fromResponder, keyOut: keys.fromInitiator, algorithms, localSelectors, remoteSelectors, vxlanVni: vni };
   }
 
   #shared(algorithms: ChildAlgorithms, payloads: readonly Payload[]): Uint8Array | undefined | string {

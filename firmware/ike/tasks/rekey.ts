@@ -35,9 +35,9 @@ interface Negotiated {
 
 /** The SA that a rekey made; nothing uses it before `promote`. */
 function makeSuccessor(sa: IkeSa, role: 'initiator' | 'responder', made: Negotiated, now: Instant): IkeSa {
-  const { number, profile, path, nattPath } = sa;
+  const { number, profile, path, nattPath, origin } = sa;
   const { spiInitiator, spiResponder } = made;
-  const successor = sa.env.createSuccessor({ number, role, profile, path, nattPath, spiInitiator, spiResponder }, now);
+  const successor = sa.env.createSuccessor({ number, role, profile, path, nattPath, spiInitiator, spiResponder, origin }, now);
   Object.assign(successor.peer, sa.peer);
   Object.assign(successor.grant, sa.grant);
   successor.nat = sa.nat;
