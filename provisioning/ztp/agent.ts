@@ -21,7 +21,7 @@ import { csrProof } from './enrolment.ts';
 import { DIRECTOR_PORT } from './names.ts';
 import { documentChecks } from './schema.ts';
 import type { DocumentChecks } from './schema.ts';
-import type { Stage, StageInput, StageOutcome, StageOutput, StagePath, StageRequest } from './stage-messages.ts';
+import type { Stage, StageInput, StageOutcome, StageOutput, StagePath, StageRequest } from './stages-messages.ts';
 import { Stages } from './stages.ts';
 import type { StreamTarget } from './stream-duplex.ts';
 

@@ -14,8 +14,8 @@ import type { Random } from '../../platform/random.ts';
 import { TimerTable, after } from '../../platform/time.ts';
 import type { Instant } from '../../platform/time.ts';
 import { PROVIDER_TENANT } from './names.ts';
-import { ReportOutbox } from './report-outbox.ts';
-import type { Stage, StageInput, StageOutcome, StageOutput, StagePath, StageReport, StageRequest } from './stage-messages.ts';
+import { ReportOutbox } from './stages-outbox.ts';
+import type { Stage, StageInput, StageOutcome, StageOutput, StagePath, StageReport, StageRequest } from './stages-messages.ts';
 
 export interface StageOptions {
   readonly random: Random;

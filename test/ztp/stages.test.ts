@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { SeededRandom } from '../../platform/random.ts';
 import { instant } from '../../platform/time.ts';
-import type { StageInput, StageOutcome, StageOutput, StageReport, StageRequest } from '../../provisioning/ztp/stage-messages.ts';
+import type { StageInput, StageOutcome, StageOutput, StageReport, StageRequest } from '../../provisioning/ztp/stages-messages.ts';
 import { Stages } from '../../provisioning/ztp/stages.ts';
 import { CONFIGURATION, RECORD } from './configuration-fixture.ts';
 

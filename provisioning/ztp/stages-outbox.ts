@@ -1,5 +1,5 @@
 // The reports that a branch still owes Director, in order, and which of them are on their way.
-import type { StageReport } from './stage-messages.ts';
+import type { StageReport } from './stages-messages.ts';
 
 const REPORT_LIMIT = 32;
 const TEXT_LIMIT = 400;
