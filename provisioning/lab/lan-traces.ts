@@ -55,7 +55,7 @@ export class LanTraces {
     for (const { text, bytes: word } of this.#words) if (bytes.includes(word)) return `the words "${text}"`;
     for (const prefix of this.#prefixes) {
       for (let at = bytes.indexOf(prefix.bytes); at >= 0; at = bytes.indexOf(prefix.bytes, at + 1)) {
-        if (!prefix.isIpv4 || this.#startsAddress(bytes, at + IPV4_BYTES)) return `an address of ${prefix.text}`;
+        if (!prefix.isIpv4 || this.#startsAddress(bytes, at + IPV4_BYTES)) return `an address in the network of ${prefix.text}`;
       }
     }
     return undefined;
