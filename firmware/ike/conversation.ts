@@ -104,13 +104,14 @@ export class Conversation {
   }
 
   retransmit(now: Instant): void {
+    if (this.#current === undefined) return;
     const again = this.#window.retransmit(now);
     if (again === undefined) {
       this.#giveUp(now);
       return;
     }
     this.#sa.log('debug', 'IKE message retransmitted', {
-      exchange: exchangeName(this.#current!.row.exchange),
+      exchange: exchangeName(this.#current.row.exchange),
       messageId: this.#window.outstandingId,
       sending: this.#window.sendings,
     });
@@ -148,9 +149,10 @@ export class Conversation {
     if (!expected) return this.#drop(header, 'its message id is outside of the window');
     const opened = this.#open(message, bytes);
     if (opened.kind === 'rejected') return this.#drop(header, opened.cause);
-    this.lastHeard = now;
     if (repeated) return this.#repeatReply(header, opened, path);
     if (opened.kind === 'fragment') return;
+    // Only what is new shows that the peer lives: anybody can send a copy again.
+    this.lastHeard = now;
     if (header.response) this.#handleResponse(opened, path, now);
     else this.#handleRequest(header, opened, path, now);
     this.startNext(now);

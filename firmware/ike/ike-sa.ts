@@ -32,7 +32,7 @@ import { IkeRekeyRequest } from './tasks/rekey.ts';
 /** Repeated requests are still answered from the cache this long after the end. */
 const LINGER_MS = 10_000;
 /** A replaced IKE SA whose deletion never comes is dropped in silence. */
-export const REPLACED_MS = 60_000;
+const REPLACED_MS = 60_000;
 const KEEPALIVE_MS = 20_000;
 const REKEY_SHARE = 0.7;
 const REKEY_SPREAD = 0.1;

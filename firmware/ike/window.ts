@@ -52,10 +52,6 @@ export class Window {
     return this.#outstanding?.messageId;
   }
 
-  get outstandingMessages(): readonly Uint8Array[] {
-    return this.#outstanding?.messages ?? [];
-  }
-
   /** Returns when to retransmit. */
   sent(messages: readonly Uint8Array[], now: Instant): Instant {
     this.#outstanding = { messageId: this.#nextId, messages, sendings: 1 };

@@ -1,7 +1,9 @@
 import { deepStrictEqual, equal, match, ok } from 'node:assert/strict';
-import { generateKeyPairSync } from 'node:crypto';
+import { generateKeyPairSync, webcrypto } from 'node:crypto';
 import type { IkeProfile } from '../../firmware/ike/profile.ts';
 import type { SignatureAlgorithm } from '../../platform/crypto.ts';
+import { installReflectMetadata } from '../../platform/reflect-metadata.ts';
+import { dateFromUnixMs } from '../../platform/time.ts';
 import type { Authority } from '../../platform/x509.ts';
 import { createAuthority, createCsr, generateKeyPair, issueFromCsr } from '../../platform/x509.ts';
 import { pair, UNIX_MS } from './pair.ts';
@@ -22,6 +24,21 @@ async function issue(authority: Authority, email: string, serialNumber: string, 
 
 function credentials(device: Device, anchors: readonly Uint8Array[], algorithm: SignatureAlgorithm = 'ecdsa-sha256'): Pick<IkeProfile, 'localAuth' | 'remoteAuth'> {
   return { localAuth: { kind: 'certificate', chain: [device.certificate], privateKey: device.privateKey, algorithm }, remoteAuth: { kind: 'certificate', anchors } };
+}
+
+/** A device with an Ed25519 key, and the root of its own that issued it. */
+async function ed25519Device(email: string): Promise<Device & { anchor: Uint8Array }> {
+  installReflectMetadata();
+  const { BasicConstraintsExtension, SubjectAlternativeNameExtension, X509CertificateGenerator } = await import('@peculiar/x509');
+  const signingAlgorithm = { name: 'Ed25519' };
+  const generate = async (): Promise<webcrypto.CryptoKeyPair> => (await webcrypto.subtle.generateKey('Ed25519', true, ['sign', 'verify'])) as webcrypto.CryptoKeyPair;
+  const [root, leaf] = [await generate(), await generate()];
+  const dates = { notBefore: dateFromUnixMs(UNIX_MS - 1000), notAfter: dateFromUnixMs(UNIX_MS + 86_400_000) };
+  const issuer = await X509CertificateGenerator.createSelfSigned({ ...dates, serialNumber: '01', name: 'CN=Ed25519 root', keys: root, signingAlgorithm, extensions: [new BasicConstraintsExtension(true, undefined, true)] });
+  const names = new SubjectAlternativeNameExtension([{ type: 'email', value: email }]);
+  const certificate = await X509CertificateGenerator.create({ ...dates, serialNumber: '02', subject: 'CN=device', issuer: issuer.subject, publicKey: leaf.publicKey, signingKey: root.privateKey, signingAlgorithm, extensions: [names] });
+  const privateKey = new Uint8Array(await webcrypto.subtle.exportKey('pkcs8', leaf.privateKey));
+  return { privateKey, certificate: new Uint8Array(certificate.rawData), anchor: new Uint8Array(issuer.rawData) };
 }
 
 describe('ike: certificates', () => {
@@ -59,6 +76,13 @@ describe('ike: certificates', () => {
       equal(connect(credentials(branchDevice, [authority.certificate], algorithm)).branch.of('ike-up').length, 1);
     });
   }
+
+  it('signs and verifies with Ed25519', async () => {
+    const device = await ed25519Device('b1@acme.example');
+    const { branch, controller } = connect(credentials(device, [authority.certificate], 'ed25519'), credentials(controllerDevice, [device.anchor]));
+    equal(branch.of('ike-up').length, 1, JSON.stringify(controller.of('peer-refused')));
+    equal(controller.of('ike-up')[0]?.certificate?.emails[0], 'b1@acme.example');
+  });
 
   it('mixes a pre-shared key one way with a certificate the other way', () => {
     const key = { kind: 'psk', key: Uint8Array.from({ length: 32 }, (_, i) => i) } as const;

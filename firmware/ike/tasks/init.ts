@@ -26,7 +26,7 @@ const MAX_RETRIES = 5;
 const MAX_COOKIE_BYTES = 64;
 
 /** The first 16 octets of SHA-256("Selvage IKE 1"): the private notifies and attributes are understood (docs/WIRE.md). */
-export function vendorId(suite: Suite): Uint8Array {
+function vendorId(suite: Suite): Uint8Array {
   return suite.hash('sha256', utf8('Selvage IKE 1')).slice(0, 16);
 }
 

@@ -10,7 +10,7 @@ import type { Header, SealedPart } from './message.ts';
 import { HEADER_BYTES, PAYLOAD_HEADER_BYTES, finishMessage, writeHeader } from './message.ts';
 import { NotifyType, PayloadType } from './numbers.ts';
 
-export const IV_BYTES = 8;
+const IV_BYTES = 8;
 export const ICV_BYTES = 16;
 const FRAGMENT_HEADER_BYTES = 4;
 const PAD_LENGTH_BYTES = 1;
