@@ -171,6 +171,12 @@ export class Strongswan {
     }
   }
 
+  /** Ends the daemon as a crash would; `stop` still removes its files. */
+  async kill(): Promise<void> {
+    this.#daemon.kill('SIGKILL');
+    while (this.isRunning()) await sleep(POLL_MS);
+  }
+
   /** Ends the daemon in order, then by force, and removes its files. */
   async stop(): Promise<void> {
     for (let waitedMs = 0; this.isRunning(); waitedMs += POLL_MS) {

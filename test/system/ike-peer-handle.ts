@@ -1,0 +1,80 @@
+// The test's side of ike-peer.ts: starts it, waits for its events, keeps its log.
+import type { ChildProcess } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { sleep } from '../../platform/time.ts';
+import type { PeerCommand, PeerConfiguration, PeerEvent } from './ike-peer.ts';
+import type { TestNetwork } from './namespaces.ts';
+
+const SCRIPT = fileURLToPath(new URL('ike-peer.ts', import.meta.url));
+const POLL_MS = 10;
+const STOP_TIMEOUT_MS = 5_000;
+
+export type EventOf<Kind extends PeerEvent['kind']> = Extract<PeerEvent, { readonly kind: Kind }>;
+
+export class IkePeer {
+  readonly #process: ChildProcess;
+  readonly #story: string[] = [];
+  #waiting: PeerEvent[] = [];
+
+  constructor(network: TestNetwork, configuration: PeerConfiguration) {
+    this.#process = network.spawn(configuration.wanVr, [process.execPath, '--disable-warning=ExperimentalWarning', SCRIPT], { stdio: ['pipe', 'pipe', 'pipe'] });
+    this.#process.stdin!.on('error', () => undefined); // it ended; whoever waits for an event says so
+    createInterface(this.#process.stdout!).on('line', (line) => {
+      this.#story.push(line);
+      this.#waiting.push(JSON.parse(line) as PeerEvent);
+    });
+    createInterface(this.#process.stderr!).on('line', (line) => this.#story.push(line));
+    this.#process.stdin!.write(`${JSON.stringify(configuration)}\n`);
+  }
+
+  isRunning(): boolean {
+    return this.#process.exitCode === null && this.#process.signalCode === null;
+  }
+
+  /** Events and log lines, oldest first. */
+  story(): readonly string[] {
+    return this.#story;
+  }
+
+  command(command: PeerCommand): void {
+    this.#process.stdin!.write(`${command}\n`);
+  }
+
+  /** The oldest event of this kind (and nature) that nobody has waited for yet; throws when it does not come. */
+  async event<Kind extends PeerEvent['kind']>(kind: Kind, timeoutMs = 10_000, where: (event: EventOf<Kind>) => boolean = () => true): Promise<EventOf<Kind>> {
+    for (let waitedMs = 0; waitedMs <= timeoutMs; waitedMs += POLL_MS) {
+      const found = this.#waiting.find((event): event is EventOf<Kind> => event.kind === kind && where(event as EventOf<Kind>));
+      if (found !== undefined) {
+        this.#waiting = this.#waiting.filter((event) => event !== found);
+        return found;
+      }
+      if (!this.isRunning()) throw new Error(`our end stopped while ${kind} was awaited`);
+      await sleep(POLL_MS);
+    }
+    throw new Error(`our end reports no ${kind} within ${timeoutMs} ms`);
+  }
+
+  /** Events of a kind that nobody has waited for. */
+  unseen(kind: PeerEvent['kind']): readonly PeerEvent[] {
+    return this.#waiting.filter((event) => event.kind === kind);
+  }
+
+  async counters(): Promise<EventOf<'counters'>['counters']> {
+    this.command('counters');
+    return (await this.event('counters')).counters;
+  }
+
+  /** Ends it as a crash would. */
+  async kill(): Promise<void> {
+    this.#process.kill('SIGKILL');
+    while (this.isRunning()) await sleep(POLL_MS);
+  }
+
+  /** Ends it in order, then by force. */
+  async stop(): Promise<void> {
+    this.#process.stdin!.end();
+    for (let waitedMs = 0; this.isRunning() && waitedMs < STOP_TIMEOUT_MS; waitedMs += POLL_MS) await sleep(POLL_MS);
+    await this.kill();
+  }
+}

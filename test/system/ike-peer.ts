@@ -1,0 +1,246 @@
+// One end of an IPsec connection as a process of its own, made of the product's parts: native drivers, the forwarder on
+// its thread, the IKE service and its endpoint. Speaks JSON lines with ike-peer-handle.ts: the first line of standard
+// input is the configuration, the following ones are commands; events go to standard output, log lines to standard
+// error. The process ends with its standard input.
+import { createInterface } from 'node:readline';
+import { createWakeup, openDrivers } from '../../drivers/open.ts';
+import { IkeEndpoint } from '../../firmware/ike/endpoint.ts';
+import type { ChildUp, IkeOutput, IkeUp } from '../../firmware/ike/input-output.ts';
+import type { IkeProfile, LocalAuth, RemoteAuth } from '../../firmware/ike/profile.ts';
+import type { Retransmission } from '../../firmware/ike/window.ts';
+import { deviceName, encryptedTviName } from '../../firmware/model.ts';
+import type { ForwarderCounters, IpAddress } from '../../firmware/model.ts';
+import { Connector } from '../../firmware/services/connector.ts';
+import { ForwardingService } from '../../firmware/services/forwarding.ts';
+import { ThreadForwarder } from '../../firmware/services/forwarder-thread.ts';
+import { IKE_NATT_PORT, IKE_PORT, IkeService, nattSocket, wanSocket } from '../../firmware/services/ike.ts';
+import type { TunnelContext } from '../../firmware/services/ike-tunnels.ts';
+import type { Service, ServiceStatus, Site } from '../../firmware/services/service.ts';
+import { VirtualRouters } from '../../firmware/services/virtual-routers.ts';
+import { hostPrefix } from '../../firmware/services/vr-plan.ts';
+import { fromHex } from '../../platform/bytes.ts';
+import { RealSuite } from '../../platform/crypto-real.ts';
+import { formatEvent } from '../../platform/log-line.ts';
+import { SinkLog } from '../../platform/log.ts';
+import { SystemRandom } from '../../platform/random.ts';
+import { MemoryStore } from '../../platform/store.ts';
+import { SystemClock } from '../../platform/time.ts';
+
+const PROFILE = 'test/peer';
+const TENANT = 1;
+const TUNNEL_MTU = 1400;
+
+/** Octets are base64, the pre-shared key is hexadecimal. */
+export type PeerCredential =
+  | { readonly kind: 'psk'; readonly psk: string }
+  | { readonly kind: 'certificate'; readonly chain: readonly string[]; readonly privateKey: string; readonly anchors: readonly string[] };
+
+/** What of a profile a test may choose besides credentials and identities. */
+export type PeerSettings = Pick<
+  IkeProfile,
+  'proposals' | 'childProposals' | 'trafficSelectors' | 'forceUdpEncapsulation' | 'fragmentBytes' | 'dpdMs' | 'childLifetimeMs' | 'ikeLifetimeMs'
+>;
+
+export interface PeerConfiguration {
+  readonly role: 'initiator' | 'responder';
+  /** Namespaces of the WAN port, which has its address already, and of the TUN device. */
+  readonly wanVr: string;
+  readonly vr: string;
+  readonly local: IpAddress;
+  readonly remote: IpAddress;
+  /** Our address in the tunnel, and the prefix behind the peer. */
+  readonly inside: IpAddress;
+  readonly remotePrefix: string;
+  /** E-mail identities. */
+  readonly localIdentity: string;
+  readonly remoteIdentity: string;
+  readonly credential: PeerCredential;
+  readonly settings?: PeerSettings;
+  readonly retransmission?: Retransmission;
+}
+
+export type PeerCommand = 'rekey-child' | 'rekey-ike' | 'terminate' | 'counters';
+
+export type PeerEvent =
+  | { readonly kind: 'ready' }
+  | { readonly kind: 'counters'; readonly counters: ForwarderCounters }
+  | Exclude<IkeOutput, { readonly kind: 'send' | 'keepalive' | 'log' }>;
+
+/** Keys stay in the process that owns them. */
+function withoutKeys(name: string, value: unknown): unknown {
+  if (name === 'key' || name === 'salt') return undefined;
+  return value instanceof Uint8Array ? Buffer.from(value).toString('hex') : value;
+}
+
+function say(event: PeerEvent): void {
+  process.stdout.write(`${JSON.stringify(event, withoutKeys)}\n`);
+}
+
+function octets(base64: string): Uint8Array {
+  return new Uint8Array(Buffer.from(base64, 'base64'));
+}
+
+function authentication(credential: PeerCredential): { localAuth: LocalAuth; remoteAuth: RemoteAuth } {
+  if (credential.kind === 'psk') {
+    const psk = { kind: 'psk', key: fromHex(credential.psk) } as const;
+    return { localAuth: psk, remoteAuth: psk };
+  }
+  return {
+    localAuth: { kind: 'certificate', chain: credential.chain.map(octets), privateKey: octets(credential.privateKey), algorithm: 'ecdsa-sha256' },
+    remoteAuth: { kind: 'certificate', anchors: credential.anchors.map(octets) },
+  };
+}
+
+function profileOf(config: PeerConfiguration): IkeProfile {
+  return {
+    name: PROFILE,
+    tenant: TENANT,
+    localIdentity: { kind: 'email', value: config.localIdentity },
+    remoteIdentity: { kind: 'email', value: config.remoteIdentity },
+    ...authentication(config.credential),
+    ...config.settings,
+  };
+}
+
+function openSite(): { site: Site; forwarding: ForwardingService } {
+  const clock = new SystemClock();
+  const sink = { write: (record: Parameters<typeof formatEvent>[0]) => void process.stderr.write(`${formatEvent(record)}\n`), reopen: () => undefined, close: () => undefined };
+  const log = new SinkLog([sink], () => clock.unixMs());
+  const drivers = openDrivers();
+  const site: Site = {
+    name: 'peer',
+    clock,
+    random: new SystemRandom(),
+    suite: new RealSuite(),
+    log,
+    store: new MemoryStore(),
+    network: drivers.network,
+    kernel: drivers.kernel,
+  };
+  const handle = new ThreadForwarder({ devices: drivers.devices, clock, log: log.channel('forwarder'), wakeup: createWakeup() });
+  return { site, forwarding: new ForwardingService(site, handle) };
+}
+
+class Peer implements Service {
+  readonly name = 'peer';
+  readonly #site: Site;
+  readonly #forwarding: ForwardingService;
+  readonly #config: PeerConfiguration;
+  readonly #profile: IkeProfile;
+  readonly #ike: IkeService;
+  readonly #connector: Connector;
+  readonly #outside: number;
+  readonly #inside: number;
+
+  constructor(config: PeerConfiguration) {
+    const { site, forwarding } = openSite();
+    this.#site = site;
+    this.#forwarding = forwarding;
+    this.#config = config;
+    this.#profile = profileOf(config);
+    this.#outside = forwarding.idFor('outside');
+    this.#inside = forwarding.idFor('inside');
+    const endpoint = new IkeEndpoint({
+      suite: site.suite,
+      random: site.random,
+      unixMs: () => site.clock.unixMs(),
+      nextSaId: forwarding.nextSaId,
+      profiles: [this.#profile],
+      responderProfile: () => (config.role === 'responder' ? this.#profile : undefined),
+      ...(config.retransmission === undefined ? {} : { retransmission: config.retransmission }),
+    });
+    this.#ike = new IkeService(site, forwarding, endpoint, {
+      tunnelContext: (child, up) => this.#tunnelContext(child, up),
+      onOutput: (output) => this.#onOutput(output),
+    });
+    this.#connector = new Connector(site, (input) => this.#ike.push(input));
+  }
+
+  async start(): Promise<void> {
+    const { local, inside, wanVr, vr, remotePrefix } = this.#config;
+    const name = encryptedTviName(TENANT);
+    const device = deviceName(name);
+    const routers = new VirtualRouters(this.#site, this.#forwarding, new Map());
+    await routers.apply('peer', {
+      vrs: [{ vr, devices: [{ device, addresses: [hostPrefix(inside)], mtu: TUNNEL_MTU }], routes: [{ prefix: remotePrefix, device, source: inside }], forwarding: false }],
+      adoptions: [],
+      part: {
+        insides: [{ id: this.#inside, tenant: TENANT, kind: 'encrypted-tvi', vr, name, mtu: TUNNEL_MTU, addresses: [inside] }],
+        outsides: [{ id: this.#outside, name: 'wan', vr: wanVr, addresses: [local] }],
+      },
+    });
+    const socket = wanSocket(this.#outside, local);
+    this.#ike.openSocket(socket, wanVr, local);
+    say({ kind: 'ready' });
+    if (this.#config.role === 'initiator') this.#connect(socket);
+  }
+
+  #connect(socket: string): void {
+    const { local, remote } = this.#config;
+    const candidate = {
+      kind: 'initiate',
+      profile: PROFILE,
+      socket,
+      nattSocket: nattSocket(this.#outside),
+      local: { address: local, port: IKE_PORT },
+      remote: { address: remote, port: IKE_PORT },
+      nattLocal: { address: local, port: IKE_NATT_PORT },
+    } as const;
+    this.#connector.want({ profile: PROFILE, candidates: [candidate] });
+  }
+
+  async stop(): Promise<void> {
+    this.#connector.stop();
+    await this.#ike.stop();
+    await this.#forwarding.stop();
+  }
+
+  status(): ServiceStatus {
+    return this.#ike.status();
+  }
+
+  command(command: PeerCommand): void {
+    const sas = this.#ike.endpoint.snapshot().ikeSas.filter((sa) => sa.state === 'established');
+    switch (command) {
+      case 'rekey-ike':
+        for (const { ikeSa } of sas) this.#ike.push({ kind: 'rekey-ike', ikeSa });
+        return;
+      case 'rekey-child':
+        for (const { child } of sas.flatMap((sa) => sa.children)) this.#ike.push({ kind: 'rekey-child', child });
+        return;
+      case 'terminate':
+        this.#connector.forget(PROFILE, 'the test asked for it');
+        for (const { ikeSa } of sas) this.#ike.push({ kind: 'terminate', ikeSa, reason: 'the test asked for it' });
+        return;
+      case 'counters':
+        say({ kind: 'counters', counters: this.#forwarding.counters() });
+        return;
+    }
+  }
+
+  #tunnelContext(child: ChildUp, up: IkeUp): TunnelContext {
+    return {
+      peer: up.remoteIdentity.value,
+      tenant: child.tenant,
+      kind: child.natt ? 'esp-udp' : 'esp',
+      inside: this.#inside,
+      paths: [{ outside: this.#outside, remote: child.remote }],
+      mtu: TUNNEL_MTU,
+      idleDummyMs: 0,
+      routes: [{ prefix: this.#config.remotePrefix, label: 0 }],
+    };
+  }
+
+  #onOutput(output: IkeOutput): void {
+    this.#connector.onOutput(output);
+    if (output.kind !== 'send' && output.kind !== 'keepalive' && output.kind !== 'log') say(output);
+  }
+}
+
+const lines = createInterface(process.stdin)[Symbol.asyncIterator]();
+const first = await lines.next();
+const peer = new Peer(JSON.parse(first.value as string) as PeerConfiguration);
+await peer.start();
+for (let line = await lines.next(); line.done !== true; line = await lines.next()) peer.command(line.value as PeerCommand);
+await peer.stop();
+process.exit(0);

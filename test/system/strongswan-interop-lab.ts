@@ -1,0 +1,288 @@
+// Our end and strongSwan's in namespaces of their own, on one wire or with a NAT between them, and what tests ask of
+// such a pair: a tunnel that is up, traffic through it that both ends have counted, and both logs when something fails.
+import type { ChildProcess } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { strict as assert } from 'node:assert';
+import { sleep } from '../../platform/time.ts';
+import type { PeerConfiguration, PeerCredential, PeerSettings } from './ike-peer.ts';
+import { IkePeer } from './ike-peer-handle.ts';
+import type { EventOf } from './ike-peer-handle.ts';
+import { TestNetwork } from './namespaces.ts';
+import { Strongswan } from './strongswan.ts';
+
+export const OUR_IDENTITY = 'ours@peers.example';
+export const THEIR_IDENTITY = 'theirs@peers.example';
+const OUR_INSIDE = '10.101.0.1';
+const THEIR_INSIDE = '10.102.0.1';
+const LEFT = '192.0.2.1';
+const RIGHT = '192.0.2.2';
+/** With a NAT: LEFT is behind it, PUBLIC is the other end, NAT_PUBLIC is what PUBLIC sees of LEFT. */
+const NAT_INNER = '192.0.2.254';
+const NAT_PUBLIC = '198.51.100.1';
+const PUBLIC = '198.51.100.2';
+
+const ECHO_SCRIPT = fileURLToPath(new URL('ike-peer-echo.ts', import.meta.url));
+const STORY_LINES = 40;
+const POLL_MS = 20;
+const TUNNEL_TIMEOUT_MS = 5_000;
+const TRANSFER_OCTETS = 1_000_000;
+const PING_COUNT = 3;
+const LARGE_PING_OCTETS = 1300;
+const PING_HEADER_OCTETS = 28;
+/** Drops that never happen between two ends that understand each other. */
+const SUSPICIOUS_DROPS = /^(?:malformed-|aead-failed|replay|unknown-|sa-|tunnel-|route-|wrong-|source-spoofed|no-sa|no-path)/;
+
+export interface StrongswanSide {
+  /** Root file system of another release; undefined = this machine's. */
+  readonly root?: string;
+  readonly credential: { readonly psk: string } | { readonly files: Readonly<Record<string, string>> };
+  /** Lines of the connection, e.g. `encap = yes`. */
+  readonly connection?: string;
+  readonly ikeProposals?: string;
+  readonly espProposals?: string;
+  /** Lines of the child. */
+  readonly child?: string;
+  /** Lines of the daemon's section of strongswan.conf. */
+  readonly settings?: string;
+}
+
+export interface OurSide {
+  readonly role: 'initiator' | 'responder';
+  readonly credential: PeerCredential;
+  readonly settings?: PeerSettings;
+  readonly retransmission?: PeerConfiguration['retransmission'];
+}
+
+export class InteropLab {
+  readonly network = new TestNetwork();
+  readonly #wan: { readonly ours: string; readonly theirs: string };
+  readonly #vr: string;
+  readonly #behindNat: 'ours' | 'theirs' | undefined;
+  #ours: IkePeer | undefined;
+  #theirs: Strongswan | undefined;
+  #echo: ChildProcess | undefined;
+
+  constructor(behindNat?: 'ours' | 'theirs') {
+    this.#behindNat = behindNat;
+    this.#wan = { ours: this.network.addNamespace('ours'), theirs: this.network.addNamespace('theirs') };
+    this.#vr = this.network.addNamespace('ours-vr');
+    if (behindNat === undefined) {
+      this.network.addVeth(this.#wanEnd('ours', LEFT), this.#wanEnd('theirs', RIGHT));
+    } else {
+      this.#addNat(behindNat, behindNat === 'ours' ? 'theirs' : 'ours');
+    }
+    this.network.run(this.#wan.theirs, ['ip', 'address', 'add', `${THEIR_INSIDE}/32`, 'dev', 'lo']);
+  }
+
+  #wanEnd(side: 'ours' | 'theirs', address: string): { namespace: string; device: string; addresses: string[] } {
+    return { namespace: this.#wan[side], device: 'wan', addresses: [`${address}/24`] };
+  }
+
+  #addNat(inner: 'ours' | 'theirs', outer: 'ours' | 'theirs'): void {
+    const nat = this.network.addNamespace('nat');
+    this.network.addVeth(this.#wanEnd(inner, LEFT), { namespace: nat, device: 'inner', addresses: [`${NAT_INNER}/24`] });
+    this.network.addVeth(this.#wanEnd(outer, PUBLIC), { namespace: nat, device: 'outer', addresses: [`${NAT_PUBLIC}/24`] });
+    this.network.run(this.#wan[inner], ['ip', 'route', 'add', 'default', 'via', NAT_INNER]);
+    this.network.run(nat, ['nft', '-f', '-'], 'table ip nat { chain out { type nat hook postrouting priority 100; oifname "outer" masquerade; } }\n');
+  }
+
+  #address(side: 'ours' | 'theirs'): string {
+    if (this.#behindNat === undefined) return side === 'ours' ? LEFT : RIGHT;
+    return side === this.#behindNat ? LEFT : PUBLIC;
+  }
+
+  /** How the other end sees this one. */
+  #seen(side: 'ours' | 'theirs'): string {
+    return side === this.#behindNat ? NAT_PUBLIC : this.#address(side);
+  }
+
+  get ours(): IkePeer {
+    assert.ok(this.#ours, 'our end has been started');
+    return this.#ours;
+  }
+
+  get theirs(): Strongswan {
+    assert.ok(this.#theirs, 'strongSwan has been started');
+    return this.#theirs;
+  }
+
+  async startOurs(side: OurSide): Promise<IkePeer> {
+    const { role, credential, settings, retransmission } = side;
+    this.#ours = new IkePeer(this.network, {
+      role,
+      credential,
+      wanVr: this.#wan.ours,
+      vr: this.#vr,
+      local: this.#address('ours'),
+      remote: this.#seen('theirs'),
+      inside: OUR_INSIDE,
+      remotePrefix: `${THEIR_INSIDE}/32`,
+      localIdentity: OUR_IDENTITY,
+      remoteIdentity: THEIR_IDENTITY,
+      ...(settings === undefined ? {} : { settings }),
+      ...(retransmission === undefined ? {} : { retransmission }),
+    });
+    await this.#ours.event('ready');
+    return this.#ours;
+  }
+
+  async startTheirs(side: StrongswanSide): Promise<Strongswan> {
+    this.#theirs = await Strongswan.start({
+      network: this.network,
+      namespace: this.#wan.theirs,
+      swanctl: this.#swanctl(side),
+      rawEsp: side.root !== undefined,
+      ...('files' in side.credential ? { files: side.credential.files } : {}),
+      ...(side.root === undefined ? {} : { root: side.root }),
+      ...(side.settings === undefined ? {} : { settings: side.settings }),
+    });
+    return this.#theirs;
+  }
+
+  #swanctl(side: StrongswanSide): string {
+    const psk = 'psk' in side.credential ? side.credential.psk : undefined;
+    const auth = psk === undefined ? 'pubkey' : 'psk';
+    const secret = psk === undefined ? '' : `secrets { ike { id-1 = "${OUR_IDENTITY}" \n id-2 = "${THEIR_IDENTITY}" \n secret = 0x${psk} } }`;
+    return `
+connections {
+  peer {
+    version = 2
+    local_addrs = ${this.#address('theirs')}
+    remote_addrs = ${this.#seen('ours')}
+    proposals = ${side.ikeProposals ?? 'aes256gcm16-prfsha384-x25519'}
+    ${side.connection ?? 'mobike = no'}
+    local { auth = ${auth} \n id = "${THEIR_IDENTITY}" ${psk === undefined ? '\n certs = peer.pem' : ''} }
+    remote { auth = ${auth} \n id = "${OUR_IDENTITY}" }
+    children {
+      net {
+        local_ts = ${THEIR_INSIDE}/32
+        remote_ts = ${OUR_INSIDE}/32
+        esp_proposals = ${side.espProposals ?? 'aes256gcm16'}
+        ${side.child ?? ''}
+      }
+    }
+  }
+}
+${secret}
+`;
+  }
+
+  // ------------------------------------------------------------------------------------------------ traffic
+
+  async awaitUp(): Promise<{ ike: EventOf<'ike-up'>; child: EventOf<'child-up'> }> {
+    const ike = await this.ours.event('ike-up');
+    return { ike, child: await this.ours.event('child-up') };
+  }
+
+  /** Small and large packets and a transfer, from our end and back, and both ends' counters of it. */
+  async assertTraffic(): Promise<void> {
+    const before = { ours: await this.#ourTunnel(), theirs: this.#theirChild() };
+    this.assertPing('ours', 64);
+    this.assertPing('ours', LARGE_PING_OCTETS);
+    this.assertPing('theirs', LARGE_PING_OCTETS);
+    await this.#transfer();
+    const after = { ours: await this.#ourTunnel(), theirs: this.#theirChild() };
+    const octets = TRANSFER_OCTETS + 2 * PING_COUNT * (LARGE_PING_OCTETS + PING_HEADER_OCTETS);
+    const grown = {
+      'our tx octets': after.ours.txBytes - before.ours.txBytes,
+      'our rx octets': after.ours.rxBytes - before.ours.rxBytes,
+      'their rx octets': after.theirs.inOctets - before.theirs.inOctets,
+      'their tx octets': after.theirs.outOctets - before.theirs.outOctets,
+    };
+    for (const [what, count] of Object.entries(grown)) assert.ok(count >= octets, `${what} grew by ${count}, sent were at least ${octets}`);
+    await this.assertNoSuspiciousDrops();
+  }
+
+  async assertNoSuspiciousDrops(): Promise<void> {
+    const { drops } = await this.ours.counters();
+    assert.deepEqual(drops.filter(({ reason }) => SUSPICIOUS_DROPS.test(reason)), []);
+  }
+
+  assertPing(from: 'ours' | 'theirs', octets: number): void {
+    const [namespace, source, target] = from === 'ours' ? [this.#vr, OUR_INSIDE, THEIR_INSIDE] : [this.#wan.theirs, THEIR_INSIDE, OUR_INSIDE];
+    const command = ['ping', '-c', String(PING_COUNT), '-i', '0.02', '-W', '5', '-s', String(octets), '-I', source, target];
+    const ping = this.network.attempt(namespace, command, 20_000);
+    assert.equal(ping.status, 0, `ping from ${from}: ${ping.stdout}${ping.stderr}`);
+  }
+
+  /**
+   * Pings 500 times a second from our end until `during` is done. Returns how many were answered, and how many of those
+   * before the last answered one were not.
+   */
+  async pingDuring(during: () => Promise<void>): Promise<{ answered: number; lost: number }> {
+    const command = ['ping', '-i', '0.002', '-W', '1', '-I', OUR_INSIDE, THEIR_INSIDE];
+    const ping = this.network.spawn(this.#vr, command, { stdio: ['ignore', 'pipe', 'inherit'] });
+    const answered = new Set<number>();
+    createInterface(ping.stdout!).on('line', (line) => {
+      const sequence = /icmp_seq=(\d+) ttl/.exec(line);
+      if (sequence !== null) answered.add(Number(sequence[1]));
+    });
+    const ended = new Promise<void>((resolve) => ping.once('close', () => resolve()));
+    try {
+      await during();
+    } finally {
+      ping.kill('SIGINT');
+      await ended;
+    }
+    return { answered: answered.size, lost: Math.max(0, ...answered) - answered.size };
+  }
+
+  async #transfer(): Promise<void> {
+    await this.#startEcho();
+    const node = [process.execPath, '--disable-warning=ExperimentalWarning', ECHO_SCRIPT];
+    const sent = this.network.attempt(this.#vr, [...node, 'send', THEIR_INSIDE, String(TRANSFER_OCTETS)], 30_000);
+    assert.equal(sent.status, 0, `TCP through the tunnel: ${sent.stderr}`);
+  }
+
+  async #startEcho(): Promise<void> {
+    if (this.#echo !== undefined) return;
+    const node = [process.execPath, '--disable-warning=ExperimentalWarning', ECHO_SCRIPT];
+    const echo = this.network.spawn(this.#wan.theirs, [...node, 'listen', THEIR_INSIDE], { stdio: ['ignore', 'pipe', 'inherit'] });
+    this.#echo = echo;
+    await new Promise<void>((resolve, reject) => {
+      createInterface(echo.stdout!).once('line', () => resolve());
+      echo.once('exit', (code) => reject(new Error(`the echo service ended with ${code}`)));
+    });
+  }
+
+  async #ourTunnel(): Promise<{ txBytes: number; rxBytes: number }> {
+    // The forwarder takes over a new state on its own thread, a little after IKE has told about it.
+    for (let waitedMs = 0; waitedMs < TUNNEL_TIMEOUT_MS; waitedMs += POLL_MS) {
+      const { tunnels } = await this.ours.counters();
+      if (tunnels.length === 1) return tunnels[0]!;
+      await sleep(POLL_MS);
+    }
+    throw new Error('our forwarder has no tunnel, or several');
+  }
+
+  /** What strongSwan counted on its newest child. */
+  #theirChild(): { inOctets: number; outOctets: number } {
+    const sas = this.theirs.listSas();
+    const counted = (direction: string): number => Number([...sas.matchAll(new RegExp(`^ +${direction} +[0-9a-f]{8}.*?, +(\\d+) bytes`, 'gm'))].at(-1)?.[1] ?? 'no');
+    const counts = { inOctets: counted('in'), outOctets: counted('out') };
+    assert.ok(counts.inOctets >= 0 && counts.outOctets >= 0, `strongSwan shows its counters: ${sas}`);
+    return counts;
+  }
+
+  // ---------------------------------------------------------------------------------------------------- end
+
+  /** Runs a scenario; its failure carries the last lines of both logs. Everything is gone afterwards. */
+  async judge(scenario: (lab: InteropLab) => Promise<void>): Promise<void> {
+    try {
+      await scenario(this);
+    } catch (error) {
+      const ours = this.#ours?.story().slice(-STORY_LINES).join('\n') ?? 'not started';
+      const theirs = this.#theirs?.log().trimEnd().split('\n').slice(-STORY_LINES).join('\n') ?? 'not started';
+      throw new Error(`${(error as Error).message}\n--- our end\n${ours}\n--- strongSwan\n${theirs}`, { cause: error });
+    } finally {
+      await this.close();
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#ours?.stop();
+    await this.#theirs?.stop();
+    await this.network.close();
+  }
+}
