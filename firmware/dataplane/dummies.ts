@@ -15,7 +15,8 @@ export function sendDummies(burst: Burst, tables: Tables, aead: AeadEngine, now:
   for (let row = 0; row < tunnels.rows; row++) {
     const idle = tunnels.idleDummyMs[row]!;
     if (idle === 0 || tunnels.txSa[row]! < 0 || tunnels.next[row] === 0) continue;
-    if (now - tunnels.lastTx[row]! >= idle) {
+    // The same sum as the deadline below: a difference may round otherwise, and the caller would wait for the present.
+    if (now >= tunnels.lastTx[row]! + idle) {
       if (burst.count === BURST_PACKETS) {
         soonest = now;
         break;

@@ -350,7 +350,9 @@ export class TenantKeying implements Machine<KeyingInput, KeyingOutput> {
     const directive = verdict.route;
     const startsInMs = directive.notBeforeUnixSeconds * 1000 - unixMs(now);
     const { newest } = this.#own;
-    const answer = this.#orders.take(directive, newest !== undefined && newest.createdAt >= after(now, startsInMs));
+    // Orders count whole seconds: a key of that very second may be the one that the order is about.
+    const answered = newest !== undefined && newest.createdAt >= after(now, startsInMs + 1000);
+    const answer = this.#orders.take(directive, answered);
     if (answer === 'known') return;
     this.#persistDue = true;
     if (answer === 'act') this.#obey(directive, startsInMs, now);

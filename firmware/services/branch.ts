@@ -10,7 +10,7 @@ import { Connector, type ConnectionState, type Initiate } from './connector.ts';
 import type { ForwardingService } from './forwarding.ts';
 import { IkeHistory } from './ike-history.ts';
 import { IKE_NATT_PORT, IKE_PORT, IkeService, clearSocket, nattSocket, wanSocket } from './ike.ts';
-import { controllerProfile, controllerProfileName, profileName, stagingProfile, STAGING_PROFILE, type DeviceIdentity } from './ike-profiles.ts';
+import { controllerProfile, controllerProfileName, organizationOf, profileName, stagingProfile, STAGING_PROFILE, type DeviceIdentity } from './ike-profiles.ts';
 import type { TunnelContext } from './ike-tunnels.ts';
 import type { Service, ServiceStatus, Site } from './service.ts';
 import { TenantService } from './tenant.ts';
@@ -139,16 +139,17 @@ export class BranchControl implements Service {
     this.#hooks.changed();
   }
 
+  /** Up as soon as every tenant has one Controller: a second one that is away is shown but holds nothing up. */
   controlStatus(): ControlStatus {
     const connections = this.#connector.states();
-    const down = connections.filter((c) => c.state !== 'up');
+    const unconnected = [...Map.groupBy(connections, (c) => organizationOf(c.profile)).values()].filter((group) => group.every((c) => c.state !== 'up'));
     const sessions = [...this.#tenants.values()].filter((t) => t.bgp.status().state !== 'up');
     const detail = [
-      ...down.map((c) => `${c.profile}: ${c.lastCause === '' ? 'connecting' : c.lastCause}`),
+      ...connections.filter((c) => c.state !== 'up').map((c) => `${c.profile}: ${c.lastCause === '' ? 'connecting' : c.lastCause}`),
       ...sessions.map((t) => `${t.name}: ${t.bgp.status().detail}`),
     ].join('; ');
     return {
-      controlTunnels: connections.length > 0 && down.length === 0 ? 'up' : 'down',
+      controlTunnels: connections.length > 0 && unconnected.length === 0 ? 'up' : 'down',
       bgp: this.#tenants.size > 0 && sessions.length === 0 ? 'up' : 'down',
       detail,
     };

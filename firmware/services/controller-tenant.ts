@@ -1,21 +1,20 @@
 // One tenant of a Controller: reflects its routes between branches, holds every route to the identity of the session
 // that brought it, and orders rekeys. It learns public values only, never a private value or a session key.
 import type { Logger } from '../../platform/log.ts';
-import { Reader, Writer } from '../../platform/bytes.ts';
+import { Writer } from '../../platform/bytes.ts';
 import { BgpSpeaker, type BgpOutput, type BgpPeerConfig } from '../bgp/speaker.ts';
-import { makeRoute, routeTargetsOf, type BgpRoute } from '../bgp/route.ts';
+import { routeTargetsOf, type BgpRoute } from '../bgp/route.ts';
 import type { DeviceConfiguration, SiteRecord, TenantConfiguration } from '../configuration.ts';
 import { controlVrName } from '../model.ts';
 import { RekeyController, type RekeyControllerInput, type RekeyControllerOutput, type RekeyControllerSnapshot, type RekeyOrder } from '../sdwan/rekey-controller.ts';
 import { acceptSdwanRoute, acceptVpnRoute, type BranchFacts } from '../sdwan/route-policy.ts';
-import { encapsulationCommunity, formatRouteTarget, routeTarget } from '../wire/bgp/community.ts';
-import { SDWAN4, SDWAN6 } from '../wire/bgp/family.ts';
-import { decodeNlri, encodeNlri } from '../wire/bgp/nlri.ts';
+import { formatRouteTarget } from '../wire/bgp/community.ts';
+import { encodeNlri } from '../wire/bgp/nlri.ts';
 import { BgpService } from './bgp.ts';
 import { MachineRunner } from './machine-runner.ts';
 import type { Service, ServiceStatus, Site } from './service.ts';
-import { BGP_HOLD_SECONDS, OVERLAY_FAMILIES, TUNNEL_TYPE_SDWAN_HYBRID } from './tenant.ts';
-import { isIpv6 } from './vr-plan.ts';
+import { sdwanRoute } from './own-routes.ts';
+import { BGP_HOLD_SECONDS, OVERLAY_FAMILIES } from './tenant.ts';
 
 export class ControllerTenant implements Service {
   readonly name: string;
@@ -147,14 +146,9 @@ export class ControllerTenant implements Service {
       case 'alarm':
         this.#log.error(`alarm ${output.alarm}`, { organization: this.#tenant.organization, ...output.fields });
         return;
-      case 'publish': {
-        const family = isIpv6(this.#tenant.clearAddress) ? SDWAN6 : SDWAN4;
-        const item = decodeNlri(new Reader(output.nlri, 'own rekey directive'), family)[0]!;
-        const extendedCommunities = [routeTarget(this.#tenant.routeTarget), encapsulationCommunity(TUNNEL_TYPE_SDWAN_HYBRID)];
-        const attributes = { extendedCommunities, tunnelEncapsulation: output.tunnelEncapsulation };
-        this.bgp.push({ kind: 'originate', route: makeRoute(family, item, this.#tenant.clearAddress, attributes) });
+      case 'publish':
+        this.bgp.push({ kind: 'originate', route: sdwanRoute(this.#tenant, output) });
         return;
-      }
       case 'log':
         this.#log.event({ ...output.event, fields: { organization: this.#tenant.organization, device: this.#config.device.name, ...output.event.fields } });
         return;

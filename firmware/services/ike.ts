@@ -17,6 +17,9 @@ export const IKE_NATT_PORT = 4500;
 /** A deleted child still receives this long: what the peer sent before the deletion may be on its way. */
 const RETIRED_CHILD_MS = 10_000;
 
+/** How long a stopping box waits for its deletions to be answered. */
+const GOODBYE_MS = 200;
+
 /** What a role does with IKE's results. */
 export interface IkeRole {
   /** The tunnel of a new child SA, or a cause why there is none (the child is then deleted with its IKE SA). */
@@ -55,11 +58,19 @@ export class IkeService implements Service {
 
   async start(): Promise<void> {}
 
+  /** Tells the peers, so that they need not find out by dead peer detection. */
   async stop(): Promise<void> {
+    for (const ikeSa of this.#live.keys()) this.push({ kind: 'terminate', ikeSa, reason: 'this box stops' });
+    if (this.#live.size > 0) await this.#wait(GOODBYE_MS);
     this.#runner.stop();
     for (const cancel of this.#timers) cancel();
     for (const socket of this.#sockets.values()) socket.close();
     this.#sockets.clear();
+  }
+
+  #wait(ms: number): Promise<void> {
+    const { clock } = this.#site;
+    return new Promise((resolve) => clock.at(after(clock.now(), ms), resolve));
   }
 
   status(): ServiceStatus {

@@ -1,36 +1,34 @@
 // One tenant of a branch: its BGP session to the Controllers, its IKE-less keys, and the tunnels to other branches that
 // follow from both. Order matters: the forwarder receives on new SAs before a key route that makes peers use them leaves.
 import type { Logger } from '../../platform/log.ts';
-import { Reader, Writer, equalBytes } from '../../platform/bytes.ts';
+import { Writer, equalBytes, toHex } from '../../platform/bytes.ts';
 import { OperationalError } from '../../platform/errors.ts';
 import { BgpSpeaker, type BgpOutput } from '../bgp/speaker.ts';
-import { makeRoute, type BgpRoute } from '../bgp/route.ts';
+import type { BgpRoute } from '../bgp/route.ts';
 import type { DeviceConfiguration, TenantConfiguration } from '../configuration.ts';
 import type { Endpoint, ForwarderEvent, IpAddress } from '../model.ts';
 import { controlVrName, sameEndpoint } from '../model.ts';
-import { buildCircuitRoute, type LocalCircuit } from '../sdwan/circuit-route.ts';
+import { buildCircuitRoute } from '../sdwan/circuit-route.ts';
 import type { NodeIdentity } from '../sdwan/key-route.ts';
-import type { KeyingInput, KeyingOutput, PeerAssociations } from '../sdwan/keying-messages.ts';
+import type { KeyingInput, KeyingOutput, PeerAssociations, RouteInput } from '../sdwan/keying-messages.ts';
 import { overlayForwarding } from '../sdwan/overlay.ts';
 import { PeerCircuits } from '../sdwan/peer-circuits.ts';
 import type { RouteBytes, RouteSigner, RouteTrust } from '../sdwan/signed-route.ts';
 import { TenantKeying } from '../sdwan/tenant-keying.ts';
-import { parsePrefix, prefixText } from '../wire/address.ts';
-import { colorCommunity, encapsulationCommunity, routeTarget } from '../wire/bgp/community.ts';
 import { SDWAN4, SDWAN6, VPN4, VPN6, sameFamily, type Family } from '../wire/bgp/family.ts';
-import { decodeNlri, encodeNlri, type SdwanNlri, type VpnNlri } from '../wire/bgp/nlri.ts';
+import { encodeNlri, type SdwanNlri, type VpnNlri } from '../wire/bgp/nlri.ts';
 import { BgpService } from './bgp.ts';
 import type { ForwardingService } from './forwarding.ts';
 import { trustAnchors, type DeviceIdentity } from './ike-profiles.ts';
 import { MachineRunner } from './machine-runner.ts';
+import { lanRoutes, localCircuits, sdwanRoute } from './own-routes.ts';
 import { nextTenantStart, saveTenantStart } from './rekey-state.ts';
 import type { Service, ServiceStatus, Site } from './service.ts';
-import { encryptedInsideId, isIpv6, lanInsideId, outsideId, vpnLabel, withoutLength } from './vr-plan.ts';
+import { encryptedInsideId, isIpv6, lanInsideId, outsideId, withoutLength } from './vr-plan.ts';
+import { WithheldRoutes } from './withheld-routes.ts';
 
 export const BGP_HOLD_SECONDS = 90;
-export const TUNNEL_TYPE_SDWAN_HYBRID = 25;
 export const OVERLAY_FAMILIES: readonly Family[] = [VPN4, VPN6, SDWAN4, SDWAN6];
-const VXLAN_PORT = 4790;
 const ROUTE_TYPE_CIRCUIT = 1;
 const ROUTE_TYPE_KEY = 0xff01;
 const ROUTE_TYPE_DIRECTIVE = 0xff02;
@@ -63,6 +61,9 @@ export class TenantService implements Service {
   #observed: readonly Endpoint[] = [];
   /** Keying's version -> forwarder's version that contains it. */
   #awaited: { readonly keying: number; readonly forwarding: number }[] = [];
+  readonly #withheld: WithheldRoutes;
+  /** Keying's newest version that no version of the forwarding state contains yet. */
+  #unflushed: number | undefined;
   #stopped = false;
 
   constructor(site: Site, forwarding: ForwardingService, options: TenantOptions) {
@@ -115,7 +116,9 @@ export class TenantService implements Service {
       }),
       onOutput: (output) => this.#bgpOutput(output),
     });
+    this.#withheld = new WithheldRoutes(site.clock, () => this.bgp.peers.some((peer) => this.bgp.isEstablished(peer.id)));
     forwarding.onEvent((event) => this.#forwarderEvent(event));
+    forwarding.onState((state) => this.#stateFlushed(state.version));
   }
 
   async start(): Promise<void> {
@@ -133,7 +136,7 @@ export class TenantService implements Service {
         holdSeconds: BGP_HOLD_SECONDS,
       })),
     );
-    this.#originateLan();
+    for (const route of lanRoutes(this.#options.config, tenant)) this.bgp.push({ kind: 'originate', route });
     this.#originateCircuits();
     this.#keying.push({ kind: 'start' });
   }
@@ -141,6 +144,7 @@ export class TenantService implements Service {
   /** The box stops or starts again: peers keep keys and routes meanwhile. */
   async stop(): Promise<void> {
     this.#stopped = true;
+    this.#withheld.stop();
     this.#keying.stop();
     await this.bgp.stop();
   }
@@ -201,46 +205,14 @@ export class TenantService implements Service {
 
   // ------------------------------------------------------------------------------------------------ own routes
 
-  #originateLan(): void {
-    const { tenant, config } = this.#options;
-    const prefixes = new Set(tenant.lan?.ports.flatMap((port) => port.addresses.map(networkOf)) ?? []);
-    for (const prefix of prefixes) {
-      const nlri: VpnNlri = { kind: 'vpn', rd: tenant.routeDistinguisher, prefix, label: vpnLabel(tenant.tenant) };
-      const extendedCommunities = [
-        routeTarget(tenant.routeTarget),
-        encapsulationCommunity(TUNNEL_TYPE_SDWAN_HYBRID),
-        colorCommunity(config.device.siteId),
-      ];
-      this.bgp.push({ kind: 'originate', route: makeRoute(isIpv6(prefix) ? VPN6 : VPN4, nlri, tenant.clearAddress, { extendedCommunities }) });
-    }
-  }
-
   #originateCircuits(): void {
-    for (const circuit of this.#localCircuits()) {
+    for (const circuit of localCircuits(this.#options.config.circuits, this.#observed)) {
       this.#originate(buildCircuitRoute(this.#site.suite, this.#signer, this.#node, circuit));
     }
   }
 
-  #localCircuits(): LocalCircuit[] {
-    return this.#options.config.circuits.flatMap((circuit) => {
-      const addresses = circuit.addresses.map(withoutLength);
-      return addresses.map((address) => ({
-        id: circuit.id,
-        transport: circuit.transport,
-        interfaceName: circuit.name,
-        local: { address, port: VXLAN_PORT },
-        observed: this.#observed.find((e) => isIpv6(e.address) === isIpv6(address)),
-        secondFamily: isIpv6(address) && addresses.length > 1,
-      }));
-    });
-  }
-
-  #originate({ nlri, tunnelEncapsulation }: RouteBytes): void {
-    const { tenant } = this.#options;
-    const family = isIpv6(tenant.clearAddress) ? SDWAN6 : SDWAN4;
-    const item = decodeNlri(new Reader(nlri, 'own SD-WAN route'), family)[0]!;
-    const extendedCommunities = [routeTarget(tenant.routeTarget), encapsulationCommunity(TUNNEL_TYPE_SDWAN_HYBRID)];
-    this.bgp.push({ kind: 'originate', route: makeRoute(family, item, tenant.clearAddress, { extendedCommunities, tunnelEncapsulation }) });
+  #originate(route: RouteBytes): void {
+    this.bgp.push({ kind: 'originate', route: sdwanRoute(this.#options.tenant, route) });
   }
 
   // ------------------------------------------------------------------------------------------ events of others
@@ -254,6 +226,9 @@ export class TenantService implements Service {
         if (sameFamily(output.family, VPN4) || sameFamily(output.family, VPN6)) this.#vpnRoute(output);
         return;
       case 'peer-up':
+        this.#withheld.controllerIsBack();
+        this.#options.changed();
+        return;
       case 'peer-down':
         this.#options.changed();
         return;
@@ -282,7 +257,8 @@ export class TenantService implements Service {
     }
   }
 
-  #circuitRoute(input: { from: string; nlri: Uint8Array; tunnelEncapsulation: Uint8Array | undefined }): void {
+  #circuitRoute(input: RouteInput): void {
+    if (this.#withheld.withholds(`circuit|${input.from}|${toHex(input.nlri)}`, input.tunnelEncapsulation === undefined, () => this.#circuitRoute(input))) return;
     const cause = this.#circuits.update(input);
     if (cause !== undefined) this.#log.warning('circuit route refused', { organization: this.#options.tenant.organization, from: input.from, cause });
     this.#publishOverlay();
@@ -290,6 +266,8 @@ export class TenantService implements Service {
 
   #vpnRoute({ key, route, peer, family }: Extract<BgpOutput, { kind: 'best' }>): void {
     const id = `${family.afi}|${key}`;
+    const withdrawn = { kind: 'best', family, key, route: undefined, peer: '' } as const;
+    if (this.#withheld.withholds(`vpn|${id}`, route === undefined, () => this.#vpnRoute(withdrawn))) return;
     if (route === undefined || peer === '') this.#vpnRoutes.delete(id);
     else this.#vpnRoutes.set(id, route);
     this.#publishOverlay();
@@ -302,12 +280,13 @@ export class TenantService implements Service {
         saveTenantStart(this.#site.store, tenant.tenant, { bootCount: output.bootCount, counter: output.counter, epochs: output.epochs });
         return;
       case 'associations':
+        // Handed over with whatever else changes in this moment; keying publishes when it was acknowledged.
         this.#associations = output.peers;
+        this.#unflushed = output.version;
         this.#publishOverlay();
-        this.#forwarding.flush();
-        this.#awaited.push({ keying: output.version, forwarding: this.#forwarding.state.version });
         return;
       case 'publish':
+        this.#forwarding.flush();
         this.#originate(output);
         return;
       case 'withdraw':
@@ -323,9 +302,8 @@ export class TenantService implements Service {
   }
 
   #withdraw(nlri: Uint8Array): void {
-    const family = isIpv6(this.#options.tenant.clearAddress) ? SDWAN6 : SDWAN4;
-    const item = decodeNlri(new Reader(nlri, 'own SD-WAN route'), family)[0]!;
-    this.bgp.push({ kind: 'withdraw', family, key: makeRoute(family, item, this.#options.tenant.clearAddress).key });
+    const { family, key } = sdwanRoute(this.#options.tenant, { nlri, tunnelEncapsulation: new Uint8Array(0) });
+    this.bgp.push({ kind: 'withdraw', family, key });
   }
 
   #forwarderEvent(event: ForwarderEvent): void {
@@ -341,6 +319,12 @@ export class TenantService implements Service {
         if (this.#ownsTunnel(event.tunnel)) this.#keying.push({ kind: 'sa-limit', spi: event.spi });
         return;
     }
+  }
+
+  #stateFlushed(forwarding: number): void {
+    if (this.#unflushed === undefined) return;
+    this.#awaited.push({ keying: this.#unflushed, forwarding });
+    this.#unflushed = undefined;
   }
 
   #acknowledge(version: number): void {
@@ -387,12 +371,6 @@ export class TenantService implements Service {
 function relevantPart(config: DeviceConfiguration, tenant: TenantConfiguration): string {
   const { device, provider, trustAnchors, circuits } = config;
   return JSON.stringify({ device, provider, trustAnchors, circuits, tenant });
-}
-
-/** `10.1.0.1/24` -> `10.1.0.0/24` */
-function networkOf(address: string): string {
-  const { bytes, length } = parsePrefix(address);
-  return prefixText(bytes, length);
 }
 
 /** The device's credential as a signer of routes. A clock that is wrong does not keep it from signing: receivers judge by theirs. */
