@@ -18,6 +18,7 @@ import type { Opened, Sealing } from './sealing.ts';
 import { innerPayloads } from './sealing.ts';
 import type { Failure, Request, Task } from './task.ts';
 import { errorNotify } from './task.ts';
+import { responderTasks } from './tasks/catalogue.ts';
 import { Window } from './window.ts';
 
 /** After an unauthenticated refusal of IKE_SA_INIT a forged one still loses to a real answer within this time (RFC 7296 2.21.1). */
@@ -244,7 +245,7 @@ export class Conversation {
   #runRequest(row: ExchangeRow, header: Header, received: readonly Payload[], now: Instant): void {
     const { payloads, missing } = admit(row, received);
     if (missing !== undefined) return this.#refuse(header, { ...missingPayload(missing), scope: row.name === 'auth' ? 'ike' : 'exchange' }, now);
-    const tasks = this.#sa.responderTasks(row.name);
+    const tasks = responderTasks(row.name);
     for (const task of tasks) {
       const verdict = task.process(this.#sa, payloads, now);
       if (verdict === undefined || verdict === 'again') continue;

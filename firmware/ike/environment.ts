@@ -52,8 +52,8 @@ export interface Environment {
   isInitialContact(sa: IkeSa): boolean;
   /** Ends the others between the same identities (INITIAL_CONTACT). */
   dropOthers(sa: IkeSa, now: Instant): void;
-  /** Makes the IKE SA that a rekey negotiated; it answers under its own SPI from now on. */
-  createSuccessor(options: SaOptions, now: Instant): IkeSa;
+  /** Makes an IKE SA, which answers under its own SPI from now on. */
+  create(options: SaOptions, now: Instant): IkeSa;
   /** The SA's next deadline may have changed. */
   touch(sa: IkeSa): void;
   /** Forgets an SA that has ended. */

@@ -12,7 +12,7 @@ import type { ChildSa } from './child-sa.ts';
 import { removeChild } from './child-sa.ts';
 import { Conversation } from './conversation.ts';
 import type { Environment } from './environment.ts';
-import type { ExchangeName, SaState } from './exchanges.ts';
+import type { SaState } from './exchanges.ts';
 import { ownRow } from './exchanges.ts';
 import type { CertificateFacts, HistoryEvent } from './input-output.ts';
 import type { IkeKeys } from './keymat.ts';
@@ -23,9 +23,8 @@ import type { CompleteProfile, IkeIdentity } from './profile.ts';
 import { identityText } from './profile.ts';
 import { Sealing } from './sealing.ts';
 import type { Sentence } from './sentences.ts';
-import type { Failure, Task } from './task.ts';
+import type { Failure } from './task.ts';
 import { onSaTimer } from './clocks.ts';
-import { responderTasks } from './tasks/catalogue.ts';
 import { endRequest } from './tasks/informational.ts';
 import { IkeRekeyRequest } from './tasks/rekey.ts';
 
@@ -190,10 +189,6 @@ export class IkeSa {
     const remote = formatEndpoint(this.path.remote);
     const entry = { unixMs: this.env.unixMs(), event, profile: name, tenant, role: this.origin.role, peer: this.peerText, remote, spis, nat: this.encapsulates, cause };
     this.env.emit({ kind: 'history', entry });
-  }
-
-  responderTasks(name: ExchangeName): Task[] {
-    return responderTasks(name);
   }
 
   // ----------------------------------------------------------------------------------------------- clocks

@@ -18,6 +18,7 @@ import type { IkeSa, Path } from './ike-sa.ts';
 import type { IkeInput } from './input-output.ts';
 import type { CompleteProfile } from './profile.ts';
 import type { SaRegister } from './sa-register.ts';
+import { responderTasks } from './tasks/catalogue.ts';
 
 type Datagram = Extract<IkeInput, { kind: 'datagram' }>;
 
@@ -98,7 +99,7 @@ export class Reception {
     const spiResponder = this.#register.allocateIkeSpi();
     const { spiInitiator } = message.header;
     const sa = this.#register.create({ number: this.#register.nextNumber(), role: 'responder', profile, path, spiInitiator, spiResponder }, now);
-    const [task] = sa.responderTasks('init');
+    const [task] = responderTasks('init');
     const row = requestRow(ExchangeType.IKE_SA_INIT, message.payloads)!;
     const failure = sa.conversation.answerInit(row, task!, message, bytes, now);
     if (failure === undefined) {

@@ -68,10 +68,6 @@ export class SaRegister implements Environment {
     return sa;
   }
 
-  createSuccessor(options: SaOptions, now: Instant): IkeSa {
-    return this.create(options, now);
-  }
-
   /** Counts a responder's new SA as half-open, and finds it again when its request is repeated. */
   enterHalfOpen(sa: IkeSa, request: Uint8Array): void {
     const { address } = sa.path.remote;

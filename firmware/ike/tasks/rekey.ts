@@ -37,7 +37,7 @@ interface Negotiated {
 function makeSuccessor(sa: IkeSa, role: 'initiator' | 'responder', made: Negotiated, now: Instant): IkeSa {
   const { number, profile, path, nattPath, origin } = sa;
   const { spiInitiator, spiResponder } = made;
-  const successor = sa.env.createSuccessor({ number, role, profile, path, nattPath, spiInitiator, spiResponder, origin }, now);
+  const successor = sa.env.create({ number, role, profile, path, nattPath, spiInitiator, spiResponder, origin }, now);
   Object.assign(successor.peer, sa.peer);
   Object.assign(successor.grant, sa.grant);
   successor.nat = sa.nat;
