@@ -184,7 +184,7 @@ class Checks {
     const wire = capture.wires.find(({ sender, inside }) => sender === near.branch && !inside)!;
     const addresses = { source: addressOf(near, 'IPv4'), destination: addressOf(far, 'IPv4') };
     const result = await checkDecryption({ clock: this.#clock, asker: network, place: wire.place, device: wire.device, keyFile, from: near.name, ...addresses });
-    for (const { frame, protocols, spi } of result.packets) this.#print(`  frame ${frame}, SPI ${spi}: ${protocols.join(':')}`);
+    for (const { frame, protocols, vni, spi } of result.packets) this.#print(`  frame ${frame}, VNI ${vni}, SPI ${spi}: ${protocols.join(':')}`);
     return { value: result, verdict: result.verdict };
   }
 

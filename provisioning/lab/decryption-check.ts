@@ -1,7 +1,7 @@
 // With the session keys that a branch exports on its operator's wish, tshark and the shipped dissector read the LAN
 // host's own packet out of a capture of the WAN; without the keys they do not.
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -22,9 +22,14 @@ const PACKET_LIMIT = 20_000;
 const START_TIMEOUT_MS = 20_000;
 const ANSWER_TIMEOUT_MS = 10_000;
 const END_TIMEOUT_MS = 20_000;
+const PCAP_HEADER_BYTES = 24;
+/** Packets of other tunnels may never pause; what is there then is enough. */
+const SETTLE_TIMEOUT_MS = 3_000;
+const SETTLE_POLL_MS = 200;
 const TSHARK_TIMEOUT_MS = 60_000;
-const FIELDS = ['frame.number', 'frame.protocols', 'esp.spi'] as const;
-const LAYERS = ['vxlan', 'selvage_ext', 'esp', 'gre', 'mpls'] as const;
+const FIELDS = ['frame.number', 'frame.protocols', 'vxlan.vni', 'esp.spi'] as const;
+/** Around the LAN host's packet, in this order. VXLAN is told by its VNI, as `frame.protocols` of tshark leaves it out. */
+const LAYERS = ['selvage_ext', 'esp', 'gre', 'mpls'] as const;
 
 export interface DecryptionCheck {
   readonly clock: Clock;
@@ -42,6 +47,7 @@ export interface DecryptionCheck {
 export interface DecryptedPacket {
   readonly frame: string;
   readonly protocols: readonly string[];
+  readonly vni: string;
   readonly spi: string;
 }
 
@@ -51,16 +57,28 @@ export interface DecryptionResult {
   readonly verdict: Verdict;
 }
 
+/** Resolves when packets were written and no more come at the moment. */
+async function settled(clock: Clock, file: string): Promise<void> {
+  let last = PCAP_HEADER_BYTES;
+  await waitFor({ clock, timeoutMs: SETTLE_TIMEOUT_MS, pauseMs: SETTLE_POLL_MS }, async () => {
+    const { size } = statSync(file);
+    const isSettled = size > PCAP_HEADER_BYTES && size === last;
+    last = size;
+    return isSettled ? { ok: true, value: undefined } : { ok: false, cause: 'packets still come' };
+  });
+}
+
 /** Records the overlay on a wire while one host asks another over UDP. */
 async function captureQuestion(check: DecryptionCheck, file: string): Promise<void> {
   const { clock, asker, place, device, from, destination } = check;
-  const capture = new HostProcess(place, ['tcpdump', '-i', device, '-s', '0', '-c', String(PACKET_LIMIT), '-n', '-Z', 'root', '-w', file, OVERLAY_FILTER]);
+  const capture = new HostProcess(place, ['tcpdump', '-i', device, '-s', '0', '-c', String(PACKET_LIMIT), '-n', '-U', '--immediate-mode', '-Z', 'root', '-w', file, OVERLAY_FILTER]);
   try {
     const ready = await waitFor({ clock, timeoutMs: START_TIMEOUT_MS, pauseMs: 20 }, async () =>
       capture.stderr.includes('listening on') ? { ok: true, value: undefined } : { ok: false, cause: `tcpdump does not capture: ${capture.stderr.trim()}`, final: !capture.isRunning },
     );
     if (!ready.ok) throw new OperationalError('capture', ready.cause, 'Run "npm run setup" as root');
     await asker.ask(from, destination, 'udp', ANSWER_TIMEOUT_MS);
+    await settled(clock, file);
   } finally {
     capture.signal('SIGTERM');
     await capture.ended(clock, END_TIMEOUT_MS);
@@ -80,16 +98,16 @@ export function readInside(file: string, home: string, source: IpAddress, destin
     throw new OperationalError('tshark', `tshark failed: ${result.error?.message ?? result.stderr.trim()}`, 'Install the Debian package tshark');
   }
   return result.stdout.split('\n').flatMap((line) => {
-    const [frame, protocols, spi] = line.split('\t');
-    return frame === undefined || protocols === undefined ? [] : [{ frame, protocols: protocols.split(':'), spi: spi ?? '' }];
+    const [frame, protocols, vni, spi] = line.split('\t');
+    return frame === undefined || protocols === undefined ? [] : [{ frame, protocols: protocols.split(':'), vni: vni ?? '', spi: spi ?? '' }];
   });
 }
 
 export function judgeDecryption(packets: readonly DecryptedPacket[], withoutKeys: number): Verdict {
   const causes: string[] = [];
-  const whole = packets.find(({ protocols }) => LAYERS.every((layer) => protocols.includes(layer)));
+  const whole = packets.find(({ protocols, vni }) => vni !== '' && protocols.filter((name) => (LAYERS as readonly string[]).includes(name)).join() === LAYERS.join());
   if (packets.length === 0) causes.push("tshark finds no packet of the LAN host with the branch's exported keys");
-  else if (whole === undefined) causes.push(`tshark finds ${packets[0]!.protocols.join(':')}, and not ${LAYERS.join(', ')} all`);
+  else if (whole === undefined) causes.push(`tshark finds ${packets[0]!.protocols.join(':')}, VNI ${packets[0]!.vni || 'none'}, and not VXLAN, ${LAYERS.join(', ')} in this order`);
   if (withoutKeys > 0) causes.push(`tshark reads ${withoutKeys} packets of the LAN host without any key`);
   return verdictOf(causes);
 }

@@ -70,11 +70,11 @@ function taskLine(task: Partial<TaskView>): string {
   return `  ${task.serial}: ${task.status}, ${task.percentage} %, ${(task.steps ?? []).map(({ name, state }) => `${name} ${state}`).join(', ')}`;
 }
 
-function wanLines({ packets, octets, kinds, leaks, unexpected, direct, controllerOctets, lostByCapture }: WanAudit): string[] {
+function wanLines({ packets, octets, kinds, leaks, unexpected, direct, controllerOctets, lostByCapture, cutFrames }: WanAudit): string[] {
   const counts = Object.entries(kinds).map(([kind, count]) => `${kind} ${count}`);
   return [
     `WAN: ${packets} packets, ${octets} octets (${counts.join(', ')})`,
-    `  ${leaks.count} with a LAN in clear, ${unexpected.count} unexpected, ${lostByCapture} lost by the capture`,
+    `  ${leaks.count} with a LAN in clear, ${unexpected.count} unexpected, ${lostByCapture} lost by the capture, ${cutFrames} recorded without their end`,
     ...direct.map((flow) => `  ${flow.from} to ${flow.to} directly: ${flow.packets} packets, ${flow.octets} octets`),
     `  through the Controller's wire: ${controllerOctets} octets`,
   ];

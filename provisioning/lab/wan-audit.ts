@@ -38,6 +38,8 @@ export interface WanAudit {
   readonly direct: readonly DirectTraffic[];
   readonly controllerOctets: number;
   readonly lostByCapture: number;
+  /** Frames of which only the first octets were recorded. */
+  readonly cutFrames: number;
   readonly verdict: Verdict;
 }
 
@@ -77,6 +79,7 @@ export class WanAuditor {
   #packets = 0;
   #octets = 0;
   #controllerOctets = 0;
+  #cutFrames = 0;
 
   constructor(topology: LabTopology, wires: readonly CapturedWire[], roles: WanRoles) {
     this.#roles = roles;
@@ -88,6 +91,7 @@ export class WanAuditor {
     const packet = readWanPacket(frame);
     const from = `packet ${++this.#packets} (${wire.sender}${wire.inside ? ', inside its NAT box' : ''}, ${packet.kind}, ${packet.source} to ${packet.destination})`;
     this.#octets += lengthBytes;
+    if (lengthBytes > frame.length) this.#cutFrames++;
     this.#kinds.set(packet.kind, (this.#kinds.get(packet.kind) ?? 0) + 1);
     if (packet.kind === 'unexpected') this.#unexpected.add(`${from}: ${packet.cause}`);
     const trace = packet.addresses.find((address) => this.#traces.isLanAddress(address)) ?? this.#traces.find(frame);
@@ -125,6 +129,7 @@ export class WanAuditor {
       direct,
       controllerOctets: this.#controllerOctets,
       lostByCapture,
+      cutFrames: this.#cutFrames,
       verdict: verdictOf([...this.#completeness(ends, lostByCapture), ...this.#content(), ...this.#paths(direct)]),
     };
   }

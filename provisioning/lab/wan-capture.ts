@@ -9,7 +9,10 @@ import type { LabTopology, WireEnd } from './topology.ts';
 import { withoutPrefix } from './topology.ts';
 import { waitFor } from './wait-for.ts';
 
-/** Enough for every header, clear or not, and for whole small packets. What follows in a bulk packet is its own payload. */
+/**
+ * Enough for every header, clear or not, and for whole small packets. A bulk packet is cut in its own payload, and of
+ * packets that the kernel carries as one frame (UDP GSO) the first is seen; the audit counts the frames that were cut.
+ */
 export const SNAPLEN_BYTES = 384;
 /** Bounds a file to about 800 MB; a wire with more has an incomplete capture, which its judge refuses. */
 const PACKET_LIMIT = 2_000_000;
@@ -77,7 +80,7 @@ export class WanCapture {
     const wires = capturePoints(topology).map((point): CapturedWire => ({ ...point, file: join(directory, `wan-${point.place}-${point.device}.pcap`) }));
     const processes = wires.map(
       ({ place, device, file }) =>
-        new HostProcess(place, ['tcpdump', '-i', device, '-Q', 'in', '-s', String(SNAPLEN_BYTES), '-B', String(KERNEL_BUFFER_KIB), '-c', String(PACKET_LIMIT), '-n', '-Z', 'root', '-w', file]),
+        new HostProcess(place, ['tcpdump', '-i', device, '-Q', 'in', '-s', String(SNAPLEN_BYTES), '-B', String(KERNEL_BUFFER_KIB), '-c', String(PACKET_LIMIT), '-n', '--immediate-mode', '-Z', 'root', '-w', file]),
     );
     const capture = new WanCapture(clock, wires, processes);
     const ready = await waitFor({ clock, timeoutMs: START_TIMEOUT_MS, pauseMs: 20 }, async () => {

@@ -121,11 +121,12 @@ describe('other verdicts of the lab', () => {
   });
 
   it('wants all layers around the decrypted packet, and none without keys', () => {
-    const packet = (protocols: string) => ({ frame: '1', spi: '0x1', protocols: protocols.split(':') });
-    assert.equal(judgeDecryption([packet('eth:ip:udp:vxlan:selvage_ext:esp:gre:mpls:ip:udp:data')], 0).held, true);
+    const packet = (protocols: string, vni = '274') => ({ frame: '1', vni, spi: '0x1', protocols: protocols.split(':') });
+    assert.equal(judgeDecryption([packet('eth:ip:udp:selvage_ext:selvage_esp:esp:gre:mpls:ip:udp:data')], 0).held, true);
+    assert.equal(judgeDecryption([packet('eth:ip:udp:selvage_ext:selvage_esp:esp:gre:mpls:ip:udp:data', '')], 0).held, false);
     assert.equal(judgeDecryption([], 0).held, false);
-    assert.equal(judgeDecryption([packet('eth:ip:udp:vxlan:esp:ip:udp')], 0).held, false);
-    assert.match(judgeDecryption([packet('vxlan:selvage_ext:esp:gre:mpls')], 1).cause, /without any key/);
+    assert.equal(judgeDecryption([packet('eth:ip:udp:selvage_ext:gre:mpls:esp:ip:udp')], 0).held, false);
+    assert.match(judgeDecryption([packet('selvage_ext:esp:gre:mpls')], 1).cause, /without any key/);
   });
 
   it('wants one COMPLETED Task per branch', () => {
