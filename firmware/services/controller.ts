@@ -30,8 +30,10 @@ export interface BranchConnect {
 }
 
 export interface BranchFailed {
+  /** What the box tried to reach: its staging tunnel, or a tenant's Controller with its certificate. */
+  readonly stage: 'staging' | 'post-staging';
   /** Undefined when it could not be read. */
-  readonly stagingIdentity: string | undefined;
+  readonly identity: string | undefined;
   readonly serial: string | undefined;
   readonly observedEndpoint: Endpoint;
   readonly cause: string;
@@ -285,7 +287,7 @@ export class ControllerControl implements Service {
         }
         break;
       case 'peer-refused':
-        if (output.profile === staging) this.#refused(output);
+        this.#refused(output, output.profile === staging ? 'staging' : 'post-staging');
         break;
       case 'ike-down':
         if (output.profile === staging) this.#releaseAddress(output.ikeSa);
@@ -293,9 +295,10 @@ export class ControllerControl implements Service {
     }
   }
 
-  #refused(output: Extract<IkeOutput, { kind: 'peer-refused' }>): void {
+  #refused(output: Extract<IkeOutput, { kind: 'peer-refused' }>, stage: BranchFailed['stage']): void {
     this.#hooks.branchFailed({
-      stagingIdentity: output.identity === undefined ? undefined : identityText(output.identity),
+      stage,
+      identity: output.identity === undefined ? undefined : identityText(output.identity),
       serial: output.serial,
       observedEndpoint: output.remote,
       cause: output.cause,

@@ -55,7 +55,7 @@ const BranchConnectBody = Type.Object(
 const BranchFailedBody = Type.Object(
   {
     reportId: ReportId,
-    step: Type.Union([Type.Literal('ike'), Type.Literal('branch-connect')]),
+    step: Type.Union([Type.Literal('ike'), Type.Literal('branch-connect'), Type.Literal('post-staging')]),
     serial: Type.Optional(Serial),
     identity: Type.Optional(Identity),
     cause: Message,

@@ -35,7 +35,7 @@ export interface BranchConnectReport {
 
 export interface BranchFailedReport {
   readonly reportId: string;
-  readonly step: 'ike' | 'branch-connect';
+  readonly step: 'ike' | 'branch-connect' | 'post-staging';
   /** As far as the box got to tell them. */
   readonly serial: string | undefined;
   readonly identity: string | undefined;
@@ -230,10 +230,11 @@ export async function branchFailed(context: DirectorContext, controller: string,
   return once(context, report.reportId, async (db) => {
     const byIdentity = report.identity === undefined ? undefined : await siteBy(db, 'staging_identity', report.identity);
     const site = byIdentity ?? (report.serial === undefined ? undefined : await siteBy(db, 'serial', report.serial));
+    const failure = { step: report.step, state: 'failed', message: `${controller}: ${report.cause}`, nextStep: report.nextStep } as const;
+    // After staging a box has an identity per tenant, so only its serial tells which one it is.
+    if (report.step === 'post-staging') return site && applyReport(context, db, site.serial, site, failure, false);
     const serial = site?.serial ?? report.serial ?? report.identity?.split('@')[0];
-    if (serial === undefined) return undefined;
-    const message = `${controller}: ${report.cause}`;
-    return applyReport(context, db, serial, site, { step: report.step, state: 'failed', message, nextStep: report.nextStep }, true);
+    return serial === undefined ? undefined : applyReport(context, db, serial, site, failure, true);
   });
 }
 

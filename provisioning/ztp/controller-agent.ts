@@ -53,7 +53,11 @@ const FAILURE_LIMIT = 1024;
 const DIRECTORY_DOCUMENT = 'ztp-directory';
 const DIRECTIVE_DOCUMENT = 'ztp-directive';
 
-const BRANCH_FAILED_NEXT_STEP = 'compare serial and prestaging record of the box with its site in Director';
+const REFUSED_STEP = { staging: 'ike', 'post-staging': 'post-staging' } as const;
+const REFUSED_NEXT_STEP = {
+  staging: 'compare serial and prestaging record of the box with its site in Director',
+  'post-staging': 'compare the clocks and the certificate of the box with its site in Director; a new prestaging record lets the box ask for a new certificate',
+} as const;
 
 function causeOf(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
@@ -128,14 +132,14 @@ export class ControllerAgent implements Service {
   }
 
   branchFailed(facts: BranchFailedFacts): void {
-    const { serial, stagingIdentity } = facts;
-    if (this.#isRepeated(`${serial ?? ''} ${stagingIdentity ?? ''} ${facts.cause}`)) return;
+    const { stage, serial, identity } = facts;
+    if (this.#isRepeated(`${serial ?? ''} ${identity ?? ''} ${facts.cause}`)) return;
     this.#report('/api/v1/branch-failed', {
-      step: 'ike',
+      step: REFUSED_STEP[stage],
       ...(serial ? { serial } : {}),
-      ...(stagingIdentity ? { identity: stagingIdentity } : {}),
+      ...(identity ? { identity } : {}),
       cause: facts.cause.slice(0, LONGEST_CAUSE),
-      nextStep: BRANCH_FAILED_NEXT_STEP,
+      nextStep: REFUSED_NEXT_STEP[stage],
     });
   }
 

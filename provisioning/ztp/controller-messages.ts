@@ -24,10 +24,12 @@ export interface BranchConnectFacts {
   readonly temporaryAddress: IpAddress;
 }
 
-/** A staging box that was refused. */
+/** A box that was refused. What it said about itself is not proven. */
 export interface BranchFailedFacts {
+  /** What it tried to reach: its staging tunnel, or a tenant's Controller with its certificate. */
+  readonly stage: 'staging' | 'post-staging';
   readonly serial: string | undefined;
-  readonly stagingIdentity: string | undefined;
+  readonly identity: string | undefined;
   readonly cause: string;
 }
 

@@ -108,6 +108,21 @@ describe('onboarding Tasks', () => {
     assert.equal((await onlyTask()).status, 'COMPLETED');
   });
 
+  it('fails the Task of a box whose certificate a Controller refuses, until the box is in, and never afterwards', async () => {
+    const { staging } = await fixture.operator.orderPrestaging('Branch-1');
+    const refused = (id: string, serial: string): Promise<{ readonly task: number | null }> =>
+      controller.call('POST', '/api/v1/branch-failed', { reportId: id, step: 'post-staging', identity: 'Branch-1@Acme.Provider', serial, cause: 'the certificate is not trusted', nextStep: 'compare' });
+    await controller.call('POST', '/api/v1/branch-connect', connectBody('report-0001'));
+    const box = await boxOf(staging.psk);
+    for (const step of ['config', 'software']) await progress(box, step, 'completed');
+    await refused('report-0002', 'BOX0001');
+    const task = await onlyTask();
+    assert.deepEqual([task.status, states(task).at(-1), task.errorMessages.at(-1)?.message], ['FAILED', 'post-staging FAILED', 'Controller-1: the certificate is not trusted']);
+    await progress(box, 'post-staging', 'completed');
+    for (const serial of ['BOX0001', 'STRANGER']) assert.equal((await refused(`report-${serial}`, serial)).task, null);
+    assert.equal((await onlyTask()).status, 'COMPLETED');
+  });
+
   it('leaves a completed Task alone when late reports come, and opens a new one for a new staging', async () => {
     const { staging } = await fixture.operator.orderPrestaging('Branch-1');
     await controller.call('POST', '/api/v1/branch-connect', connectBody('report-0001'));

@@ -111,7 +111,7 @@ describe('sim/sdwan', () => {
     await world.runFor(20_000);
     deepStrictEqual(sdwan.connected.map(({ serial }) => serial), ['S-b2']);
     ok(sdwan.failed.length > 0);
-    match(sdwan.failed[0]!.stagingIdentity ?? '', /S-b1@staging\.example/);
+    match(sdwan.failed[0]!.identity ?? '', /S-b1@staging\.example/);
   });
 
   it('carries user traffic on while every Controller restarts for five minutes, and meets them again', async () => {

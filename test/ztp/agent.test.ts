@@ -218,7 +218,7 @@ describe('ZTP agents with a real Director', () => {
     const second = await controller(store, 'none');
     await until('configuration and directory are in force', () => second.configurations.length === 1 && second.directories.length === 1);
     assert.deepEqual(second.directories[0], first.directories.at(-1));
-    second.agent.branchFailed({ serial: 'BOX7777', stagingIdentity: record.staging.localIdentity, cause: 'serial BOX7777 does not match BOX0001' });
+    second.agent.branchFailed({ stage: 'staging', serial: 'BOX7777', identity: record.staging.localIdentity, cause: 'serial BOX7777 does not match BOX0001' });
     await until('the report was tried', () => second.log.records.some((entry) => entry.sentence === 'Report to Director failed'));
     assert.equal(second.agent.status().state, 'up');
     await fixture.resume(port);
