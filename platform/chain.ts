@@ -116,7 +116,7 @@ function walk(leaf: Link, intermediates: readonly Link[], anchors: readonly Link
     const next = [...unused].find((candidate) => issued(candidate, current));
     if (next === undefined) {
       const known = [...anchors, ...unused].some((candidate) => sameName(candidate, current));
-      throw new Refused(known ? 'signature does not match the issuer of that name' : 'certificate leads to no trust anchor');
+      throw new Refused(known ? 'certificate is not signed by the authority that it names' : 'certificate leads to no trust anchor');
     }
     unused.delete(next);
     checkAuthority(next, below, 'intermediate certificate', unixMs);

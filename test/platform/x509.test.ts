@@ -89,7 +89,7 @@ describe('platform/x509', () => {
     const other = await createAuthority({ commonName: 'Other', unixMs: NOW, days: 10 });
     const namesake = await createAuthority({ commonName: 'Example provider', unixMs: NOW, days: 10 });
     strictEqual(check([certificate], [other.certificate]), 'certificate leads to no trust anchor');
-    strictEqual(check([certificate], [namesake.certificate]), 'signature does not match the issuer of that name');
+    strictEqual(check([certificate], [namesake.certificate]), 'certificate is not signed by the authority that it names');
     strictEqual(check([certificate], [other.certificate, namesake.certificate, authority.certificate]), 'ok');
     strictEqual(check([certificate], []), 'certificate leads to no trust anchor');
   });
