@@ -15,38 +15,41 @@ export const DEFAULT_HALF_OPEN_LIMITS: HalfOpenLimits = { cookieThreshold: 100, 
 
 export type Admission = 'admit' | 'cookie' | 'full';
 
+/**
+ * What the per-network limit counts by: IPv4 /24 or IPv6 /64. Overlay peers count one by one: all of a tenant's branches
+ * come from one pool, and after a Controller's restart all of them come at once.
+ */
+export function originOf(address: IpAddress, overlay: boolean): string {
+  if (overlay) return address;
+  const { bytes } = parsePrefix(address);
+  return prefixText(bytes, bytes.length === 4 ? 24 : 64);
+}
+
 export class HalfOpenTable {
   readonly #limits: HalfOpenLimits;
-  readonly #networks = new Map<string, number>();
+  readonly #origins = new Map<string, number>();
   #total = 0;
 
   constructor(limits: HalfOpenLimits) {
     this.#limits = limits;
   }
 
-  judge(address: IpAddress): Admission {
+  judge(origin: string): Admission {
     const { cookieThreshold, total, perNetwork } = this.#limits;
-    const here = this.#networks.get(networkOf(address)) ?? 0;
+    const here = this.#origins.get(origin) ?? 0;
     if (this.#total >= total || here >= perNetwork) return 'full';
     return this.#total >= cookieThreshold || here * 2 >= perNetwork ? 'cookie' : 'admit';
   }
 
-  add(address: IpAddress): void {
-    const network = networkOf(address);
-    this.#networks.set(network, (this.#networks.get(network) ?? 0) + 1);
+  add(origin: string): void {
+    this.#origins.set(origin, (this.#origins.get(origin) ?? 0) + 1);
     this.#total++;
   }
 
-  remove(address: IpAddress): void {
-    const network = networkOf(address);
-    const left = (this.#networks.get(network) ?? 1) - 1;
-    if (left === 0) this.#networks.delete(network);
-    else this.#networks.set(network, left);
+  remove(origin: string): void {
+    const left = (this.#origins.get(origin) ?? 1) - 1;
+    if (left === 0) this.#origins.delete(origin);
+    else this.#origins.set(origin, left);
     this.#total--;
   }
-}
-
-function networkOf(address: IpAddress): string {
-  const { bytes } = parsePrefix(address);
-  return prefixText(bytes, bytes.length === 4 ? 24 : 64);
 }

@@ -14,6 +14,7 @@ import { findNotify, findPayload, notify } from '../wire/ike/payloads.ts';
 import { checkLiveness } from './clocks.ts';
 import { CookieJar } from './cookie.ts';
 import { requestRow } from './exchanges.ts';
+import { originOf } from './half-open.ts';
 import type { IkeSa, Path } from './ike-sa.ts';
 import type { IkeInput } from './input-output.ts';
 import type { CompleteProfile } from './profile.ts';
@@ -76,13 +77,13 @@ export class Reception {
     if (nonce === undefined) return this.#drop('IKE_SA_INIT without nonce', path);
     const profile = this.#profileFor(path);
     if (profile === undefined) return this.#drop('no profile answers here', path, { socket: path.socket });
-    if (this.#mayEnter(message, nonce.data, path, now)) this.#answerInit(message, datagram.bytes, profile, path, now);
+    if (this.#mayEnter(message, nonce.data, profile, path, now)) this.#answerInit(message, datagram.bytes, profile, path, now);
   }
 
   /** The half-open limits; may answer with a cookie (RFC 7296 2.6). */
-  #mayEnter(message: Message, nonce: Uint8Array, path: Path, now: Instant): boolean {
+  #mayEnter(message: Message, nonce: Uint8Array, profile: CompleteProfile, path: Path, now: Instant): boolean {
     const { remote } = path;
-    const admission = this.#register.halfOpen.judge(remote.address);
+    const admission = this.#register.halfOpen.judge(originOf(remote.address, profile.vxlan !== undefined));
     if (admission === 'full') {
       this.#register.log('warning', 'IKE half-open limit reached', { remote: formatEndpoint(remote) });
       return false;

@@ -5,10 +5,9 @@ import type { Fields, LogLevel } from '../../platform/log.ts';
 import type { Random } from '../../platform/random.ts';
 import type { Instant } from '../../platform/time.ts';
 import { TimerTable } from '../../platform/time.ts';
-import type { IpAddress } from '../model.ts';
 import type { Authorization, AuthorizationRequest, Environment } from './environment.ts';
 import type { HalfOpenLimits } from './half-open.ts';
-import { HalfOpenTable } from './half-open.ts';
+import { HalfOpenTable, originOf } from './half-open.ts';
 import type { SaOptions } from './ike-sa.ts';
 import { IkeSa } from './ike-sa.ts';
 import type { IkeOutput } from './input-output.ts';
@@ -42,7 +41,7 @@ export class SaRegister implements Environment {
   readonly #options: RegisterOptions;
   readonly #bySpi = new Map<string, IkeSa>();
   /** Half-open SAs by local SPI, with the address that they count for. */
-  readonly #halfOpen = new Map<string, IpAddress>();
+  readonly #halfOpen = new Map<string, string>();
   /** Responder SAs by the hash of their IKE_SA_INIT request, for its repetitions. */
   readonly #byInitRequest = new Map<string, IkeSa>();
   readonly #deadlines = new TimerTable<string>();
@@ -70,16 +69,16 @@ export class SaRegister implements Environment {
 
   /** Counts a responder's new SA as half-open, and finds it again when its request is repeated. */
   enterHalfOpen(sa: IkeSa, request: Uint8Array): void {
-    const { address } = sa.path.remote;
-    this.halfOpen.add(address);
-    this.#halfOpen.set(sa.localSpi, address);
+    const origin = originOf(sa.path.remote.address, sa.profile.vxlan !== undefined);
+    this.halfOpen.add(origin);
+    this.#halfOpen.set(sa.localSpi, origin);
     this.#byInitRequest.set(this.#requestKey(request), sa);
   }
 
   #leaveHalfOpen(sa: IkeSa): void {
-    const address = this.#halfOpen.get(sa.localSpi);
-    if (address === undefined) return;
-    this.halfOpen.remove(address);
+    const origin = this.#halfOpen.get(sa.localSpi);
+    if (origin === undefined) return;
+    this.halfOpen.remove(origin);
     this.#halfOpen.delete(sa.localSpi);
   }
 
