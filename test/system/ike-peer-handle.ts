@@ -55,6 +55,15 @@ export class IkePeer {
     throw new Error(`our end reports no ${kind} within ${timeoutMs} ms`);
   }
 
+  /** Waits for a line of the log. */
+  async logged(pattern: RegExp, timeoutMs = 5_000): Promise<void> {
+    for (let waitedMs = 0; waitedMs <= timeoutMs; waitedMs += POLL_MS) {
+      if (this.#story.some((line) => pattern.test(line))) return;
+      await sleep(POLL_MS);
+    }
+    throw new Error(`our end's log shows no ${pattern}`);
+  }
+
   /** Events of a kind that nobody has waited for. */
   unseen(kind: PeerEvent['kind']): readonly PeerEvent[] {
     return this.#waiting.filter((event) => event.kind === kind);

@@ -38,8 +38,8 @@ function bundle(device: Authority, between: readonly Uint8Array[], root: Uint8Ar
 }
 
 /** Both ends' certificates from one new authority. */
-export async function issueBoth(ourIdentity: string, theirIdentity: string): Promise<Issued> {
-  const root = await createAuthority({ commonName: 'Interop CA', unixMs: new SystemClock().unixMs(), days: 1 });
+export async function issueBoth(ourIdentity: string, theirIdentity: string, authorityName = 'Interop CA'): Promise<Issued> {
+  const root = await createAuthority({ commonName: authorityName, unixMs: new SystemClock().unixMs(), days: 1 });
   const ours = await issueDevice(root, ourIdentity, '02');
   const theirs = await issueDevice(root, theirIdentity, '03');
   return { ours: bundle(ours, [], root.certificate).ours, theirs: bundle(theirs, [], root.certificate).theirs };

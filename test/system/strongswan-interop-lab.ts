@@ -24,6 +24,8 @@ const PUBLIC = '198.51.100.2';
 
 const ECHO_SCRIPT = fileURLToPath(new URL('ike-peer-echo.ts', import.meta.url));
 const STORY_LINES = 40;
+/** strongSwan's own failures bring their whole log along. */
+const CAUSE_LINES = 8;
 const POLL_MS = 20;
 const TUNNEL_TIMEOUT_MS = 5_000;
 const TRANSFER_OCTETS = 1_000_000;
@@ -84,7 +86,7 @@ export class InteropLab {
     this.network.addVeth(this.#wanEnd(inner, LEFT), { namespace: nat, device: 'inner', addresses: [`${NAT_INNER}/24`] });
     this.network.addVeth(this.#wanEnd(outer, PUBLIC), { namespace: nat, device: 'outer', addresses: [`${NAT_PUBLIC}/24`] });
     this.network.run(this.#wan[inner], ['ip', 'route', 'add', 'default', 'via', NAT_INNER]);
-    this.network.run(nat, ['nft', '-f', '-'], 'table ip nat { chain out { type nat hook postrouting priority 100; oifname "outer" masquerade; } }\n');
+    this.network.run(nat, ['nft', '-f', '-'], 'table ip nat { chain out { type nat hook postrouting priority 100; oifname "outer" masquerade; }; }\n');
   }
 
   #address(side: 'ours' | 'theirs'): string {
@@ -274,7 +276,10 @@ ${secret}
     } catch (error) {
       const ours = this.#ours?.story().slice(-STORY_LINES).join('\n') ?? 'not started';
       const theirs = this.#theirs?.log().trimEnd().split('\n').slice(-STORY_LINES).join('\n') ?? 'not started';
-      throw new Error(`${(error as Error).message}\n--- our end\n${ours}\n--- strongSwan\n${theirs}`, { cause: error });
+      const { message, stack = '' } = error as Error;
+      const failure = new Error(`${message.split('\n').slice(0, CAUSE_LINES).join('\n')}\n--- our end\n${ours}\n--- strongSwan\n${theirs}`);
+      failure.stack = `${failure.message}\n${stack.split('\n').filter((line) => /^ +at /.test(line)).join('\n')}`;
+      throw failure;
     } finally {
       await this.close();
     }
