@@ -86,12 +86,12 @@ async function captureQuestion(check: DecryptionCheck, file: string): Promise<vo
 }
 
 /**
- * The packets between two hosts that tshark finds inside ESP inside the overlay. `home` is tshark's home directory: keys
+ * The packets between two hosts that tshark finds inside ESP inside the overlay, quotations in ICMP left out. `home` is tshark's home directory: keys
  * in it are used, and the operator's own settings are not.
  */
 export function readInside(file: string, home: string, source: IpAddress, destination: IpAddress): DecryptedPacket[] {
   const ip = familyOf(source) === 'IPv6' ? 'ipv6' : 'ip';
-  const filter = `vxlan && esp && ${ip}.src == ${source} && ${ip}.dst == ${destination} && udp.dstport == ${HOST_PORT}`;
+  const filter = `vxlan && esp && !icmp && !icmpv6 && ${ip}.src == ${source} && ${ip}.dst == ${destination} && udp.dstport == ${HOST_PORT}`;
   const args = ['-r', file, '-n', '-X', `lua_script:${DISSECTOR}`, '-o', 'esp.enable_encryption_decode:TRUE', '-Y', filter, '-T', 'fields', ...FIELDS.flatMap((field) => ['-e', field])];
   const result = spawnSync('tshark', args, { encoding: 'utf8', env: { ...process.env, HOME: home, XDG_CONFIG_HOME: join(home, '.config') }, timeout: TSHARK_TIMEOUT_MS });
   if (result.error !== undefined || result.status !== 0) {

@@ -55,18 +55,21 @@ async function probe(clock: Clock, from: string, targets: readonly string[]): Pr
 
 /** Tries every forbidden address from every host, by ICMP and TCP. */
 export async function tryForbidden(clock: Clock, topology: LabTopology, hosts: readonly LabHost[], forbidden: readonly ForbiddenAddress[]): Promise<IsolationFinding[]> {
-  const findings: IsolationFinding[] = [];
-  for (const host of hosts) {
-    const gateways = topology.places.find((place) => place.name === host.name)!.gateways;
-    const all = [...gateways.map((address) => ({ owner: host.branch, address, isGateway: true })), ...forbidden.map((entry) => ({ ...entry, isGateway: false }))];
-    const tcp = await probe(clock, host.name, all.flatMap(({ address }) => PORTS.map((port) => targetText(address, port))));
-    const answered = await fewAtOnce(all, PINGS_AT_ONCE, ({ address }) => pings(clock, host.name, address));
-    for (const [index, entry] of all.entries()) {
-      const own = PORTS.map((port) => targetText(entry.address, port));
-      findings.push({ from: host.name, ...entry, ping: answered[index]!, tcp: Object.fromEntries(own.map((target) => [target, tcp[target] ?? 'silent'])) });
-    }
-  }
-  return findings;
+  const findings = await Promise.all(
+    hosts.map((host) => {
+      const gateways = topology.places.find((place) => place.name === host.name)!.gateways;
+      return tryFrom(clock, host.name, [...gateways.map((address) => ({ owner: host.branch, address, isGateway: true })), ...forbidden.map((entry) => ({ ...entry, isGateway: false }))]);
+    }),
+  );
+  return findings.flat();
+}
+
+async function tryFrom(clock: Clock, from: string, addresses: readonly (ForbiddenAddress & { readonly isGateway: boolean })[]): Promise<IsolationFinding[]> {
+  const tcp = await probe(clock, from, addresses.flatMap(({ address }) => PORTS.map((port) => targetText(address, port))));
+  return fewAtOnce(addresses, PINGS_AT_ONCE, async (entry) => {
+    const targets = PORTS.map((port) => targetText(entry.address, port));
+    return { from, ...entry, ping: await pings(clock, from, entry.address), tcp: Object.fromEntries(targets.map((target) => [target, tcp[target] ?? 'silent'])) };
+  });
 }
 
 export function judgeIsolation(findings: readonly IsolationFinding[]): Verdict {

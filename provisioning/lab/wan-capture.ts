@@ -10,12 +10,12 @@ import { withoutPrefix } from './topology.ts';
 import { waitFor } from './wait-for.ts';
 
 /**
- * Enough for every header, clear or not, and for whole small packets. A bulk packet is cut in its own payload, and of
- * packets that the kernel carries as one frame (UDP GSO) the first is seen; the audit counts the frames that were cut.
+ * A whole packet on a path of 1500 octets. Of packets that the kernel carries as one larger frame (UDP GSO) the first is
+ * recorded and not the last; the audit counts the frames that were cut.
  */
-export const SNAPLEN_BYTES = 384;
-/** Bounds a file to about 800 MB; a wire with more has an incomplete capture, which its judge refuses. */
-const PACKET_LIMIT = 2_000_000;
+export const SNAPLEN_BYTES = 2048;
+/** Bounds a file to 2 GB; a wire with more has an incomplete capture, which its judge refuses. */
+const PACKET_LIMIT = 1_000_000;
 const KERNEL_BUFFER_KIB = 65_536;
 const START_TIMEOUT_MS = 20_000;
 const STOP_TIMEOUT_MS = 20_000;
