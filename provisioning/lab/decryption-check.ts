@@ -86,8 +86,8 @@ async function captureQuestion(check: DecryptionCheck, file: string): Promise<vo
 }
 
 /**
- * The packets between two hosts that tshark finds inside ESP inside the overlay, quotations in ICMP left out. `home` is tshark's home directory: keys
- * in it are used, and the operator's own settings are not.
+ * The packets between two hosts that tshark finds inside ESP inside the overlay; what ICMP quotes is left out. `home` is
+ * tshark's home directory: keys in it are used, and the operator's own settings are not.
  */
 export function readInside(file: string, home: string, source: IpAddress, destination: IpAddress): DecryptedPacket[] {
   const ip = familyOf(source) === 'IPv6' ? 'ipv6' : 'ip';

@@ -35,7 +35,9 @@ describe("the capture of the lab's WAN", function () {
 
   it('finds one LAN packet in the clear overlay, on both sides of the NAT box', () => {
     assert.equal(found.leaking.verdict.held, false);
-    assert.equal(found.leaking.leaks.count, 2);
+    assert.equal(found.leaking.unexpected.count, 2);
+    // An ICMP error of the receiver, which has no socket there, may quote it once more.
+    assert.ok(found.leaking.leaks.count >= 2);
     assert.match(found.leaking.leaks.first[0]!, /branch-2.* shows 10\.1\.0\.10/);
   });
 
