@@ -23,6 +23,7 @@ const NAT_PUBLIC = '198.51.100.1';
 const PUBLIC = '198.51.100.2';
 
 const ECHO_SCRIPT = fileURLToPath(new URL('ike-peer-echo.ts', import.meta.url));
+const NODE = [process.execPath, '--disable-warning=ExperimentalWarning'];
 const STORY_LINES = 40;
 /** strongSwan's own failures bring their whole log along. */
 const CAUSE_LINES = 8;
@@ -63,7 +64,8 @@ export class InteropLab {
   readonly #behindNat: 'ours' | 'theirs' | undefined;
   #ours: IkePeer | undefined;
   #theirs: Strongswan | undefined;
-  #echo: ChildProcess | undefined;
+  readonly #echo: ChildProcess;
+  readonly #echoes: Promise<void>;
 
   constructor(behindNat?: 'ours' | 'theirs') {
     this.#behindNat = behindNat;
@@ -75,6 +77,8 @@ export class InteropLab {
       this.#addNat(behindNat, behindNat === 'ours' ? 'theirs' : 'ours');
     }
     this.network.run(this.#wan.theirs, ['ip', 'address', 'add', `${THEIR_INSIDE}/32`, 'dev', 'lo']);
+    this.#echo = this.network.spawn(this.#wan.theirs, [...NODE, ECHO_SCRIPT, 'listen', THEIR_INSIDE], { stdio: ['ignore', 'pipe', 'inherit'] });
+    this.#echoes = new Promise((resolve) => createInterface(this.#echo.stdout!).once('line', () => resolve()));
   }
 
   #wanEnd(side: 'ours' | 'theirs', address: string): { namespace: string; device: string; addresses: string[] } {
@@ -107,6 +111,12 @@ export class InteropLab {
   get theirs(): Strongswan {
     assert.ok(this.#theirs, 'strongSwan has been started');
     return this.#theirs;
+  }
+
+  /** Starts both ends at once; the initiator initiates. */
+  async start(ours: OurSide, theirs: StrongswanSide): Promise<void> {
+    const [, daemon] = await Promise.all([this.startOurs(ours), this.startTheirs(theirs)]);
+    if (ours.role === 'responder') daemon.initiate('net');
   }
 
   async startOurs(side: OurSide): Promise<IkePeer> {
@@ -231,21 +241,9 @@ ${secret}
   }
 
   async #transfer(): Promise<void> {
-    await this.#startEcho();
-    const node = [process.execPath, '--disable-warning=ExperimentalWarning', ECHO_SCRIPT];
-    const sent = this.network.attempt(this.#vr, [...node, 'send', THEIR_INSIDE, String(TRANSFER_OCTETS)], 30_000);
+    await this.#echoes;
+    const sent = this.network.attempt(this.#vr, [...NODE, ECHO_SCRIPT, 'send', THEIR_INSIDE, String(TRANSFER_OCTETS)], 30_000);
     assert.equal(sent.status, 0, `TCP through the tunnel: ${sent.stderr}`);
-  }
-
-  async #startEcho(): Promise<void> {
-    if (this.#echo !== undefined) return;
-    const node = [process.execPath, '--disable-warning=ExperimentalWarning', ECHO_SCRIPT];
-    const echo = this.network.spawn(this.#wan.theirs, [...node, 'listen', THEIR_INSIDE], { stdio: ['ignore', 'pipe', 'inherit'] });
-    this.#echo = echo;
-    await new Promise<void>((resolve, reject) => {
-      createInterface(echo.stdout!).once('line', () => resolve());
-      echo.once('exit', (code) => reject(new Error(`the echo service ended with ${code}`)));
-    });
   }
 
   async #ourTunnel(): Promise<{ txBytes: number; rxBytes: number }> {
@@ -286,8 +284,7 @@ ${secret}
   }
 
   async close(): Promise<void> {
-    await this.#ours?.stop();
-    await this.#theirs?.stop();
+    await Promise.all([this.#ours?.stop(), this.#theirs?.stop()]);
     await this.network.close();
   }
 }

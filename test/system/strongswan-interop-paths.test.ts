@@ -21,8 +21,7 @@ describe('Paths to strongSwan', function () {
 
   it('our end behind a NAT floats to port 4500', () =>
     new InteropLab('ours').judge(async (lab) => {
-      await lab.startTheirs({ credential: { psk }, root: newer });
-      await lab.startOurs({ role: 'initiator', ...ours });
+      await lab.start({ role: 'initiator', ...ours }, { credential: { psk }, root: newer });
       const { ike, child } = await lab.awaitUp();
       assert.deepEqual(ike.nat, { local: true, remote: false });
       assert.deepEqual([ike.natt, child.natt, child.remote.port], [true, true, 4500]);
@@ -34,8 +33,7 @@ describe('Paths to strongSwan', function () {
 
   it('strongSwan behind a NAT floats to port 4500', () =>
     new InteropLab('theirs').judge(async (lab) => {
-      await lab.startOurs({ role: 'responder', ...ours });
-      (await lab.startTheirs({ credential: { psk }, root: newer })).initiate('net');
+      await lab.start({ role: 'responder', ...ours }, { credential: { psk }, root: newer });
       const { ike, child } = await lab.awaitUp();
       assert.deepEqual(ike.nat, { local: false, remote: true });
       assert.deepEqual([ike.natt, child.natt], [true, true]);
@@ -49,8 +47,7 @@ describe('Paths to strongSwan', function () {
 
   it('our end forces UDP encapsulation on a path without NAT', () =>
     new InteropLab().judge(async (lab) => {
-      await lab.startTheirs({ credential: { psk }, root: newer });
-      await lab.startOurs({ role: 'initiator', ...ours, settings: { forceUdpEncapsulation: true } });
+      await lab.start({ role: 'initiator', ...ours, settings: { forceUdpEncapsulation: true } }, { credential: { psk }, root: newer });
       const { ike, child } = await lab.awaitUp();
       assert.deepEqual([ike.natt, child.natt], [true, true]);
       assert.match(lab.theirs.listSas(), /INSTALLED, TUNNEL-in-UDP/);
@@ -60,10 +57,7 @@ describe('Paths to strongSwan', function () {
   for (const role of ['initiator', 'responder'] as const) {
     it(`strongSwan with MOBIKE carries bare ESP, ours is the ${role}`, () =>
       new InteropLab().judge(async (lab) => {
-        const theirs = { credential: { psk }, root: newer, connection: 'mobike = yes' };
-        if (role === 'initiator') await lab.startTheirs(theirs);
-        await lab.startOurs({ role, ...ours });
-        if (role === 'responder') (await lab.startTheirs(theirs)).initiate('net');
+        await lab.start({ role, ...ours }, { credential: { psk }, root: newer, connection: 'mobike = yes' });
         const { child } = await lab.awaitUp();
         assert.equal(child.natt, false);
         await lab.assertTraffic();
@@ -74,9 +68,7 @@ describe('Paths to strongSwan', function () {
         const issued = await issueBothByIntermediates(OUR_IDENTITY, THEIR_IDENTITY);
         // strongSwan's limit counts the whole IP packet, ours the IKE message.
         const theirs = { credential: { files: issued.theirs }, root: newer, settings: 'fragment_size = 628' };
-        if (role === 'initiator') await lab.startTheirs(theirs);
-        await lab.startOurs({ role, credential: issued.ours, settings: { fragmentBytes: 600 } });
-        if (role === 'responder') (await lab.startTheirs(theirs)).initiate('net');
+        await lab.start({ role, credential: issued.ours, settings: { fragmentBytes: 600 } }, theirs);
         await lab.awaitUp();
         const [sent, received] = role === 'initiator' ? ['response', 'request'] : ['request', 'response'];
         await lab.theirs.awaitLog(new RegExp(`generating IKE_AUTH ${sent} 1 \\[ EF\\(2/[23]\\) \\]`), 1_000);

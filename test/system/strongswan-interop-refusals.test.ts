@@ -39,16 +39,14 @@ describe('Refusals between our end and strongSwan', function () {
 
   function ourAttempt(mismatch: Mismatch, check: (lab: InteropLab) => Promise<void>): Promise<void> {
     return new InteropLab().judge(async (lab) => {
-      await lab.startTheirs(mismatch.theirs);
-      await lab.startOurs({ role: 'initiator', ...mismatch.ours });
+      await lab.start({ role: 'initiator', ...mismatch.ours }, mismatch.theirs);
       await check(lab);
     });
   }
 
   function theirAttempt(mismatch: Mismatch, theySay: RegExp, check: (lab: InteropLab) => Promise<void>): Promise<void> {
     return new InteropLab().judge(async (lab) => {
-      await lab.startOurs({ role: 'responder', ...mismatch.ours });
-      const theirs = await lab.startTheirs(mismatch.theirs);
+      const [, theirs] = await Promise.all([lab.startOurs({ role: 'responder', ...mismatch.ours }), lab.startTheirs(mismatch.theirs)]);
       assert.throws(() => theirs.initiate('net', 5), theySay);
       await check(lab);
     });

@@ -47,8 +47,7 @@ describe('Rekeying with strongSwan', function () {
       new InteropLab().judge(async (lab) => {
         const root = release === '6.0' ? { root: debianRoot('trixie') } : { connection: 'encap = yes\n mobike = no' };
         // Perfect forward secrecy in the rekeys: the KE payload goes both ways.
-        await lab.startTheirs({ ...root, credential: { psk }, espProposals: 'aes256gcm16-x25519' });
-        await lab.startOurs({ role: 'initiator', credential: { kind: 'psk', psk } });
+        await lab.start({ role: 'initiator', credential: { kind: 'psk', psk } }, { ...root, credential: { psk }, espProposals: 'aes256gcm16-x25519' });
         await lab.awaitUp();
         lab.assertPing('ours', 64);
         const losses: string[] = [];

@@ -30,23 +30,12 @@ describe('IKEv2 and ESP with strongSwan', function () {
     return release === '5.9' ? { credential, connection: 'encap = yes\n mobike = no' } : { credential, root: newer };
   }
 
-  /** Starts both ends; the initiator initiates. */
-  async function connect(lab: InteropLab, role: OurSide['role'], theirs: StrongswanSide, ours: Omit<OurSide, 'role'>): Promise<void> {
-    if (role === 'initiator') {
-      await lab.startTheirs(theirs);
-      await lab.startOurs({ role, ...ours });
-    } else {
-      await lab.startOurs({ role, ...ours });
-      (await lab.startTheirs(theirs)).initiate('net');
-    }
-  }
-
   for (const release of ['5.9', '6.0'] as const) {
     for (const kind of ['psk', 'certificate'] as const) {
       for (const role of ['initiator', 'responder'] as const) {
         it(`${release}, ${kind}, ours is the ${role}`, () =>
           new InteropLab().judge(async (lab) => {
-            await connect(lab, role, theirSide(release, kind), { credential: ourCredential(kind) });
+            await lab.start({ role, credential: ourCredential(kind) }, theirSide(release, kind));
             const { ike, child } = await lab.awaitUp();
             assert.equal(ike.remoteIdentity.value, THEIR_IDENTITY);
             assert.equal(ike.suite, 'aes-256-gcm-16/prf-sha384/group-31');
