@@ -14,6 +14,7 @@ import { notify } from '../wire/ike/payloads.ts';
 import type { ExchangeRow } from './exchanges.ts';
 import { admit, requestRow } from './exchanges.ts';
 import type { IkeSa, Path } from './ike-sa.ts';
+import type { IkeDropReason } from './input-output.ts';
 import type { Opened, Sealing } from './sealing.ts';
 import { innerPayloads } from './sealing.ts';
 import type { Failure, Request, Task } from './task.ts';
@@ -149,7 +150,7 @@ export class Conversation {
     const expected = header.response ? header.messageId === this.#window.outstandingId : this.#window.judgeRequest(header.messageId) !== 'outside';
     if (!expected) return this.#drop(header, 'its message id is outside of the window');
     const opened = this.#open(message, bytes);
-    if (opened.kind === 'rejected') return this.#drop(header, opened.cause);
+    if (opened.kind === 'rejected') return this.#drop(header, opened.cause, 'unauthentic');
     if (repeated) return this.#repeatReply(header, opened, path);
     if (opened.kind === 'fragment') return;
     // Only what is new shows that the peer lives: anybody can send a copy again.
@@ -168,7 +169,8 @@ export class Conversation {
     }
   }
 
-  #drop(header: Header, cause: string): void {
+  #drop(header: Header, cause: string, reason: IkeDropReason = 'unexpected'): void {
+    this.#sa.env.emit({ kind: 'dropped', reason });
     this.#sa.log('debug', 'IKE message dropped', { exchange: exchangeName(header.exchange), messageId: header.messageId, cause });
   }
 

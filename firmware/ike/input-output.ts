@@ -108,6 +108,9 @@ export interface HistoryEntry {
   readonly cause: string;
 }
 
+/** Why a datagram was dropped: no IKE message, for an SPI that is not ours, on a socket that nobody answers, not from the peer, or not in its turn. */
+export type IkeDropReason = 'malformed' | 'unknown-spi' | 'no-profile' | 'too-many-half-open' | 'unauthentic' | 'unexpected';
+
 export type IkeOutput =
   /** On a `natt` socket the service puts the non-ESP marker in front. */
   | { readonly kind: 'send'; readonly socket: string; readonly natt: boolean; readonly local: Endpoint; readonly remote: Endpoint; readonly bytes: Uint8Array }
@@ -126,6 +129,8 @@ export type IkeOutput =
   | { readonly kind: 'observed'; readonly ikeSa: number; readonly endpoint: Endpoint }
   /** The peer's (or our) outer address changed, seen on an authentic message. */
   | { readonly kind: 'endpoint'; readonly ikeSa: number; readonly local: Endpoint; readonly remote: Endpoint; readonly natt: boolean }
+  /** For counters; what exactly was wrong is a debug line. */
+  | { readonly kind: 'dropped'; readonly reason: IkeDropReason }
   | { readonly kind: 'history'; readonly entry: HistoryEntry }
   | { readonly kind: 'log'; readonly event: LogEvent };
 

@@ -16,7 +16,7 @@ import { CookieJar } from './cookie.ts';
 import { requestRow } from './exchanges.ts';
 import { originOf } from './half-open.ts';
 import type { IkeSa, Path } from './ike-sa.ts';
-import type { IkeInput } from './input-output.ts';
+import type { IkeDropReason, IkeInput } from './input-output.ts';
 import type { CompleteProfile } from './profile.ts';
 import type { SaRegister } from './sa-register.ts';
 import { responderTasks } from './tasks/catalogue.ts';
@@ -62,7 +62,8 @@ export class Reception {
     else sa.conversation.receive(message, datagram.bytes, path, now);
   }
 
-  #drop(cause: string, path: Path, fields: Fields = {}): void {
+  #drop(reason: IkeDropReason, cause: string, path: Path, fields: Fields = {}): void {
+    this.#register.emit({ kind: 'dropped', reason });
     this.#register.log('debug', 'IKE message dropped', { remote: formatEndpoint(path.remote), cause, ...fields });
   }
 
@@ -70,13 +71,13 @@ export class Reception {
 
   #receiveInit(message: Message, datagram: Datagram, path: Path, now: Instant): void {
     const { header } = message;
-    if (!header.fromInitiator || header.messageId !== 0 || header.spiResponder.some((octet) => octet !== 0)) return this.#drop('IKE_SA_INIT with an illegal header', path);
+    if (!header.fromInitiator || header.messageId !== 0 || header.spiResponder.some((octet) => octet !== 0)) return this.#drop('malformed', 'IKE_SA_INIT with an illegal header', path);
     const known = this.#register.findInit(datagram.bytes);
     if (known !== undefined) return known.conversation.repeatInit(path);
     const nonce = findPayload(message.payloads, 'Nonce');
-    if (nonce === undefined) return this.#drop('IKE_SA_INIT without nonce', path);
+    if (nonce === undefined) return this.#drop('malformed', 'IKE_SA_INIT without nonce', path);
     const profile = this.#profileFor(path);
-    if (profile === undefined) return this.#drop('no profile answers here', path, { socket: path.socket });
+    if (profile === undefined) return this.#drop('no-profile', 'no profile answers here', path, { socket: path.socket });
     if (this.#mayEnter(message, nonce.data, profile, path, now)) this.#answerInit(message, datagram.bytes, profile, path, now);
   }
 
@@ -85,6 +86,7 @@ export class Reception {
     const { remote } = path;
     const admission = this.#register.halfOpen.judge(originOf(remote.address, profile.vxlan !== undefined));
     if (admission === 'full') {
+      this.#register.emit({ kind: 'dropped', reason: 'too-many-half-open' });
       this.#register.log('warning', 'IKE half-open limit reached', { remote: formatEndpoint(remote) });
       return false;
     }
@@ -119,7 +121,7 @@ export class Reception {
   #undecodable(datagram: Datagram, error: WireError, now: Instant): void {
     const { bytes } = datagram;
     const path: Path = datagram;
-    this.#drop(error.message, path);
+    this.#drop('malformed', error.message, path);
     if (bytes.length < HEADER_BYTES || !this.#mayAnswerStray(now)) return;
     const header = headerForAnswer(bytes);
     const init = header.exchange === ExchangeType.IKE_SA_INIT && header.spiResponder.every((octet) => octet === 0);
@@ -130,7 +132,7 @@ export class Reception {
   }
 
   #unknownSpi(header: Header, path: Path, now: Instant): void {
-    this.#drop('its SPI is not known', path, { exchange: exchangeName(header.exchange) });
+    this.#drop('unknown-spi', 'its SPI is not known', path, { exchange: exchangeName(header.exchange) });
     if (header.response || !this.#mayAnswerStray(now)) return;
     this.#answerPlain(header, path, [notify(NotifyType.INVALID_IKE_SPI)]);
   }

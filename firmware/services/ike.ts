@@ -5,7 +5,7 @@ import type { Logger } from '../../platform/log.ts';
 import { after, type CancelTimer } from '../../platform/time.ts';
 import type { DatagramSocket } from '../../drivers/port.ts';
 import type { IkeEndpoint } from '../ike/endpoint.ts';
-import type { ChildUp, IkeInput, IkeOutput, IkeUp } from '../ike/input-output.ts';
+import type { ChildUp, IkeDropReason, IkeInput, IkeOutput, IkeUp } from '../ike/input-output.ts';
 import type { Endpoint, ForwarderEvent, IpAddress } from '../model.ts';
 import type { ForwardingService } from './forwarding.ts';
 import { IkeTunnels, tunnelKey, type TunnelContext } from './ike-tunnels.ts';
@@ -42,6 +42,7 @@ export class IkeService implements Service {
   readonly #tunnels: IkeTunnels;
   readonly #sockets = new Map<string, DatagramSocket>();
   readonly #live = new Map<number, Live>();
+  readonly #drops = new Map<IkeDropReason, number>();
   readonly #timers = new Set<CancelTimer>();
   readonly endpoint: IkeEndpoint;
 
@@ -102,6 +103,11 @@ export class IkeService implements Service {
     this.#sockets.delete(id);
   }
 
+  /** Datagrams that IKE has dropped, by reason. */
+  drops(): readonly { readonly reason: IkeDropReason; readonly datagrams: number }[] {
+    return [...this.#drops].map(([reason, datagrams]) => ({ reason, datagrams }));
+  }
+
   /** The tunnel that the peer of an IKE SA uses now. */
   tunnelOf(ikeSa: number): number | undefined {
     return [...(this.#live.get(ikeSa)?.tunnels ?? [])].at(-1);
@@ -126,6 +132,9 @@ export class IkeService implements Service {
         return;
       case 'log':
         this.#log.event(output.event);
+        return;
+      case 'dropped':
+        this.#drops.set(output.reason, (this.#drops.get(output.reason) ?? 0) + 1);
         return;
       case 'ike-up':
         this.#live.set(output.ikeSa, { up: output, tunnels: new Set() });

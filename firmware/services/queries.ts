@@ -114,7 +114,13 @@ function commonQueries(plane: ControlPlane, forwarding: ForwardingService): Quer
     ['ike-security-associations', ({ tenant, profile }) => ikeSecurityAssociations(plane, tenant!, profile!)],
     ['bgp-neighbors', () => bgpNeighbors(plane)],
     ['dynamic-tunnels', () => dynamicTunnels(plane, forwarding)],
-    ['drops', (): DropView[] => forwarding.counters().drops.map(({ reason, packets }) => ({ reason, packets }))],
+    [
+      'drops',
+      (): DropView[] => [
+        ...forwarding.counters().drops.map(({ reason, packets }) => ({ reason, packets })),
+        ...plane.ike.drops().map(({ reason, datagrams }) => ({ reason: `ike-${reason}`, packets: datagrams })),
+      ],
+    ],
     ['request-rekey-child', ({ tenant }) => rekeyChildren(plane, tenant!)],
   ];
 }

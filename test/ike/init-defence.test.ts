@@ -118,4 +118,25 @@ describe('ike: defence of IKE_SA_INIT', () => {
     flood(world, controller, world.packets[0]!.send.bytes, 1, () => '10.0.0.1');
     equal(controller.endpoint.snapshot().ikeSas.length, 2);
   });
+
+  it('counts what it drops by reason: no IKE message, an unknown SPI, an altered message, and one out of its turn', () => {
+    const { world, branch, controller } = pair();
+    world.initiate(branch, controller, 'to-controller');
+    world.run(100);
+    const sealed = world.packets.findLast((packet) => packet.from === branch)!.send.bytes;
+    const arrive = (bytes: Uint8Array): string[] => {
+      const before = controller.of('dropped').length;
+      world.input(controller, { kind: 'datagram', socket: 'wan', natt: false, local: { address: controller.address, port: 500 }, remote: { address: branch.address, port: 500 }, bytes });
+      return controller.of('dropped').slice(before).map(({ reason }) => reason);
+    };
+    const changed = (at: number, value: number): Uint8Array => {
+      const bytes = sealed.slice();
+      bytes[at] = value;
+      return bytes;
+    };
+    deepStrictEqual(arrive(Uint8Array.of(1, 2, 3)), ['malformed']);
+    deepStrictEqual(arrive(changed(8, sealed[8]! ^ 1)), ['unknown-spi']);
+    deepStrictEqual(arrive(changed(sealed.length - 1, sealed.at(-1)! ^ 1)), ['unauthentic']);
+    deepStrictEqual(arrive(changed(23, 77)), ['unexpected']);
+  });
 });
