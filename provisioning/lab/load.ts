@@ -84,13 +84,21 @@ export class Load {
     }
   }
 
-  /** Stops the senders, then the echoes, and collects what both ends counted. */
+  /** Stops the senders, then the echoes, and collects what both ends counted. Throws OperationalError when one has died. */
   async stop(): Promise<StreamResult[]> {
-    for (const { sender } of this.#streams) sender.endInput();
-    const senders = await Promise.all(this.#streams.map(async ({ sender }) => jsonOf(sender, await sender.ended(this.#clock, END_TIMEOUT_MS)) as StreamCounts));
-    for (const { echo } of this.#streams) echo.endInput();
-    const echoes = await Promise.all(this.#streams.map(async ({ echo }) => jsonOf(echo, await echo.ended(this.#clock, END_TIMEOUT_MS)) as StreamCounts));
+    const senders = await this.#end(this.#streams.map(({ sender }) => sender));
+    const echoes = await this.#end(this.#streams.map(({ echo }) => echo));
     return this.#streams.map(({ plan }, index) => ({ ...plan, sender: senders[index]!, echo: echoes[index]! }));
+  }
+
+  async #end(processes: readonly HostProcess[]): Promise<StreamCounts[]> {
+    for (const process of processes) process.endInput();
+    try {
+      return await Promise.all(processes.map(async (process) => jsonOf(process, await process.ended(this.#clock, END_TIMEOUT_MS)) as StreamCounts));
+    } catch (error) {
+      for (const { echo, sender } of this.#streams) for (const process of [echo, sender]) process.signal('SIGKILL');
+      throw error;
+    }
   }
 }
 
