@@ -64,6 +64,11 @@ export class IkePeer {
     throw new Error(`our end's log shows no ${pattern}`);
   }
 
+  /** Nobody waits for what has been reported so far. */
+  forgetEvents(): void {
+    this.#waiting = [];
+  }
+
   /** Events of a kind that nobody has waited for. */
   unseen(kind: PeerEvent['kind']): readonly PeerEvent[] {
     return this.#waiting.filter((event) => event.kind === kind);

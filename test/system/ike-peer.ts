@@ -5,6 +5,7 @@
 import { createInterface } from 'node:readline';
 import { createWakeup, openDrivers } from '../../drivers/open.ts';
 import { IkeEndpoint } from '../../firmware/ike/endpoint.ts';
+import type { HalfOpenLimits } from '../../firmware/ike/half-open.ts';
 import type { ChildUp, IkeOutput, IkeUp } from '../../firmware/ike/input-output.ts';
 import type { IkeProfile, LocalAuth, RemoteAuth } from '../../firmware/ike/profile.ts';
 import type { Retransmission } from '../../firmware/ike/window.ts';
@@ -17,7 +18,7 @@ import { IKE_NATT_PORT, IKE_PORT, IkeService, nattSocket, wanSocket } from '../.
 import type { TunnelContext } from '../../firmware/services/ike-tunnels.ts';
 import type { Service, ServiceStatus, Site } from '../../firmware/services/service.ts';
 import { VirtualRouters } from '../../firmware/services/virtual-routers.ts';
-import { hostPrefix } from '../../firmware/services/vr-plan.ts';
+import { hostPrefix, isIpv6 } from '../../firmware/services/vr-plan.ts';
 import { fromHex } from '../../platform/bytes.ts';
 import { RealSuite } from '../../platform/crypto-real.ts';
 import { formatEvent } from '../../platform/log-line.ts';
@@ -48,18 +49,19 @@ export interface PeerConfiguration {
   readonly vr: string;
   readonly local: IpAddress;
   readonly remote: IpAddress;
-  /** Our address in the tunnel, and the prefix behind the peer. */
-  readonly inside: IpAddress;
-  readonly remotePrefix: string;
+  /** Our addresses in the tunnel, and the prefixes behind the peer; one of each per family. */
+  readonly insides: readonly IpAddress[];
+  readonly remotePrefixes: readonly string[];
   /** E-mail identities. */
   readonly localIdentity: string;
   readonly remoteIdentity: string;
   readonly credential: PeerCredential;
   readonly settings?: PeerSettings;
   readonly retransmission?: Retransmission;
+  readonly halfOpen?: HalfOpenLimits;
 }
 
-export type PeerCommand = 'rekey-child' | 'rekey-ike' | 'terminate' | 'counters';
+export type PeerCommand = 'connect' | 'rekey-child' | 'rekey-ike' | 'terminate' | 'counters';
 
 export type PeerEvent =
   | { readonly kind: 'ready' }
@@ -148,6 +150,7 @@ class Peer implements Service {
       profiles: [this.#profile],
       responderProfile: () => (config.role === 'responder' ? this.#profile : undefined),
       ...(config.retransmission === undefined ? {} : { retransmission: config.retransmission }),
+      ...(config.halfOpen === undefined ? {} : { halfOpen: config.halfOpen }),
     });
     this.#ike = new IkeService(site, forwarding, endpoint, {
       tunnelContext: (child, up) => this.#tunnelContext(child, up),
@@ -157,30 +160,29 @@ class Peer implements Service {
   }
 
   async start(): Promise<void> {
-    const { local, inside, wanVr, vr, remotePrefix } = this.#config;
+    const { local, insides, wanVr, vr, remotePrefixes } = this.#config;
     const name = encryptedTviName(TENANT);
     const device = deviceName(name);
     const routers = new VirtualRouters(this.#site, this.#forwarding, new Map());
+    const routes = remotePrefixes.map((prefix) => ({ prefix, device, source: insides.find((inside) => isIpv6(inside) === isIpv6(prefix))! }));
     await routers.apply('peer', {
-      vrs: [{ vr, devices: [{ device, addresses: [hostPrefix(inside)], mtu: TUNNEL_MTU }], routes: [{ prefix: remotePrefix, device, source: inside }], forwarding: false }],
+      vrs: [{ vr, devices: [{ device, addresses: insides.map(hostPrefix), mtu: TUNNEL_MTU }], routes, forwarding: false }],
       adoptions: [],
       part: {
-        insides: [{ id: this.#inside, tenant: TENANT, kind: 'encrypted-tvi', vr, name, mtu: TUNNEL_MTU, addresses: [inside] }],
+        insides: [{ id: this.#inside, tenant: TENANT, kind: 'encrypted-tvi', vr, name, mtu: TUNNEL_MTU, addresses: insides }],
         outsides: [{ id: this.#outside, name: 'wan', vr: wanVr, addresses: [local] }],
       },
     });
-    const socket = wanSocket(this.#outside, local);
-    this.#ike.openSocket(socket, wanVr, local);
+    this.#ike.openSocket(wanSocket(this.#outside, local), wanVr, local);
     say({ kind: 'ready' });
-    if (this.#config.role === 'initiator') this.#connect(socket);
   }
 
-  #connect(socket: string): void {
+  #connect(): void {
     const { local, remote } = this.#config;
     const candidate = {
       kind: 'initiate',
       profile: PROFILE,
-      socket,
+      socket: wanSocket(this.#outside, local),
       nattSocket: nattSocket(this.#outside),
       local: { address: local, port: IKE_PORT },
       remote: { address: remote, port: IKE_PORT },
@@ -202,6 +204,9 @@ class Peer implements Service {
   command(command: PeerCommand): void {
     const sas = this.#ike.endpoint.snapshot().ikeSas.filter((sa) => sa.state === 'established');
     switch (command) {
+      case 'connect':
+        this.#connect();
+        return;
       case 'rekey-ike':
         for (const { ikeSa } of sas) this.#ike.push({ kind: 'rekey-ike', ikeSa });
         return;
@@ -227,7 +232,7 @@ class Peer implements Service {
       paths: [{ outside: this.#outside, remote: child.remote }],
       mtu: TUNNEL_MTU,
       idleDummyMs: 0,
-      routes: [{ prefix: this.#config.remotePrefix, label: 0 }],
+      routes: this.#config.remotePrefixes.map((prefix) => ({ prefix, label: 0 })),
     };
   }
 

@@ -15,15 +15,31 @@ export const OUR_IDENTITY = 'ours@peers.example';
 export const THEIR_IDENTITY = 'theirs@peers.example';
 const OUR_INSIDE = '10.101.0.1';
 const THEIR_INSIDE = '10.102.0.1';
+const OUR_INSIDE_IPV6 = 'fd00:101::1';
+const THEIR_INSIDE_IPV6 = 'fd00:102::1';
 const LEFT = '192.0.2.1';
 const RIGHT = '192.0.2.2';
+const LEFT_IPV6 = '2001:db8::1';
+const RIGHT_IPV6 = '2001:db8::2';
+const INSIDES = [
+  [OUR_INSIDE, THEIR_INSIDE],
+  [OUR_INSIDE_IPV6, THEIR_INSIDE_IPV6],
+];
 /** With a NAT: LEFT is behind it, PUBLIC is the other end, NAT_PUBLIC is what PUBLIC sees of LEFT. */
 const NAT_INNER = '192.0.2.254';
 const NAT_PUBLIC = '198.51.100.1';
+const NAT_PUBLIC_LATER = '198.51.100.3';
 const PUBLIC = '198.51.100.2';
 
 const ECHO_SCRIPT = fileURLToPath(new URL('ike-peer-echo.ts', import.meta.url));
 const NODE = [process.execPath, '--disable-warning=ExperimentalWarning'];
+const EVERY_THIRD = 'udp dport 500 numgen inc mod 3 == 0 drop';
+/** Rules of nft at the end where IKE arrives. */
+const LOSSES = {
+  nothing: { ours: '', theirs: '' },
+  'everything to strongSwan': { ours: '', theirs: 'udp dport 500 drop' },
+  'every third message': { ours: EVERY_THIRD, theirs: EVERY_THIRD },
+} as const;
 const STORY_LINES = 40;
 /** strongSwan's own failures bring their whole log along. */
 const CAUSE_LINES = 8;
@@ -55,47 +71,72 @@ export interface OurSide {
   readonly credential: PeerCredential;
   readonly settings?: PeerSettings;
   readonly retransmission?: PeerConfiguration['retransmission'];
+  readonly halfOpen?: PeerConfiguration['halfOpen'];
 }
+
+/** Who is behind a NAT; or a plain wire with this family. */
+export type Path = 'ipv4' | 'ipv6' | 'our NAT' | 'their NAT';
 
 export class InteropLab {
   readonly network = new TestNetwork();
   readonly #wan: { readonly ours: string; readonly theirs: string };
   readonly #vr: string;
-  readonly #behindNat: 'ours' | 'theirs' | undefined;
+  readonly #path: Path;
+  #nat: string | undefined;
   #ours: IkePeer | undefined;
   #theirs: Strongswan | undefined;
   readonly #echo: ChildProcess;
   readonly #echoes: Promise<void>;
 
-  constructor(behindNat?: 'ours' | 'theirs') {
-    this.#behindNat = behindNat;
+  constructor(path: Path = 'ipv4') {
+    this.#path = path;
     this.#wan = { ours: this.network.addNamespace('ours'), theirs: this.network.addNamespace('theirs') };
     this.#vr = this.network.addNamespace('ours-vr');
-    if (behindNat === undefined) {
-      this.network.addVeth(this.#wanEnd('ours', LEFT), this.#wanEnd('theirs', RIGHT));
-    } else {
-      this.#addNat(behindNat, behindNat === 'ours' ? 'theirs' : 'ours');
-    }
-    this.network.run(this.#wan.theirs, ['ip', 'address', 'add', `${THEIR_INSIDE}/32`, 'dev', 'lo']);
+    if (this.#behindNat === undefined) this.network.addVeth(this.#wanEnd('ours'), this.#wanEnd('theirs'));
+    else this.#addNat(this.#behindNat, this.#behindNat === 'ours' ? 'theirs' : 'ours');
+    for (const inside of [`${THEIR_INSIDE}/32`, `${THEIR_INSIDE_IPV6}/128`]) this.network.run(this.#wan.theirs, ['ip', 'address', 'add', inside, 'dev', 'lo']);
     this.#echo = this.network.spawn(this.#wan.theirs, [...NODE, ECHO_SCRIPT, 'listen', THEIR_INSIDE], { stdio: ['ignore', 'pipe', 'inherit'] });
     this.#echoes = new Promise((resolve) => createInterface(this.#echo.stdout!).once('line', () => resolve()));
   }
 
-  #wanEnd(side: 'ours' | 'theirs', address: string): { namespace: string; device: string; addresses: string[] } {
-    return { namespace: this.#wan[side], device: 'wan', addresses: [`${address}/24`] };
+  get #behindNat(): 'ours' | 'theirs' | undefined {
+    return this.#path === 'our NAT' ? 'ours' : this.#path === 'their NAT' ? 'theirs' : undefined;
+  }
+
+  #wanEnd(side: 'ours' | 'theirs'): { namespace: string; device: string; addresses: string[] } {
+    return { namespace: this.#wan[side], device: 'wan', addresses: [`${this.#address(side)}/${this.#path === 'ipv6' ? 64 : 24}`] };
   }
 
   #addNat(inner: 'ours' | 'theirs', outer: 'ours' | 'theirs'): void {
     const nat = this.network.addNamespace('nat');
-    this.network.addVeth(this.#wanEnd(inner, LEFT), { namespace: nat, device: 'inner', addresses: [`${NAT_INNER}/24`] });
-    this.network.addVeth(this.#wanEnd(outer, PUBLIC), { namespace: nat, device: 'outer', addresses: [`${NAT_PUBLIC}/24`] });
+    this.network.addVeth(this.#wanEnd(inner), { namespace: nat, device: 'inner', addresses: [`${NAT_INNER}/24`] });
+    this.network.addVeth(this.#wanEnd(outer), { namespace: nat, device: 'outer', addresses: [`${NAT_PUBLIC}/24`] });
     this.network.run(this.#wan[inner], ['ip', 'route', 'add', 'default', 'via', NAT_INNER]);
     this.network.run(nat, ['nft', '-f', '-'], 'table ip nat { chain out { type nat hook postrouting priority 100; oifname "outer" masquerade; }; }\n');
+    this.#nat = nat;
+  }
+
+  /** The NAT forgets its mappings and has another address from now on. */
+  moveNat(): void {
+    assert.ok(this.#nat, 'there is a NAT');
+    // Masquerading drops what it knows when its address goes.
+    this.network.run(this.#nat, ['ip', 'address', 'delete', `${NAT_PUBLIC}/24`, 'dev', 'outer']);
+    this.network.run(this.#nat, ['ip', 'address', 'add', `${NAT_PUBLIC_LATER}/24`, 'dev', 'outer']);
+  }
+
+  /** What of IKE on port 500 is lost from now on. */
+  loseIke(what: keyof typeof LOSSES): void {
+    for (const side of ['ours', 'theirs'] as const) {
+      const rule = LOSSES[what][side];
+      const table = rule === '' ? '' : `table inet loss { chain in { type filter hook input priority 0; ${rule}; }; }\n`;
+      this.network.run(this.#wan[side], ['nft', '-f', '-'], `table inet loss { }\ndelete table inet loss\n${table}`);
+    }
   }
 
   #address(side: 'ours' | 'theirs'): string {
-    if (this.#behindNat === undefined) return side === 'ours' ? LEFT : RIGHT;
-    return side === this.#behindNat ? LEFT : PUBLIC;
+    if (this.#behindNat !== undefined) return side === this.#behindNat ? LEFT : PUBLIC;
+    const addresses = this.#path === 'ipv6' ? { ours: LEFT_IPV6, theirs: RIGHT_IPV6 } : { ours: LEFT, theirs: RIGHT };
+    return addresses[side];
   }
 
   /** How the other end sees this one. */
@@ -113,27 +154,24 @@ export class InteropLab {
     return this.#theirs;
   }
 
-  /** Starts both ends at once; the initiator initiates. */
+  /** Starts both ends at once; then the initiator initiates. */
   async start(ours: OurSide, theirs: StrongswanSide): Promise<void> {
-    const [, daemon] = await Promise.all([this.startOurs(ours), this.startTheirs(theirs)]);
-    if (ours.role === 'responder') daemon.initiate('net');
+    const [peer, daemon] = await Promise.all([this.startOurs(ours), this.startTheirs(theirs)]);
+    if (ours.role === 'initiator') peer.command('connect');
+    else daemon.initiate('net');
   }
 
   async startOurs(side: OurSide): Promise<IkePeer> {
-    const { role, credential, settings, retransmission } = side;
     this.#ours = new IkePeer(this.network, {
-      role,
-      credential,
+      ...side,
       wanVr: this.#wan.ours,
       vr: this.#vr,
       local: this.#address('ours'),
       remote: this.#seen('theirs'),
-      inside: OUR_INSIDE,
-      remotePrefix: `${THEIR_INSIDE}/32`,
+      insides: [OUR_INSIDE, OUR_INSIDE_IPV6],
+      remotePrefixes: [`${THEIR_INSIDE}/32`, `${THEIR_INSIDE_IPV6}/128`],
       localIdentity: OUR_IDENTITY,
       remoteIdentity: THEIR_IDENTITY,
-      ...(settings === undefined ? {} : { settings }),
-      ...(retransmission === undefined ? {} : { retransmission }),
     });
     await this.#ours.event('ready');
     return this.#ours;
@@ -168,8 +206,8 @@ connections {
     remote { auth = ${auth} \n id = "${OUR_IDENTITY}" }
     children {
       net {
-        local_ts = ${THEIR_INSIDE}/32
-        remote_ts = ${OUR_INSIDE}/32
+        local_ts = ${THEIR_INSIDE}/32, ${THEIR_INSIDE_IPV6}/128
+        remote_ts = ${OUR_INSIDE}/32, ${OUR_INSIDE_IPV6}/128
         esp_proposals = ${side.espProposals ?? 'aes256gcm16'}
         ${side.child ?? ''}
       }
@@ -195,7 +233,7 @@ ${secret}
     this.assertPing('theirs', LARGE_PING_OCTETS);
     await this.#transfer();
     const after = { ours: await this.#ourTunnel(), theirs: this.#theirChild() };
-    const octets = TRANSFER_OCTETS + 2 * PING_COUNT * (LARGE_PING_OCTETS + PING_HEADER_OCTETS);
+    const octets = TRANSFER_OCTETS + 2 * INSIDES.length * PING_COUNT * (LARGE_PING_OCTETS + PING_HEADER_OCTETS);
     const grown = {
       'our tx octets': after.ours.txBytes - before.ours.txBytes,
       'our rx octets': after.ours.rxBytes - before.ours.rxBytes,
@@ -211,11 +249,15 @@ ${secret}
     assert.deepEqual(drops.filter(({ reason }) => SUSPICIOUS_DROPS.test(reason)), []);
   }
 
+  /** In both families. */
   assertPing(from: 'ours' | 'theirs', octets: number): void {
-    const [namespace, source, target] = from === 'ours' ? [this.#vr, OUR_INSIDE, THEIR_INSIDE] : [this.#wan.theirs, THEIR_INSIDE, OUR_INSIDE];
-    const command = ['ping', '-c', String(PING_COUNT), '-i', '0.02', '-W', '5', '-s', String(octets), '-I', source, target];
-    const ping = this.network.attempt(namespace, command, 20_000);
-    assert.equal(ping.status, 0, `ping from ${from}: ${ping.stdout}${ping.stderr}`);
+    const namespace = from === 'ours' ? this.#vr : this.#wan.theirs;
+    for (const ends of INSIDES) {
+      const [source, target] = from === 'ours' ? ends : ends.toReversed();
+      const command = ['ping', '-c', String(PING_COUNT), '-i', '0.02', '-W', '5', '-s', String(octets), '-I', source!, target!];
+      const ping = this.network.attempt(namespace, command, 20_000);
+      assert.equal(ping.status, 0, `ping from ${from}: ${ping.stdout}${ping.stderr}`);
+    }
   }
 
   /**

@@ -20,7 +20,7 @@ describe('Paths to strongSwan', function () {
   });
 
   it('our end behind a NAT floats to port 4500', () =>
-    new InteropLab('ours').judge(async (lab) => {
+    new InteropLab('our NAT').judge(async (lab) => {
       await lab.start({ role: 'initiator', ...ours }, { credential: { psk }, root: newer });
       const { ike, child } = await lab.awaitUp();
       assert.deepEqual(ike.nat, { local: true, remote: false });
@@ -32,7 +32,7 @@ describe('Paths to strongSwan', function () {
     }));
 
   it('strongSwan behind a NAT floats to port 4500', () =>
-    new InteropLab('theirs').judge(async (lab) => {
+    new InteropLab('their NAT').judge(async (lab) => {
       await lab.start({ role: 'responder', ...ours }, { credential: { psk }, root: newer });
       const { ike, child } = await lab.awaitUp();
       assert.deepEqual(ike.nat, { local: false, remote: true });
@@ -80,10 +80,10 @@ describe('Paths to strongSwan', function () {
   it('a dead strongSwan is missed with a cause, and found again', () =>
     new InteropLab().judge(async (lab) => {
       const theirs = { credential: { psk }, root: newer };
-      const first = await lab.startTheirs(theirs);
-      await lab.startOurs({ role: 'initiator', ...ours, settings: { dpdMs: 500 }, retransmission: IMPATIENT });
+      await lab.start({ role: 'initiator', ...ours, settings: { dpdMs: 500 }, retransmission: IMPATIENT }, theirs);
       await lab.awaitUp();
       lab.assertPing('ours', 64);
+      const first = lab.theirs;
       await first.kill();
       const { entry } = await lab.ours.event('history', 10_000, (event) => event.entry.event === 'Peer Down');
       assert.equal(entry.cause, 'the peer did not answer 4 sendings');
@@ -98,11 +98,10 @@ describe('Paths to strongSwan', function () {
 
   it('our end comes back after a crash and replaces what strongSwan still holds', () =>
     new InteropLab().judge(async (lab) => {
-      await lab.startTheirs({ credential: { psk }, root: newer });
-      const first = await lab.startOurs({ role: 'initiator', ...ours });
+      await lab.start({ role: 'initiator', ...ours }, { credential: { psk }, root: newer });
       await lab.awaitUp();
-      await first.kill();
-      await lab.startOurs({ role: 'initiator', ...ours });
+      await lab.ours.kill();
+      (await lab.startOurs({ role: 'initiator', ...ours })).command('connect');
       await lab.awaitUp();
       await lab.assertTraffic();
       assert.equal([...lab.theirs.listSas().matchAll(/ESTABLISHED/g)].length, 1);
