@@ -40,6 +40,8 @@ export interface BgpNeighborView {
   readonly state: string;
   readonly uptimeSeconds: number;
   readonly received: string;
+  /** Routes that the acceptance policy refused. */
+  readonly refused: number;
   readonly lastError: string;
 }
 

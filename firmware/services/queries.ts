@@ -197,6 +197,7 @@ function bgpNeighbors(plane: ControlPlane): BgpNeighborView[] {
       state: n.state,
       uptimeSeconds: Math.floor(n.uptimeMs / 1000),
       received: n.families.map((f) => `${f.name} ${f.received}`).join(', '),
+      refused: n.counters.routesRefused,
       lastError: n.lastError,
     })),
   );

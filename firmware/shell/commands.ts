@@ -166,6 +166,7 @@ function renderNeighbors(rows: readonly BgpNeighborView[]): string {
       { title: 'State', cell: (r) => r.state },
       { title: 'Uptime', cell: (r) => r.uptimeSeconds },
       { title: 'Received', cell: (r) => r.received },
+      { title: 'Refused', cell: (r) => r.refused },
       { title: 'Last error', cell: (r) => r.lastError },
     ],
     rows,

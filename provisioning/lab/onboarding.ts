@@ -149,7 +149,7 @@ export class Onboarding {
   }
 
   /** Enrols and starts the Controller; resolves when it knows its sites. */
-  async startController(): Promise<void> {
+  async startController(nodeOptions: readonly string[] = []): Promise<void> {
     const { url, anchorSha256, token } = await this.director.orderEnrolment(CONTROLLER);
     const { name, addresses } = southboundOf(this.#topology, CONTROLLER)!;
     this.#configure(CONTROLLER, {
@@ -160,7 +160,7 @@ export class Onboarding {
       southbound: { name, addresses, gateways: [] },
       interfaces: interfacesOf(this.#topology, CONTROLLER),
     });
-    this.startNode(CONTROLLER);
+    this.startNode(CONTROLLER, nodeOptions);
     // A branch that comes before the Controller knows it would only be refused and try again.
     await this.#until(CONTROLLER, CONTROLLER_START_MS, 'its site directory', () => this.#ztpIsUp(CONTROLLER));
   }
