@@ -63,6 +63,7 @@ function route(burst: Burst, row: number, tables: Tables, now: Instant): void {
   const root6 = insides.root6[row]!;
   const clear = insides.kind[row] === INSIDE_CLEAR;
   const lan = insides.kind[row] === INSIDE_LAN;
+  const linkMtu = insides.mtu[row]!;
   for (let i = 0; i < burst.count; i++) {
     if (next[i] !== Next.route) continue;
     const at = offset[i]!;
@@ -85,7 +86,7 @@ function route(burst: Burst, row: number, tables: Tables, now: Instant): void {
     }
     const mtu = tunnels.mtu[to]!;
     if (length[i]! > mtu) handleTooBig(burst, i, row, mtu, tables, now);
-    else if (lan) clampMss(bytes, at, mtu - (version === 4 ? TCP_OVER_IPV4_BYTES : TCP_OVER_IPV6_BYTES));
+    else if (lan) clampMss(bytes, at, (mtu < linkMtu ? mtu : linkMtu) - (version === 4 ? TCP_OVER_IPV4_BYTES : TCP_OVER_IPV6_BYTES));
     if (next[i] !== Next.route) continue;
     if (clear) copyToProvisional(burst, i, row, to, version, tables, now);
     tunnel[i] = to;

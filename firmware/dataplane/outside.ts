@@ -143,7 +143,10 @@ function deliverIp(burst: Burst, i: number, at: number, left: number, inside: nu
   if (fault !== 0) return fault;
   if (!sourceIsBehind(bytes, at, version, inside, row, tables)) return Reason['source-spoofed'];
   if (!mergeEcn(bytes, at, burst.mark[i]!)) return Reason['congestion-without-ecn'];
-  if (insides.kind[inside] === INSIDE_LAN) clampMss(bytes, at, tunnels.mtu[row]! - (version === 4 ? TCP_OVER_IPV4_BYTES : TCP_OVER_IPV6_BYTES));
+  if (insides.kind[inside] === INSIDE_LAN) {
+    const mtu = tunnels.mtu[row]! < insides.mtu[inside]! ? tunnels.mtu[row]! : insides.mtu[inside]!;
+    clampMss(bytes, at, mtu - (version === 4 ? TCP_OVER_IPV4_BYTES : TCP_OVER_IPV6_BYTES));
+  }
   burst.offset[i] = at;
   burst.length[i] = ipTotalBytes(bytes, at);
   burst.next[i] = insides.next[inside]!;

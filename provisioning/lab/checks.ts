@@ -2,6 +2,7 @@
 // cannot be carried out has failed; the others go on.
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { DEFAULT_INSIDE_MTU } from '../../firmware/services/vr-plan.ts';
 import type { BgpNeighborView, SystemView } from '../../firmware/views.ts';
 import { OperationalError } from '../../platform/errors.ts';
 import { SystemClock } from '../../platform/time.ts';
@@ -13,6 +14,7 @@ import type { DecryptionResult } from './decryption-check.ts';
 import { runInPlace } from './host-process.ts';
 import { addressesAroundLans, judgeIsolation, tryForbidden } from './isolation.ts';
 import type { ForbiddenAddress } from './isolation.ts';
+import { checkMtu } from './mtu-check.ts';
 import { operatorShell } from './operator-shell.ts';
 import type { OperatorShell } from './operator-shell.ts';
 import { checkOutage } from './outage-check.ts';
@@ -63,6 +65,7 @@ class Checks {
     await this.#check('drivers', () => this.#drivers(drivers));
     const reachability = await this.#value('reachability', [], () => this.#reachability());
     await this.#check('isolation', () => this.#isolation());
+    await this.#check('mtu', () => this.#mtu());
     const throughput = await this.#value('throughput', [], () => this.#throughput());
     const decryption = await this.#value<DecryptionResult | null>('decryption', null, () => this.#decryption());
     await this.#check('pause', () => this.#outage('pause', () => this.#pause()));
@@ -159,6 +162,19 @@ class Checks {
   #loadedHosts(): [LabHost, LabHost] {
     const [near, far] = this.#hosts.filter(({ tenant }) => tenant === LOADED_TENANT);
     return [near!, far!];
+  }
+
+  #mtu(): Promise<Verdict> {
+    const [near, far] = this.#loadedHosts();
+    const { network } = this.#lab;
+    return checkMtu({
+      clock: this.#clock,
+      from: near.name,
+      to: far.name,
+      addresses: far.addresses.map((address) => ({ family: familyOf(address), address })),
+      mtu: DEFAULT_INSIDE_MTU,
+      connect: (address) => network.ask(near.name, address, 'tcp', PING_TIMEOUT_MS),
+    });
   }
 
   async #throughput(): Promise<{ value: Throughput[]; verdict: Verdict }> {

@@ -120,14 +120,15 @@ describe('TCP through LAN insides', () => {
     return packet;
   }
 
-  for (const [from, to, mss] of [['10.1.0.5', '10.2.0.7', 1374], ['fd00:1::5', 'fd00:2::7', 1354]] as const) {
-    it(`has its MSS clamped from ${from}`, () => {
-      const { a, b } = pair({ mtu: 1414 });
+  for (const [from, to, headers] of [['10.1.0.5', '10.2.0.7', 40], ['fd00:1::5', 'fd00:2::7', 60]] as const) {
+    // The LAN core has 1400: what fits the tunnel and not the core would only be answered with "too big".
+    for (const mtu of [1300, 1414]) it(`has its MSS clamped from ${from} to what tunnel (${mtu}) and LAN core carry`, () => {
+      const { a, b } = pair({ mtu });
       a.hosts.get(103)!.send(syn(from, to));
       settle(a, b);
       const got = b.hosts.get(103)!.take()!;
       const header = from.includes(':') ? 40 : 20;
-      assert.equal((got[header + 22]! << 8) | got[header + 23]!, mss);
+      assert.equal((got[header + 22]! << 8) | got[header + 23]!, Math.min(mtu, 1400) - headers);
       assert.equal(checksumFinish(checksumAdd(got, header, 24, pseudoHeaderSum(got, 0, PROTOCOL_TCP, 24))), 0);
     });
   }
