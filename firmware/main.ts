@@ -11,7 +11,7 @@ import { SinkLog, type Logger } from '../platform/log.ts';
 import { SystemRandom } from '../platform/random.ts';
 import { FileStore } from '../platform/store-file.ts';
 import { SystemClock } from '../platform/time.ts';
-import { createRole } from './roles.ts';
+import { createRole, readPrestaging } from './roles.ts';
 import { ThreadForwarder } from './services/forwarder-thread.ts';
 import type { Service, Site } from './services/service.ts';
 import { PLATFORM_VERSION } from './version.ts';
@@ -27,6 +27,8 @@ function configPath(argv: readonly string[]): string {
 }
 
 async function start(config: Config): Promise<void> {
+  // Before anything is made or opened: a box that is told something wrong leaves no trace.
+  const prestaging = config.role === 'branch' && config.prestaging !== '' ? readPrestaging(config.prestaging) : undefined;
   const clock = new SystemClock();
   const log = new SinkLog([new FileSink(config.logDirectory), new JournalSink()], () => clock.unixMs());
   const service = log.channel('service');
@@ -46,6 +48,7 @@ async function start(config: Config): Promise<void> {
     config,
     site,
     serial,
+    prestaging,
     driversDescription: drivers.description,
     forwarder: () => new ThreadForwarder({ devices: drivers.devices, clock, log: log.channel('forwarder'), wakeup: createWakeup() }),
   });

@@ -25,6 +25,8 @@ export interface RoleContext {
   readonly config: Config;
   readonly site: Site;
   readonly serial: string;
+  /** Branches: from a file, if the configuration names one. */
+  readonly prestaging: PrestagingRecord | undefined;
   /** Made only for roles that forward. */
   readonly forwarder: () => ForwarderHandle;
   readonly driversDescription: string;
@@ -60,7 +62,7 @@ function createBranch(context: RoleContext): readonly Service[] {
   });
   const agent = new ZtpAgent({
     site,
-    record: config.prestaging === '' ? undefined : readPrestaging(config.prestaging),
+    record: context.prestaging,
     softwareVersion: PLATFORM_VERSION,
     hooks: {
       startStaging: (record) => control.startStaging(record),
@@ -137,7 +139,7 @@ function createDirector(context: RoleContext): readonly Service[] {
 }
 
 /** The prestaging record, from a file. Throws ConfigError or OperationalError with what is wrong. */
-function readPrestaging(path: string): PrestagingRecord {
+export function readPrestaging(path: string): PrestagingRecord {
   let text: string;
   try {
     text = readFileSync(path, 'utf8');
