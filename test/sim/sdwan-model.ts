@@ -1,5 +1,5 @@
-// An SD-WAN of two Controllers and any number of branches of two organisations, factory-fresh, some behind NAT, some
-// with IPv6; together with the model of who must reach whom.
+// An SD-WAN of two Controllers and any number of branches of two organisations, factory-fresh, each with an IPv4
+// circuit (some behind NAT) and an IPv6 one; together with the model of who must reach whom.
 import { ReachModel } from './model.ts';
 import type { NatBox } from './nat.ts';
 import type { Wire } from './netem.ts';
@@ -11,7 +11,6 @@ import type { World } from './world.ts';
 export const ORGANIZATIONS = ['Acme', 'Globex'] as const;
 const REACH_MS = 60_000;
 const NAT_EVERY = 4;
-const IPV6_EVERY = 3;
 
 function isBehindNat(index: number): boolean {
   return index % NAT_EVERY === NAT_EVERY - 1;
@@ -20,8 +19,8 @@ function isBehindNat(index: number): boolean {
 function branch(index: number): PlannedSite {
   const organizations = [[ORGANIZATIONS[0]], [ORGANIZATIONS[1]], [...ORGANIZATIONS]][index % 3]!;
   const addresses = [isBehindNat(index) ? '192.168.1.2/24' : `100.64.${index >>> 8}.${index & 0xff}/10`];
-  const second = index % IPV6_EVERY === 1 ? [{ transport: INTERNET_TRANSPORT, addresses: [`2001:db8:b::${(index + 1).toString(16)}/64`] }] : [];
-  return { name: `b${index + 1}`, role: 'branch', circuits: [{ transport: INTERNET_TRANSPORT, addresses }, ...second], organizations };
+  const second = { transport: INTERNET_TRANSPORT, addresses: [`2001:db8:b::${(index + 1).toString(16)}/64`] };
+  return { name: `b${index + 1}`, role: 'branch', circuits: [{ transport: INTERNET_TRANSPORT, addresses }, second], organizations };
 }
 
 function controller(index: number): PlannedSite {
