@@ -301,8 +301,8 @@ export class Conversation {
     if (request === undefined) return;
     const { payloads, missing } = admit(request.row, received);
     // Without an error notify the response must be complete; the statuses of IKE_SA_INIT that ask for a retry are the task's.
-    if (this.#sa.state === 'deleting' && request.row.name !== 'informational') {
-      // The SA has ended meanwhile: nothing may come of this exchange any more.
+    if (this.#sa.state === 'deleting' && request.row.name !== 'informational' && request.row.name !== 'rekey-ike') {
+      // The SA has ended meanwhile: nothing may come of this exchange any more, but a rekeyed IKE SA must end as well.
       this.#abandon(now);
       this.#window.answered();
       return;

@@ -241,4 +241,26 @@ describe('ike: rekey of the IKE SA', () => {
       equal(controller.endpoint.snapshot().ikeSas.length, 1);
     });
   }
+
+  for (let seed = 1; seed <= 24; seed++) {
+    it(`ends the successor too when the connection is ended while it is being made (seed ${seed})`, () => {
+      const { world, branch, controller } = up({}, seed, PATIENT);
+      const dice = world.random.fork('dice');
+      if (seed > 4) world.fate = () => (dice.uint32() % 4 === 0 ? [] : [LATENCY_MS + (dice.uint32() % 400)]);
+      // CREATE_CHILD_SA { SA(IKE), Ni, KE } -->   <-- { SA, Nr, KE }   INFORMATIONAL { D(IKE) } --> on the old SA and on the new one
+      const [ikeSa, theirs] = [branch, controller].map((node) => node.of('ike-up')[0]!.ikeSa);
+      world.input(branch, { kind: 'rekey-ike', ikeSa: ikeSa! });
+      if (seed % 2 === 0) world.input(controller, { kind: 'rekey-ike', ikeSa: theirs! });
+      world.run(seed % 4 < 2 ? 0 : dice.uint32() % 600);
+      world.input(branch, { kind: 'terminate', ikeSa: ikeSa!, reason: 'the operator asked' });
+      world.run(40_000);
+      world.fate = () => [LATENCY_MS];
+      world.run(150_000);
+      for (const node of [branch, controller]) {
+        deepStrictEqual(node.endpoint.snapshot().ikeSas, [], world.story());
+        equal(node.of('ike-down').length, 1);
+        equal(node.of('child-up').length, node.of('child-down').length);
+      }
+    });
+  }
 });

@@ -33,6 +33,11 @@ interface Negotiated {
   readonly spiResponder: Uint8Array;
 }
 
+interface Rival {
+  readonly successor: IkeSa;
+  readonly nonces: NoncePair;
+}
+
 /** The SA that a rekey made; nothing uses it before `promote`. */
 function makeSuccessor(sa: IkeSa, role: 'initiator' | 'responder', made: Negotiated, now: Instant): IkeSa {
   const { number, profile, path, nattPath, origin } = sa;
@@ -59,6 +64,12 @@ function promote(sa: IkeSa, successor: IkeSa, now: Instant): void {
   successor.history('IKE Rekeyed', '');
 }
 
+/** Deletes an SA that a rekey made and that the connection does not go on under. */
+function deleteUnused(sa: IkeSa, now: Instant): void {
+  sa.state = 'deleting';
+  sa.conversation.enqueue({ row: ownRow('informational'), tasks: [endRequest('delete', 'redundant')] }, now);
+}
+
 export class IkeRekeyRequest implements Task {
   #spi: Uint8Array | undefined;
   #nonce: Uint8Array = new Uint8Array(0);
@@ -68,7 +79,7 @@ export class IkeRekeyRequest implements Task {
   #retried = false;
   #refusedAs: number | undefined;
   /** What came of the peer's own rekey, which we answered while ours was on its way. */
-  rival: { readonly successor: IkeSa; readonly nonces: NoncePair } | undefined;
+  rival: Rival | undefined;
 
   build(sa: IkeSa, out: Payload[]): void {
     const { env, profile } = sa;
@@ -82,7 +93,7 @@ export class IkeRekeyRequest implements Task {
 
   process(sa: IkeSa, payloads: readonly Payload[]): Verdict {
     const error = errorNotify(payloads);
-    if (error?.type === NotifyType.INVALID_KE_PAYLOAD && !this.#retried) return this.#otherGroup(sa, wantedGroup(error.data));
+    if (error?.type === NotifyType.INVALID_KE_PAYLOAD && !this.#retried && sa.state !== 'deleting') return this.#otherGroup(sa, wantedGroup(error.data));
     if (error !== undefined) {
       this.#refusedAs = error.type;
       return refusal(error.type, `the peer answered ${notifyName(error.type)}`);
@@ -114,13 +125,19 @@ export class IkeRekeyRequest implements Task {
 
   finish(sa: IkeSa, now: Instant): void {
     const successor = makeSuccessor(sa, 'initiator', this.#made!, now);
-    if (this.rival !== undefined) {
-      const lost = losesCollision(this.#nonces!, this.rival.nonces);
+    const rival = this.#liveRival;
+    if (sa.state === 'deleting') {
+      // The connection was ended while this was on its way; the peer took the new SA into use when it answered.
+      deleteUnused(successor, now);
+      if (rival !== undefined) deleteUnused(rival.successor, now);
+      return;
+    }
+    if (rival !== undefined) {
+      const lost = losesCollision(this.#nonces!, rival.nonces);
       sa.log('info', 'rekey collided with the peer', { kept: lost ? "the peer's" : 'ours' });
       if (lost) {
-        promote(sa, this.rival.successor, now);
-        successor.state = 'deleting';
-        successor.conversation.enqueue({ row: ownRow('informational'), tasks: [endRequest('delete', 'redundant')] }, now);
+        promote(sa, rival.successor, now);
+        deleteUnused(successor, now);
         return;
       }
     }
@@ -128,15 +145,23 @@ export class IkeRekeyRequest implements Task {
     sa.conversation.enqueue({ row: ownRow('informational'), tasks: [endRequest('delete', 'rekeyed')] }, now);
   }
 
+  /** Unless the peer has deleted it meanwhile. */
+  get #liveRival(): Rival | undefined {
+    return this.rival?.successor.state === 'established' ? this.rival : undefined;
+  }
+
   /** The peer deletes the old SA before it has answered our own rekey: its rekey is the one that counts. */
   yieldToRival(sa: IkeSa, now: Instant): void {
-    if (this.rival !== undefined && sa.announced) promote(sa, this.rival.successor, now);
+    const rival = this.#liveRival;
+    if (rival !== undefined && sa.announced) promote(sa, rival.successor, now);
   }
 
   abandon(sa: IkeSa, now: Instant): void {
     this.#keyExchange?.wipe();
+    const rival = this.#liveRival;
+    if (sa.state === 'deleting' && rival !== undefined) deleteUnused(rival.successor, now);
     if (sa.state !== 'established') return;
-    if (this.rival !== undefined) this.yieldToRival(sa, now);
+    if (rival !== undefined) this.yieldToRival(sa, now);
     else postponeRekey(sa, 'rekey-ike', this.#refusedAs === undefined ? 'no usable answer' : notifyName(this.#refusedAs), now);
   }
 }
