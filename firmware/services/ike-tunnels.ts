@@ -24,7 +24,7 @@ export interface ChildSas {
   readonly outbound: SaSpec;
   /** Child that this one replaces by a rekey. */
   readonly replaces: number | undefined;
-  /** True for the side that started the rekey: the peer has installed the new SAs before it answered. */
+  /** True for the side that began the exchange: the peer has installed the new SAs before it answered. */
   readonly sendAtOnce: boolean;
 }
 
@@ -53,19 +53,21 @@ export class IkeTunnels {
   childUp(key: string, context: TunnelContext, sas: ChildSas): number {
     const peer: Peer = this.#peers.get(key) ?? { context, tunnel: this.#idFor(`ike:${key}`), children: [] };
     peer.context = context;
-    const replacesLive = peer.children.some((c) => c.child === sas.replaces && !c.retired);
-    peer.children.push({ ...sas, ready: sas.sendAtOnce || !replacesLive, retired: false });
+    // Also one that replaces nothing may follow a living one: a peer that authenticates anew makes before it breaks.
+    const sending = newestReady(peer) !== undefined;
+    peer.children.push({ ...sas, ready: sas.sendAtOnce || !sending, retired: false });
     this.#peers.set(key, peer);
     return peer.tunnel;
   }
 
-  /** IKE deleted the child: nothing is sent on it any more; it still receives until `forget`. */
+  /** IKE deleted the child: nothing is sent on it any more, what is left takes over; it still receives until `forget`. */
   retire(child: number): void {
     for (const peer of this.#peers.values()) {
       const found = peer.children.find((c) => c.child === child);
       if (found === undefined) continue;
       found.retired = true;
-      for (const other of peer.children) if (other.replaces === child) other.ready = true;
+      const sending = newestReady(peer) !== undefined;
+      for (const other of peer.children) if (other.replaces === child || !sending) other.ready = true;
     }
   }
 

@@ -181,7 +181,7 @@ export class IkeService implements Service {
         inbound: child.inbound,
         outbound: child.outbound,
         replaces: child.replaces,
-        sendAtOnce: child.replaces === undefined || child.initiator,
+        sendAtOnce: child.initiator,
       }),
     );
     // The reply that tells the peer about these SAs must not leave before the forwarder can receive on them.

@@ -69,6 +69,24 @@ describe('services/ike-tunnels', () => {
     deepStrictEqual(state(all), ['21<-10,20']);
   });
 
+  it('sends on the old child until the peer was heard on one that it made anew without a rekey', () => {
+    // IKE_AUTH { SA } -->   <-- IKE_AUTH { SA }: before that answer arrives the peer cannot receive on the new child.
+    const all = tunnels();
+    const tunnel = all.childUp('p|a', CONTEXT, child(1));
+    all.childUp('p|a', CONTEXT, child(2));
+    deepStrictEqual(state(all), ['11<-10,20']);
+    strictEqual(all.firstPacket(tunnel, 0x0200_0000 + 20), true);
+    deepStrictEqual(state(all), ['21<-10,20']);
+  });
+
+  it('moves sending to what is left when the child in use is deleted', () => {
+    const all = tunnels();
+    all.childUp('p|a', CONTEXT, child(1));
+    all.childUp('p|a', CONTEXT, child(2));
+    all.retire(1);
+    deepStrictEqual(state(all), ['21<-10,20']);
+  });
+
   it('moves sending when the replaced child is deleted before a packet came on the new one', () => {
     const all = tunnels();
     all.childUp('p|a', CONTEXT, child(1));
@@ -88,9 +106,10 @@ describe('services/ike-tunnels', () => {
     deepStrictEqual(state(all), []);
   });
 
-  it('sends at once on a child of a new connection of the same peer, which replaces nothing', () => {
+  it('sends at once on a child of a new connection when the former one is gone', () => {
     const all = tunnels();
     all.childUp('p|a', CONTEXT, child(1));
+    all.retire(1);
     all.childUp('p|a', CONTEXT, child(2));
     deepStrictEqual(state(all), ['21<-10,20']);
   });
