@@ -191,7 +191,9 @@ export class IkeService implements Service {
 
   #childDown(child: number): void {
     this.#tunnels.retire(child);
+    // The peer stops receiving on this child as soon as it has our answer: the forwarder must have left it before.
     this.publish();
+    this.#forwarding.flush();
     const cancel = this.#site.clock.at(after(this.#site.clock.now(), RETIRED_CHILD_MS), () => {
       this.#timers.delete(cancel);
       this.#tunnels.forget(child);
