@@ -1,6 +1,5 @@
 // Our end and strongSwan's in namespaces of their own, on one wire or with a NAT between them, and what tests ask of
 // such a pair: a tunnel that is up, traffic through it that both ends have counted, and both logs when something fails.
-import type { ChildProcess } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { strict as assert } from 'node:assert';
@@ -85,8 +84,7 @@ export class InteropLab {
   #nat: string | undefined;
   #ours: IkePeer | undefined;
   #theirs: Strongswan | undefined;
-  readonly #echo: ChildProcess;
-  readonly #echoes: Promise<void>;
+  #echo: Promise<void> | undefined;
 
   constructor(path: Path = 'ipv4') {
     this.#path = path;
@@ -95,8 +93,6 @@ export class InteropLab {
     if (this.#behindNat === undefined) this.network.addVeth(this.#wanEnd('ours'), this.#wanEnd('theirs'));
     else this.#addNat(this.#behindNat, this.#behindNat === 'ours' ? 'theirs' : 'ours');
     for (const inside of [`${THEIR_INSIDE}/32`, `${THEIR_INSIDE_IPV6}/128`]) this.network.run(this.#wan.theirs, ['ip', 'address', 'add', inside, 'dev', 'lo']);
-    this.#echo = this.network.spawn(this.#wan.theirs, [...NODE, ECHO_SCRIPT, 'listen', THEIR_INSIDE], { stdio: ['ignore', 'pipe', 'inherit'] });
-    this.#echoes = new Promise((resolve) => createInterface(this.#echo.stdout!).once('line', () => resolve()));
   }
 
   get #behindNat(): 'ours' | 'theirs' | undefined {
@@ -227,6 +223,7 @@ ${secret}
 
   /** Small and large packets and a transfer, from our end and back, and both ends' counters of it. */
   async assertTraffic(): Promise<void> {
+    this.#echo ??= this.#startEcho();
     const before = { ours: await this.#ourTunnel(), theirs: this.#theirChild() };
     this.assertPing('ours', 64);
     this.assertPing('ours', LARGE_PING_OCTETS);
@@ -261,11 +258,11 @@ ${secret}
   }
 
   /**
-   * Pings 500 times a second from our end until `during` is done. Returns how many were answered, and how many of those
+   * Pings 250 times a second from our end until `during` is done. Returns how many were answered, and how many of those
    * before the last answered one were not.
    */
   async pingDuring(during: () => Promise<void>): Promise<{ answered: number; lost: number }> {
-    const command = ['ping', '-i', '0.002', '-W', '1', '-I', OUR_INSIDE, THEIR_INSIDE];
+    const command = ['ping', '-i', '0.004', '-W', '1', '-I', OUR_INSIDE, THEIR_INSIDE];
     const ping = this.network.spawn(this.#vr, command, { stdio: ['ignore', 'pipe', 'inherit'] });
     const answered = new Set<number>();
     createInterface(ping.stdout!).on('line', (line) => {
@@ -282,8 +279,14 @@ ${secret}
     return { answered: answered.size, lost: Math.max(0, ...answered) - answered.size };
   }
 
+  /** Resolves when strongSwan's side returns what it gets over TCP. */
+  #startEcho(): Promise<void> {
+    const echo = this.network.spawn(this.#wan.theirs, [...NODE, ECHO_SCRIPT, 'listen', THEIR_INSIDE], { stdio: ['ignore', 'pipe', 'inherit'] });
+    return new Promise((resolve) => createInterface(echo.stdout!).once('line', () => resolve()));
+  }
+
   async #transfer(): Promise<void> {
-    await this.#echoes;
+    await this.#echo;
     const sent = this.network.attempt(this.#vr, [...NODE, ECHO_SCRIPT, 'send', THEIR_INSIDE, String(TRANSFER_OCTETS)], 30_000);
     assert.equal(sent.status, 0, `TCP through the tunnel: ${sent.stderr}`);
   }

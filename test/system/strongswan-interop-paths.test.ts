@@ -107,6 +107,20 @@ describe('Paths to strongSwan', function () {
       assert.equal([...lab.theirs.listSas().matchAll(/ESTABLISHED/g)].length, 1);
     }));
 
+  it('strongSwan comes back after a crash and replaces what our end still holds', () =>
+    new InteropLab().judge(async (lab) => {
+      const theirs = { credential: { psk }, root: newer };
+      await lab.start({ role: 'responder', ...ours }, theirs);
+      await lab.awaitUp();
+      await lab.theirs.kill();
+      await lab.theirs.stop();
+      (await lab.startTheirs(theirs)).initiate('net');
+      // IKE_AUTH { N(INITIAL_CONTACT) } -->
+      await lab.ours.event('ike-down');
+      await lab.awaitUp();
+      await lab.assertTraffic();
+    }));
+
   it('strongSwan finds our end again after a crash', () =>
     new InteropLab().judge(async (lab) => {
       const first = await lab.startOurs({ role: 'responder', ...ours });
@@ -115,7 +129,7 @@ describe('Paths to strongSwan', function () {
         root: newer,
         connection: 'mobike = no\n dpd_delay = 1s\n keyingtries = 0',
         child: 'dpd_action = restart\n start_action = start',
-        settings: 'retransmit_tries = 2\n retransmit_timeout = 0.3',
+        settings: 'retransmit_tries = 2\n retransmit_timeout = 0.3\n retransmit_base = 1.2',
       });
       await lab.awaitUp();
       lab.assertPing('ours', 64);

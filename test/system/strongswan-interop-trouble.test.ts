@@ -8,9 +8,10 @@ import { debianRoot } from './debian-root.ts';
 import { InteropLab } from './strongswan-interop-lab.ts';
 
 const QUICK = { initialMs: 300, factor: 1.5, longestMs: 1_000, tries: 10, jitter: 0.1 };
-const CROSSING_MS = 100;
-/** strongSwan repeats a request after 1 s, our end after 0.3 s. */
-const BOTH_REPEATED_MS = 1_600;
+/** strongSwan, repeating as quickly. */
+const THEIR_QUICK = 'retransmit_tries = 10\n retransmit_timeout = 0.3\n retransmit_base = 1.2';
+/** strongSwan repeats after 1 s, our end after 0.3 s. */
+const BOTH_REPEATED_MS = 1_300;
 
 /** strongSwan's names, and ours. */
 const SUITES: readonly (readonly [ike: string, esp: string, settings: PeerSettings])[] = [
@@ -56,11 +57,14 @@ describe('strongSwan in hard times', function () {
       }));
   }
 
-  /** Our request is lost, so that strongSwan's arrives while ours is outstanding, and ours, repeated, while theirs is. */
+  /**
+   * Our request is lost, so that strongSwan's arrives while ours is outstanding; ours, repeated, then arrives while
+   * strongSwan waits for our lost answer, which it asks for again only after one second.
+   */
   async function collide(lab: InteropLab, request: () => void): Promise<void> {
     lab.loseIke('everything to strongSwan');
     request();
-    await sleep(CROSSING_MS);
+    await lab.ours.logged(/exchange=(?:rekey-\w+|CREATE_CHILD_SA) messageId=0/);
     lab.loseIke('nothing');
     await sleep(BOTH_REPEATED_MS);
   }
@@ -77,7 +81,7 @@ describe('strongSwan in hard times', function () {
         await lab.awaitUp();
         lab.assertPing('ours', 64);
         const { answered, lost } = await lab.pingDuring(() => collide(lab, () => void request(lab)));
-        assert.ok(answered > 200, `${answered} pings were answered`);
+        assert.ok(answered > 50, `${answered} pings were answered`);
         assert.equal(lost, 0);
         assert.deepEqual(lab.ours.unseen('ike-down'), []);
         await lab.ours.logged(sign);
@@ -97,11 +101,11 @@ describe('strongSwan in hard times', function () {
       await lab.start({ role: 'initiator', ...ours, settings }, { ...theirs, connection, child });
       await lab.awaitUp();
       lab.assertPing('ours', 64);
-      const { answered, lost } = await lab.pingDuring(() => sleep(6_000));
-      assert.ok(answered > 500, `${answered} pings were answered`);
+      const { answered, lost } = await lab.pingDuring(() => sleep(4_000));
+      assert.ok(answered > 200, `${answered} pings were answered`);
       assert.equal(lost, 0);
       assert.deepEqual(lab.ours.unseen('ike-down'), []);
-      assert.ok(lab.ours.unseen('child-up').length >= 4, 'children were rekeyed');
+      assert.ok(lab.ours.unseen('child-up').length >= 3, 'children were rekeyed');
       assert.ok(lab.ours.unseen('ike-rekeyed').length >= 2, 'IKE SAs were rekeyed');
     }));
 
@@ -124,8 +128,7 @@ describe('strongSwan in hard times', function () {
     it(`every third IKE message is lost, ours is the ${role}`, () =>
       new InteropLab().judge(async (lab) => {
         lab.loseIke('every third message');
-        const settings = 'retransmit_tries = 10\n retransmit_timeout = 0.3\n retransmit_base = 1.2';
-        await lab.start({ role, ...ours }, { ...theirs, settings });
+        await lab.start({ role, ...ours }, { ...theirs, settings: THEIR_QUICK });
         await lab.ours.event('child-up', 30_000);
         lab.ours.command('rekey-ike');
         await lab.ours.event('ike-rekeyed', 30_000);
@@ -144,7 +147,7 @@ describe('strongSwan in hard times', function () {
       lab.assertPing('ours', 64);
     }));
 
-  it('strongSwan ends a child and makes another one in the same IKE SA', () =>
+  it('strongSwan ends a child and makes another one in the same IKE SA; either end ends it all in order', () =>
     new InteropLab().judge(async (lab) => {
       await lab.start({ role: 'initiator', ...ours }, { ...theirs, espProposals: 'aes256gcm16-x25519' });
       await lab.awaitUp();
@@ -155,12 +158,6 @@ describe('strongSwan in hard times', function () {
       assert.deepEqual([child.replaces, child.initiator], [undefined, false]);
       await lab.assertTraffic();
       assert.deepEqual(lab.ours.unseen('ike-down'), []);
-    }));
-
-  it('either end takes the connection down in order', () =>
-    new InteropLab().judge(async (lab) => {
-      await lab.start({ role: 'initiator', ...ours }, theirs);
-      await lab.awaitUp();
       lab.theirs.terminate({ ike: 'peer' });
       assert.match((await lab.ours.event('ike-down')).reason, /peer/);
       // It is still wanted here, so it comes again.
