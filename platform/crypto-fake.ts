@@ -1,8 +1,10 @@
 // Suite for simulations: same interface and same verdicts as the real one, no security at all. Everything is a
 // function of its inputs through one fast non-cryptographic mix, so that thousands of nodes fit into one process.
 import { concat, equalBytes, fromHex, fromUtf8, toHex, utf8 } from './bytes.ts';
-import type { ChainRequest, ChainResult, ControlAead, DhGroup, DhKeyPair, HashName, SignatureAlgorithm, Suite } from './crypto.ts';
-import { DH_PUBLIC_BYTES } from './crypto.ts';
+import type {
+  ChainRequest, ChainResult, ControlAead, DhGroup, DhKeyPair, Encapsulation, HashName, KemId, KemKeyPair, SignatureAlgorithm, Suite,
+} from './crypto.ts';
+import { DH_PUBLIC_BYTES, KEM_SHARED_BYTES, KEM_SIZES } from './crypto.ts';
 import { InternalError } from './errors.ts';
 import type { Random } from './random.ts';
 import { rfc3339 } from './time.ts';
@@ -52,6 +54,11 @@ function mixBounded(length: number, label: string, ...parts: readonly Uint8Array
 // A public value is an id and a check over it, so that a value nobody made is refused as an off-curve point would be.
 function publicValue(group: DhGroup, id: Uint8Array): Uint8Array<ArrayBuffer> {
   return concat(id, mix(DH_PUBLIC_BYTES[group] - ID_BYTES, `public ${group}`, id));
+}
+
+// So is a KEM's public key; its ciphertext is the encapsulated value, open to everybody, padded likewise.
+function kemPublicKey(kem: KemId, id: Uint8Array): Uint8Array<ArrayBuffer> {
+  return concat(id, mix(KEM_SIZES[kem].publicBytes - ID_BYTES, `public ${kem}`, id));
 }
 
 export interface FakeKeyPair {
@@ -151,6 +158,24 @@ export class FakeSuite implements Suite {
     return mix(length, `shared ${group}`, low, high);
   }
 
+  kemGenerate(kem: KemId, random: Random): KemKeyPair {
+    const privateKey = random.bytes(PRIVATE_BYTES);
+    return { kem, privateKey, publicKey: kemPublicKey(kem, mix(ID_BYTES, 'kem', privateKey)) };
+  }
+
+  kemEncapsulate(kem: KemId, publicKey: Uint8Array, random: Random): Encapsulation | undefined {
+    const id = publicKey.subarray(0, ID_BYTES);
+    if (publicKey.length !== KEM_SIZES[kem].publicBytes || !equalBytes(kemPublicKey(kem, id), publicKey)) return undefined;
+    const value = random.bytes(ID_BYTES);
+    const ciphertext = concat(value, mix(KEM_SIZES[kem].ciphertextBytes - ID_BYTES, `ciphertext ${kem}`, value));
+    return { ciphertext, shared: mix(KEM_SHARED_BYTES, `kem ${kem}`, id, ciphertext) };
+  }
+
+  kemDecapsulate(pair: KemKeyPair, ciphertext: Uint8Array): Uint8Array | undefined {
+    if (ciphertext.length !== KEM_SIZES[pair.kem].ciphertextBytes) return undefined;
+    return mix(KEM_SHARED_BYTES, `kem ${pair.kem}`, mix(ID_BYTES, 'kem', pair.privateKey), ciphertext);
+  }
+
   sign(algorithm: SignatureAlgorithm, privateKey: Uint8Array, data: Uint8Array): Uint8Array {
     return mixBounded(64, algorithm, fakePublicKey(privateKey), data);
   }
@@ -170,6 +195,10 @@ export class FakeSuite implements Suite {
     if (length < 0) return undefined;
     const plaintext = xor(sealed.subarray(0, length), mix(length, aead, key, nonce));
     return equalBytes(mixBounded(TAG_BYTES, aead, key, nonce, aad, plaintext), sealed.subarray(length)) ? plaintext : undefined;
+  }
+
+  desEncrypt(key: Uint8Array, block: Uint8Array): Uint8Array {
+    return mixBounded(block.length, 'des', key, block);
   }
 
   certificatePublicKey(certificate: Uint8Array): Uint8Array | undefined {

@@ -1,18 +1,22 @@
-// Suite on node:crypto (OpenSSL). Every private value and nonce comes from the injected Random, except the one that
-// OpenSSL draws inside an ECDSA signature.
+// Suite on node:crypto (OpenSSL). Every private value and nonce comes from the injected Random, except what OpenSSL draws
+// by itself inside an ECDSA or RSA-PSS signature and a KEM's encapsulation.
 import {
   createCipheriv, createDecipheriv, createECDH, createHash, createHmac, createPrivateKey, createPublicKey, diffieHellman,
-  getDiffieHellman, sign, verify,
+  getDiffieHellman,
 } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import { decodeCertificate } from './certificate.ts';
 import { checkChain } from './chain.ts';
-import type { ChainRequest, ChainResult, ControlAead, DhGroup, DhKeyPair, HashName, SignatureAlgorithm, Suite } from './crypto.ts';
+import type {
+  ChainRequest, ChainResult, ControlAead, DhGroup, DhKeyPair, Encapsulation, HashName, KemId, KemKeyPair, SignatureAlgorithm, Suite,
+} from './crypto.ts';
 import { DH_PUBLIC_BYTES } from './crypto.ts';
 import { concat, fromHex, Reader } from './bytes.ts';
 import { bitStringOctets, encodeElement, encodeUnsigned, expectElement, readElement, Tag } from './der.ts';
 import { InternalError } from './errors.ts';
+import { decapsulateMlKem, encapsulateMlKem, generateMlKem } from './ml-kem.ts';
 import type { Random } from './random.ts';
+import { signWith, verifyWith } from './signature.ts';
 
 const TAG_BYTES = 16;
 /** 256 bits: twice the strength of MODP-2048 (RFC 3526 8 asks for at least 220). */
@@ -36,13 +40,6 @@ const CURVES: Readonly<Record<19 | 20 | 21, Curve>> = {
 // RFC 8410 7: the fixed DER in front of the 32 octets of an X25519 private and public key.
 const X25519_PKCS8 = fromHex('302e020100300506032b656e04220420');
 const X25519_SPKI = fromHex('302a300506032b656e032100');
-
-const ECDSA_HASHES: Readonly<Record<SignatureAlgorithm, HashName | undefined>> = {
-  'ecdsa-sha256': 'sha256',
-  'ecdsa-sha384': 'sha384',
-  'ecdsa-sha512': 'sha512',
-  ed25519: undefined,
-};
 
 function plain(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   return new Uint8Array(bytes);
@@ -180,20 +177,24 @@ export class RealSuite implements Suite {
     }
   }
 
+  kemGenerate(kem: KemId, random: Random): KemKeyPair {
+    return generateMlKem(kem, random);
+  }
+
+  kemEncapsulate(kem: KemId, publicKey: Uint8Array): Encapsulation | undefined {
+    return encapsulateMlKem(kem, publicKey);
+  }
+
+  kemDecapsulate(pair: KemKeyPair, ciphertext: Uint8Array): Uint8Array | undefined {
+    return decapsulateMlKem(pair, ciphertext);
+  }
+
   sign(algorithm: SignatureAlgorithm, privateKey: Uint8Array, data: Uint8Array): Uint8Array {
-    const key = createPrivateKey({ key: Buffer.from(privateKey), format: 'der', type: 'pkcs8' });
-    return plain(sign(ECDSA_HASHES[algorithm] ?? null, data, { key, dsaEncoding: 'der' }));
+    return signWith(algorithm, privateKey, data);
   }
 
   verify(algorithm: SignatureAlgorithm, publicKey: Uint8Array, data: Uint8Array, signature: Uint8Array): boolean {
-    try {
-      const key = createPublicKey({ key: Buffer.from(publicKey), format: 'der', type: 'spki' });
-      const wanted = algorithm === 'ed25519' ? 'ed25519' : 'ec';
-      if (key.asymmetricKeyType !== wanted) return false;
-      return verify(ECDSA_HASHES[algorithm] ?? null, data, { key, dsaEncoding: 'der' }, signature);
-    } catch {
-      return false; // not a key, or not a signature
-    }
+    return verifyWith(algorithm, publicKey, data, signature);
   }
 
   aeadSeal(aead: ControlAead, key: Uint8Array, nonce: Uint8Array, aad: Uint8Array, plaintext: Uint8Array): Uint8Array {
@@ -217,6 +218,12 @@ export class RealSuite implements Suite {
       return undefined;
     }
     return plain(body);
+  }
+
+  desEncrypt(key: Uint8Array, block: Uint8Array): Uint8Array {
+    // With three equal keys, triple DES is single DES, which OpenSSL keeps in its legacy provider only.
+    const cipher = createCipheriv('des-ede3-ecb', concat(key, key, key), null).setAutoPadding(false);
+    return concat(cipher.update(block), cipher.final());
   }
 
   certificatePublicKey(certificate: Uint8Array): Uint8Array | undefined {

@@ -16,8 +16,39 @@ export interface DhKeyPair {
   readonly privateValue: Uint8Array;
 }
 
-/** Signature algorithms; ECDSA signatures are ASN.1 DER (RFC 7427) unless said otherwise. */
-export type SignatureAlgorithm = 'ecdsa-sha256' | 'ecdsa-sha384' | 'ecdsa-sha512' | 'ed25519';
+/** IANA IKEv2 ids of ML-KEM-512, ML-KEM-768 and ML-KEM-1024 (FIPS 203). */
+export type KemId = 35 | 36 | 37;
+
+export interface KemSizes {
+  readonly publicBytes: number;
+  readonly ciphertextBytes: number;
+}
+
+export const KEM_SIZES: Readonly<Record<KemId, KemSizes>> = {
+  35: { publicBytes: 800, ciphertextBytes: 768 },
+  36: { publicBytes: 1184, ciphertextBytes: 1088 },
+  37: { publicBytes: 1568, ciphertextBytes: 1568 },
+};
+export const KEM_SHARED_BYTES = 32;
+
+export interface KemKeyPair {
+  readonly kem: KemId;
+  readonly publicKey: Uint8Array;
+  /** Opaque to everyone but the suite; whoever owns the pair wipes it. */
+  readonly privateKey: Uint8Array;
+}
+
+export interface Encapsulation {
+  readonly ciphertext: Uint8Array;
+  /** 32 octets; the caller wipes it. */
+  readonly shared: Uint8Array;
+}
+
+/**
+ * Signature algorithms; ECDSA signatures are ASN.1 DER (RFC 7427) unless said otherwise. RSA-PSS has MGF1 with the same
+ * hash and a salt as long as the hash; `rsa-pkcs1` is RSASSA-PKCS1-v1_5 (RFC 8017).
+ */
+export type SignatureAlgorithm = `ecdsa-${HashName}` | 'ed25519' | `rsa-pss-${HashName}` | `rsa-pkcs1-${HashName}`;
 
 export type ControlAead = 'aes-128-gcm' | 'aes-256-gcm' | 'chacha20-poly1305';
 
@@ -29,6 +60,11 @@ export interface Suite {
   dhGenerate(group: DhGroup, random: Random): DhKeyPair;
   /** The shared secret (x coordinate only for ECP), or undefined when the peer's value fails RFC 6989's checks. */
   dhShared(pair: DhKeyPair, peerPublic: Uint8Array): Uint8Array | undefined;
+  kemGenerate(kem: KemId, random: Random): KemKeyPair;
+  /** A fresh secret for the owner of `publicKey`; undefined when the key fails FIPS 203's checks. */
+  kemEncapsulate(kem: KemId, publicKey: Uint8Array, random: Random): Encapsulation | undefined;
+  /** Undefined for a ciphertext of a wrong length; one that was changed gives another secret (FIPS 203 6.3). */
+  kemDecapsulate(pair: KemKeyPair, ciphertext: Uint8Array): Uint8Array | undefined;
   /** `privateKey` is PKCS#8 DER. */
   sign(algorithm: SignatureAlgorithm, privateKey: Uint8Array, data: Uint8Array): Uint8Array;
   /** `publicKey` is SPKI DER. False for anything malformed. */
@@ -36,6 +72,8 @@ export interface Suite {
   /** Ciphertext followed by the 16-octet tag; `nonce` is 12 octets. */
   aeadSeal(aead: ControlAead, key: Uint8Array, nonce: Uint8Array, aad: Uint8Array, plaintext: Uint8Array): Uint8Array;
   aeadOpen(aead: ControlAead, key: Uint8Array, nonce: Uint8Array, aad: Uint8Array, sealed: Uint8Array): Uint8Array | undefined;
+  /** One block of single DES, for MSCHAPv2 (RFC 2759 8.6) alone; `key` is 8 octets, whose parity bits do not count. */
+  desEncrypt(key: Uint8Array, block: Uint8Array): Uint8Array;
   /** SPKI DER of a certificate, trusted or not; undefined for anything unreadable. */
   certificatePublicKey(certificate: Uint8Array): Uint8Array | undefined;
   /** Checks a device certificate against an anchor at a time. */

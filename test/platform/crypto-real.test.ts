@@ -18,7 +18,14 @@ function edKey(): SigningKey {
   return { algorithm: 'ed25519', privateKey: pair.privateKey, publicKey: pair.publicKey };
 }
 
+/** One RSA key for every way to sign with it. */
+function rsaKeys(algorithms: readonly SigningKey['algorithm'][], modulusLength = 2048): SigningKey[] {
+  const pair = generateKeyPairSync('rsa', { modulusLength, publicKeyEncoding: { type: 'spki', format: 'der' }, privateKeyEncoding: { type: 'pkcs8', format: 'der' } });
+  return algorithms.map((algorithm) => ({ algorithm, privateKey: pair.privateKey, publicKey: pair.publicKey }));
+}
+
 const suite = new RealSuite();
+const RSA = ['rsa-pss-sha256', 'rsa-pss-sha384', 'rsa-pss-sha512', 'rsa-pkcs1-sha256', 'rsa-pkcs1-sha384', 'rsa-pkcs1-sha512'] as const;
 const ECP = [
   [19, p256],
   [20, p384],
@@ -34,8 +41,26 @@ function minusOne(prime: Uint8Array): Uint8Array {
 describe('platform/crypto-real', () => {
   suiteContract(
     () => new RealSuite(),
-    () => [ecKey('prime256v1', 'ecdsa-sha256'), ecKey('secp384r1', 'ecdsa-sha384'), ecKey('secp521r1', 'ecdsa-sha512'), edKey()],
+    () => {
+      const [pss256, pss512, pkcs256, pkcs384] = rsaKeys(['rsa-pss-sha256', 'rsa-pss-sha512', 'rsa-pkcs1-sha256', 'rsa-pkcs1-sha384']) as [SigningKey, SigningKey, SigningKey, SigningKey];
+      // Neighbours have different keys: each key is tried on its neighbour's signature.
+      return [ecKey('prime256v1', 'ecdsa-sha256'), pss256, ecKey('secp384r1', 'ecdsa-sha384'), pss512, ecKey('secp521r1', 'ecdsa-sha512'), pkcs256, edKey(), pkcs384];
+    },
   );
+
+  it('does not take an RSA signature of one scheme or hash for one of another', () => {
+    const keys = rsaKeys(RSA);
+    const data = utf8('octets');
+    for (const { algorithm, privateKey, publicKey } of keys) {
+      const signature = suite.sign(algorithm, privateKey, data);
+      deepStrictEqual(keys.filter((other) => suite.verify(other.algorithm, publicKey, data, signature)).map((other) => other.algorithm), [algorithm]);
+    }
+  });
+
+  it('refuses signatures of an RSA key of 1024 bits', () => {
+    const [{ algorithm, privateKey, publicKey }] = rsaKeys(['rsa-pss-sha256'], 1024) as [SigningKey];
+    strictEqual(suite.verify(algorithm, publicKey, utf8('octets'), suite.sign(algorithm, privateKey, utf8('octets'))), false);
+  });
 
   // RFC 4231 4.3
   it('computes the HMAC-SHA-256 of RFC 4231 test case 2', () => {

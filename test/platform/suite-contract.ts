@@ -1,8 +1,8 @@
 // What every Suite keeps, whichever way it computes.
 import { deepStrictEqual, notDeepStrictEqual, strictEqual } from 'node:assert/strict';
 import { utf8 } from '../../platform/bytes.ts';
-import type { ControlAead, DhGroup, HashName, SignatureAlgorithm, Suite } from '../../platform/crypto.ts';
-import { DH_PUBLIC_BYTES, prfPlus } from '../../platform/crypto.ts';
+import type { ControlAead, DhGroup, HashName, KemId, SignatureAlgorithm, Suite } from '../../platform/crypto.ts';
+import { DH_PUBLIC_BYTES, KEM_SHARED_BYTES, KEM_SIZES, prfPlus } from '../../platform/crypto.ts';
 import { SeededRandom } from '../../platform/random.ts';
 
 export interface SigningKey {
@@ -12,6 +12,7 @@ export interface SigningKey {
 }
 
 const GROUPS: readonly DhGroup[] = [14, 19, 20, 21, 31];
+const KEMS: readonly KemId[] = [35, 36, 37];
 const HASHES: readonly (readonly [HashName, number])[] = [['sha256', 32], ['sha384', 48], ['sha512', 64]];
 const AEADS: readonly (readonly [ControlAead, number])[] = [['aes-128-gcm', 16], ['aes-256-gcm', 32], ['chacha20-poly1305', 32]];
 
@@ -67,6 +68,36 @@ export function suiteContract(make: () => Suite, signingKeys: () => readonly Sig
       strictEqual(suite.dhShared(pair, new Uint8Array(0)), undefined);
       strictEqual(suite.dhShared(pair, pair.publicValue.slice(1)), undefined);
       strictEqual(suite.dhShared(pair, new Uint8Array(length + 1).fill(1)), undefined);
+    });
+  }
+
+  for (const kem of KEMS) {
+    it(`KEM ${kem}: the owner of the key gets the encapsulated secret, a third party another one`, () => {
+      const [a, b] = ['a', 'b'].map((seed) => suite.kemGenerate(kem, new SeededRandom(seed)));
+      strictEqual(a!.publicKey.length, KEM_SIZES[kem].publicBytes);
+      const { ciphertext, shared } = suite.kemEncapsulate(kem, a!.publicKey, new SeededRandom('value'))!;
+      strictEqual(ciphertext.length, KEM_SIZES[kem].ciphertextBytes);
+      strictEqual(shared.length, KEM_SHARED_BYTES);
+      deepStrictEqual(suite.kemDecapsulate(a!, ciphertext), shared);
+      notDeepStrictEqual(suite.kemDecapsulate(b!, ciphertext), shared);
+      notDeepStrictEqual(suite.kemDecapsulate(a!, flipped(ciphertext, 700)), shared);
+      notDeepStrictEqual(suite.kemEncapsulate(kem, a!.publicKey, new SeededRandom('another value'))!.shared, shared);
+    });
+
+    it(`KEM ${kem}: the pair is a function of the random stream`, () => {
+      deepStrictEqual(suite.kemGenerate(kem, new SeededRandom(5)), suite.kemGenerate(kem, new SeededRandom(5)));
+    });
+
+    it(`KEM ${kem}: bad public keys and ciphertexts of a wrong length give no secret`, () => {
+      const random = new SeededRandom('values');
+      const pair = suite.kemGenerate(kem, random);
+      const { publicBytes, ciphertextBytes } = KEM_SIZES[kem];
+      // Coefficients above the modulus (FIPS 203 7.2).
+      strictEqual(suite.kemEncapsulate(kem, new Uint8Array(publicBytes).fill(0xff), random), undefined);
+      strictEqual(suite.kemEncapsulate(kem, pair.publicKey.slice(1), random), undefined);
+      strictEqual(suite.kemEncapsulate(kem, new Uint8Array(0), random), undefined);
+      strictEqual(suite.kemDecapsulate(pair, new Uint8Array(ciphertextBytes - 1)), undefined);
+      strictEqual(suite.kemDecapsulate(pair, new Uint8Array(0)), undefined);
     });
   }
 

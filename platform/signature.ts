@@ -1,0 +1,62 @@
+// Signatures on node:crypto: ECDSA (RFC 5480), Ed25519 (RFC 8032), RSA-PSS and RSASSA-PKCS1-v1_5 (RFC 8017).
+import { constants, createPrivateKey, createPublicKey, sign, verify } from 'node:crypto';
+import type { KeyObject, SignKeyObjectInput } from 'node:crypto';
+import type { HashName, SignatureAlgorithm } from './crypto.ts';
+
+/** Shorter RSA keys are not accepted (RFC 8247 3.2.1), longer ones cost more than a peer may ask of us. */
+const LEAST_RSA_BITS = 2048;
+const MOST_RSA_BITS = 8192;
+
+interface Scheme {
+  readonly keyType: 'ec' | 'ed25519' | 'rsa';
+  readonly hash: HashName | null;
+  readonly options: Omit<SignKeyObjectInput, 'key'>;
+}
+
+function ecdsa(hash: HashName): Scheme {
+  return { keyType: 'ec', hash, options: { dsaEncoding: 'der' } };
+}
+
+function pss(hash: HashName): Scheme {
+  return { keyType: 'rsa', hash, options: { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: constants.RSA_PSS_SALTLEN_DIGEST } };
+}
+
+function pkcs1(hash: HashName): Scheme {
+  return { keyType: 'rsa', hash, options: { padding: constants.RSA_PKCS1_PADDING } };
+}
+
+const SCHEMES: Readonly<Record<SignatureAlgorithm, Scheme>> = {
+  'ecdsa-sha256': ecdsa('sha256'),
+  'ecdsa-sha384': ecdsa('sha384'),
+  'ecdsa-sha512': ecdsa('sha512'),
+  ed25519: { keyType: 'ed25519', hash: null, options: {} },
+  'rsa-pss-sha256': pss('sha256'),
+  'rsa-pss-sha384': pss('sha384'),
+  'rsa-pss-sha512': pss('sha512'),
+  'rsa-pkcs1-sha256': pkcs1('sha256'),
+  'rsa-pkcs1-sha384': pkcs1('sha384'),
+  'rsa-pkcs1-sha512': pkcs1('sha512'),
+};
+
+/** See Suite.sign. */
+export function signWith(algorithm: SignatureAlgorithm, privateKey: Uint8Array, data: Uint8Array): Uint8Array {
+  const key = createPrivateKey({ key: Buffer.from(privateKey), format: 'der', type: 'pkcs8' });
+  const { hash, options } = SCHEMES[algorithm];
+  return new Uint8Array(sign(hash, data, { key, ...options }));
+}
+
+/** See Suite.verify. */
+export function verifyWith(algorithm: SignatureAlgorithm, publicKey: Uint8Array, data: Uint8Array, signature: Uint8Array): boolean {
+  try {
+    const key = createPublicKey({ key: Buffer.from(publicKey), format: 'der', type: 'spki' });
+    const { keyType, hash, options } = SCHEMES[algorithm];
+    return key.asymmetricKeyType === keyType && isUsable(key) && verify(hash, data, { key, ...options }, signature);
+  } catch {
+    return false; // not a key, or not a signature
+  }
+}
+
+function isUsable(key: KeyObject): boolean {
+  const bits = key.asymmetricKeyDetails?.modulusLength;
+  return bits === undefined || (bits >= LEAST_RSA_BITS && bits <= MOST_RSA_BITS);
+}
