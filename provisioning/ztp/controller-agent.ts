@@ -45,7 +45,8 @@ const FIRST_CONTACT_TIMEOUT_MS = 15_000;
 /** Director answers a poll within 25 s. */
 const POLL_TIMEOUT_MS = 40_000;
 const FIRST_RETRY_MS = 1_000;
-const LONGEST_RETRY_MS = 60_000;
+/** A Controller that comes late holds up the onboarding of branches, and there are few Controllers. */
+const LONGEST_RETRY_MS = 20_000;
 const LONGEST_CAUSE = 400;
 /** The same failure is reported once in this time; so many different ones are remembered. */
 const FAILURE_REPEAT_MS = 30_000;
