@@ -152,9 +152,10 @@ export class InteropLab {
 
   /** Starts both ends at once; then the initiator initiates. */
   async start(ours: OurSide, theirs: StrongswanSide): Promise<void> {
-    const [peer, daemon] = await Promise.all([this.startOurs(ours), this.startTheirs(theirs)]);
-    if (ours.role === 'initiator') peer.command('connect');
-    else daemon.initiate('net');
+    const starts = await Promise.allSettled([this.startOurs(ours), this.startTheirs(theirs)]);
+    for (const start of starts) if (start.status === 'rejected') throw start.reason;
+    if (ours.role === 'initiator') this.ours.command('connect');
+    else this.theirs.initiate('net');
   }
 
   async startOurs(side: OurSide): Promise<IkePeer> {
