@@ -17,7 +17,7 @@ const HARD_PACKETS_ESN = 2 ** 48;
 const HARD_BYTES = 2 ** 50;
 const SOFT_SHARE = 0.7;
 /** Without any child an IKE SA is of no use here; a replacement has this long to come. */
-const CHILDLESS_MS = 10_000;
+export const CHILDLESS_MS = 10_000;
 /** A retry after TEMPORARY_FAILURE comes after 5 to 15 s, so that both ends do not meet again (RFC 7296 2.25). */
 const RETRY_MS = 5_000;
 const RETRY_SPREAD_MS = 10_000;

@@ -246,7 +246,7 @@ export class Conversation {
 
   #runRequest(row: ExchangeRow, header: Header, received: readonly Payload[], now: Instant): void {
     const { payloads, missing } = admit(row, received);
-    if (missing !== undefined) return this.#refuse(header, { ...missingPayload(missing), scope: row.name === 'auth' ? 'ike' : 'exchange' }, now);
+    if (missing !== undefined) return this.#refuse(header, { ...missingPayload(missing), scope: row.exchange === ExchangeType.IKE_AUTH ? 'ike' : 'exchange' }, now);
     const tasks = responderTasks(row.name);
     for (const task of tasks) {
       const verdict = task.process(this.#sa, payloads, now);

@@ -10,7 +10,7 @@ import type { Sentence } from './sentences.ts';
  */
 export type SaState = 'new' | 'init-sent' | 'half-open' | 'auth-sent' | 'established' | 'rekeyed' | 'deleting' | 'closed';
 
-export type ExchangeName = 'init' | 'auth' | 'rekey-ike' | 'rekey-child' | 'create-child' | 'informational';
+export type ExchangeName = 'init' | 'auth' | 'auth-childless' | 'rekey-ike' | 'rekey-child' | 'create-child' | 'informational';
 
 export interface ExchangeRow {
   readonly name: ExchangeName;
@@ -39,6 +39,9 @@ function row(name: ExchangeName, exchange: number, role: ExchangeRow['role'], fr
 }
 
 const isIkeRekey = (payloads: readonly Payload[]): boolean => findPayload(payloads, 'SA')?.proposals[0]?.protocol === Protocol.IKE;
+/** RFC 6023 3: the request that begins IKE_AUTH, with nothing of a child in it. */
+const isChildless = (payloads: readonly Payload[]): boolean =>
+  findPayload(payloads, 'IDi') !== undefined && (['SA', 'TSi', 'TSr'] as const).every((kind) => findPayload(payloads, kind) === undefined);
 const isChildRekey = (payloads: readonly Payload[]): boolean => findNotify(payloads, NotifyType.REKEY_SA) !== undefined;
 
 const { IKE_SA_INIT, IKE_AUTH, CREATE_CHILD_SA, INFORMATIONAL } = ExchangeType;
@@ -48,12 +51,14 @@ const CLOSING: readonly SaState[] = ['established', 'rekeyed', 'deleting'];
 export const EXCHANGES: readonly ExchangeRow[] = [
   row('init', IKE_SA_INIT, 'responder', ['new'], ['SA', 'KE', 'Nonce'], ['Notify', 'VendorId'], { to: 'half-open', story: 'IKE_SA_INIT answered' }),
   row('init', IKE_SA_INIT, 'initiator', ['init-sent'], ['SA', 'KE', 'Nonce'], ['Notify', 'VendorId', 'CERTREQ'], { to: 'auth-sent', story: 'IKE_SA_INIT was answered by the peer' }),
+  row('auth-childless', IKE_AUTH, 'responder', ['half-open'], ['IDi'], ['AUTH', 'IDr', 'CERT', 'CERTREQ', 'CP', 'Notify', 'VendorId'], { to: 'established', when: isChildless }),
   row('auth', IKE_AUTH, 'responder', ['half-open'], ['IDi', 'SA', 'TSi', 'TSr'], ['AUTH', 'IDr', 'CERT', 'CERTREQ', 'CP', 'Notify', 'VendorId'], { to: 'established' }),
   row('auth', IKE_AUTH, 'initiator', ['auth-sent'], ['IDr', 'AUTH'], ['CERT', 'CP', 'SA', 'TSi', 'TSr', 'Notify', 'VendorId'], { to: 'established' }),
   row('rekey-ike', CREATE_CHILD_SA, 'responder', ['established'], ['SA', 'Nonce', 'KE'], ['Notify'], { when: isIkeRekey, wrongState: BUSY }),
   row('rekey-child', CREATE_CHILD_SA, 'responder', ['established'], ['SA', 'Nonce', 'TSi', 'TSr'], ['KE', 'Notify'], { when: isChildRekey, wrongState: BUSY }),
   row('create-child', CREATE_CHILD_SA, 'responder', ['established'], ['SA', 'Nonce', 'TSi', 'TSr'], ['KE', 'Notify'], { wrongState: BUSY }),
   row('rekey-ike', CREATE_CHILD_SA, 'initiator', CLOSING, ['SA', 'Nonce', 'KE'], ['Notify']),
+  row('create-child', CREATE_CHILD_SA, 'initiator', CLOSING, ['SA', 'Nonce', 'TSi', 'TSr'], ['KE', 'Notify']),
   row('rekey-child', CREATE_CHILD_SA, 'initiator', CLOSING, ['SA', 'Nonce', 'TSi', 'TSr'], ['KE', 'Notify']),
   row('informational', INFORMATIONAL, 'responder', CLOSING, [], ['Delete', 'Notify', 'CP']),
   row('informational', INFORMATIONAL, 'initiator', CLOSING, [], ['Delete', 'Notify', 'CP']),

@@ -9,11 +9,13 @@ import { formatEndpoint, sameEndpoint } from '../model.ts';
 import type { IkeAlgorithms } from './algorithms.ts';
 import { ikeAlgorithmsText } from './algorithms.ts';
 import type { ChildSa } from './child-sa.ts';
-import { removeChild } from './child-sa.ts';
+import { CHILDLESS_MS, removeChild } from './child-sa.ts';
 import { Conversation } from './conversation.ts';
 import type { Environment } from './environment.ts';
 import type { SaState } from './exchanges.ts';
 import { ownRow } from './exchanges.ts';
+import type { Extensions } from './extensions.ts';
+import { NO_EXTENSIONS } from './extensions.ts';
 import type { CertificateFacts, HistoryEvent } from './input-output.ts';
 import type { IkeKeys } from './keymat.ts';
 import { wipeIkeKeys } from './keymat.ts';
@@ -111,6 +113,7 @@ export class IkeSa {
   readonly children = new Map<number, ChildSa>();
   readonly peer: PeerFacts = { vendor: false, fragmentation: false, hashes: [], identity: undefined, serial: undefined, tenant: undefined, certificate: undefined };
   readonly grant: Grant = { assigned: undefined, directorAddresses: undefined, observed: undefined };
+  readonly extensions: Extensions = { ...NO_EXTENSIONS };
   profile: CompleteProfile;
   state: SaState = 'new';
   path: Path;
@@ -278,6 +281,7 @@ export class IkeSa {
     this.clearTimer('half-open');
     this.setTimer('rekey-ike', after(now, this.rekeyDelayMs(this.profile.ikeLifetimeMs)));
     this.setTimer('expire-ike', after(now, this.profile.ikeLifetimeMs));
+    if (this.children.size === 0) this.setTimer('childless', after(now, CHILDLESS_MS));
     if (this.profile.dpdMs > 0) this.setTimer('dpd', after(now, this.profile.dpdMs));
     if (this.nat.local) this.setTimer('keepalive', after(now, KEEPALIVE_MS));
   }

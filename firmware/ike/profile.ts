@@ -7,6 +7,7 @@ import type { TrafficSelector } from '../wire/ike/selector.ts';
 import { ANY_IPV4, ANY_IPV6 } from '../wire/ike/selector.ts';
 import type { ChildProposal, IkeProposal } from './algorithms.ts';
 import { DEFAULT_CHILD_PROPOSAL, DEFAULT_IKE_PROPOSALS } from './algorithms.ts';
+import type { Ppk } from './ppk.ts';
 
 export interface IkeIdentity {
   readonly kind: 'email' | 'fqdn' | 'ipv4' | 'ipv6' | 'key-id';
@@ -63,9 +64,13 @@ export interface IkeProfile {
   readonly windowPackets?: number;
   /** Act as if there were a NAT, for peers that can only do UDP-encapsulated ESP. */
   readonly forceUdpEncapsulation?: boolean;
+  /** Initiator: make the first child by an exchange of its own where the peer can (RFC 6023). Default: in IKE_AUTH. */
+  readonly childless?: boolean;
+  /** Post-quantum pre-shared key (RFC 8784). */
+  readonly ppk?: Ppk;
 }
 
-export type CompleteProfile = Required<Omit<IkeProfile, 'vxlan' | 'deviceSerial'>> & Pick<IkeProfile, 'vxlan' | 'deviceSerial'>;
+export type CompleteProfile = Required<Omit<IkeProfile, 'vxlan' | 'deviceSerial' | 'ppk'>> & Pick<IkeProfile, 'vxlan' | 'deviceSerial' | 'ppk'>;
 
 const ANY = [ANY_IPV4, ANY_IPV6] as const;
 
@@ -82,6 +87,7 @@ export function completeProfile(profile: IkeProfile): CompleteProfile {
     fragmentBytes: 1200,
     windowPackets: 1024,
     forceUdpEncapsulation: false,
+    childless: false,
     ...withoutUndefined(profile),
   };
 }

@@ -1,10 +1,13 @@
 // The first IKE_AUTH request: who we are, our configuration wishes, the first child.
 import { ownRow } from '../exchanges.ts';
+import type { IkeSa } from '../ike-sa.ts';
 import type { Request } from '../task.ts';
 import { AuthRequest } from './auth.ts';
 import { ChildRequest } from './child.ts';
+import { ChildLater } from './childless.ts';
 import { ConfigRequest } from './config.ts';
 
-export function authRequest(): Request {
-  return { row: ownRow('auth'), tasks: [new AuthRequest(), new ConfigRequest(), new ChildRequest({ kind: 'first' })] };
+export function authRequest(sa: IkeSa): Request {
+  const child = sa.profile.childless && sa.extensions.childless ? new ChildLater() : new ChildRequest({ kind: 'first' });
+  return { row: ownRow('auth'), tasks: [new AuthRequest(), new ConfigRequest(), child] };
 }

@@ -1,5 +1,5 @@
 // IKE_AUTH: identities and AUTH (RFC 7296 2.15; signatures RFC 7427; INITIAL_CONTACT 2.4), and who may come.
-import { utf8 } from '../../../platform/bytes.ts';
+import { utf8, wipe } from '../../../platform/bytes.ts';
 import type { ChainResult } from '../../../platform/crypto.ts';
 import { assert } from '../../../platform/errors.ts';
 import type { Instant } from '../../../platform/time.ts';
@@ -11,6 +11,7 @@ import { certificateRequestData } from '../certificate-request.ts';
 import type { Authorization } from '../environment.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import { deviceSerial, observedEndpoint, observedEndpointNotify, refusalText, serialNotify, tenantNotify, tenantOf } from '../private-notifies.ts';
+import { commonPpk, mixedKeys, ppkNotifies, settleAsInitiator, settleAsResponder } from '../ppk.ts';
 import type { IkeIdentity, LocalAuth, PeerCredentials } from '../profile.ts';
 import { decodeIdentity, encodeIdentity, identityText, sameIdentity } from '../profile.ts';
 import type { Failure, Task } from '../task.ts';
@@ -26,8 +27,7 @@ export function certificateRequest(sa: IkeSa): Payload[] {
 }
 
 /** The octets that `signer` signs; its identity is the body of its own ID payload. */
-function octetsOf(sa: IkeSa, signer: 'initiator' | 'responder', identity: Uint8Array): Uint8Array {
-  const keys = sa.keys!;
+function octetsOf(sa: IkeSa, signer: 'initiator' | 'responder', identity: Uint8Array, keys = sa.keys!): Uint8Array {
   const parts =
     signer === 'initiator'
       ? { message: sa.initRequest, nonce: sa.nonceResponder, skP: keys.skPi, identity }
@@ -43,13 +43,24 @@ export function credentialProblem(sa: IkeSa, local: LocalAuth | PeerCredentials)
 }
 
 /** Our AUTH payload, once credentialProblem has none. */
-function ownAuth(sa: IkeSa, local: LocalAuth | PeerCredentials): Payload {
+function ownAuth(sa: IkeSa, local: LocalAuth | PeerCredentials, keys = sa.keys!): PayloadOf<'AUTH'> {
   const { idType, data } = encodeIdentity(sa.profile.localIdentity);
-  const octets = octetsOf(sa, sa.role, identityBody(idType, data));
+  const octets = octetsOf(sa, sa.role, identityBody(idType, data), keys);
   const { suite } = sa.env;
   if (local.kind === 'psk') return { kind: 'AUTH', method: AuthMethod.sharedKey, data: sharedKeyAuth(suite, sa.algorithms!.prf, local.key, octets) };
   assert(local.kind === 'certificate' && 'privateKey' in local, 'AUTH without a credential');
   return { kind: 'AUTH', method: AuthMethod.digitalSignature, data: signatureAuth(suite, local.algorithm, local.privateKey, octets) };
+}
+
+/** With a post-quantum pre-shared key AUTH is made with it; the peer may take the one without. */
+function authWithPpk(sa: IkeSa, local: LocalAuth): Payload[] {
+  const ppk = commonPpk(sa);
+  const without = ownAuth(sa, local);
+  if (ppk === undefined) return [without];
+  const mixed = mixedKeys(sa, ppk);
+  const auth = ownAuth(sa, local, mixed);
+  wipe(mixed.skD, mixed.skPi, mixed.skPr);
+  return [auth, ...ppkNotifies(ppk, without)];
 }
 
 function ownIdentity(sa: IkeSa, kind: 'IDi' | 'IDr'): Payload[] {
@@ -108,7 +119,7 @@ export class AuthRequest implements Task {
     const { localAuth, remoteIdentity } = sa.profile;
     out.push(...ownIdentity(sa, 'IDi'), ...certificateRequest(sa));
     if (remoteIdentity !== undefined) out.push({ kind: 'IDr', ...encodeIdentity(remoteIdentity) });
-    out.push(ownAuth(sa, localAuth));
+    out.push(...authWithPpk(sa, localAuth));
     if (sa.env.isInitialContact(sa)) out.push(notify(NotifyType.INITIAL_CONTACT));
     out.push(...ownFacts(sa));
   }
@@ -124,6 +135,8 @@ export class AuthRequest implements Task {
       return distrusted(`the peer presents the identity ${identityText(identity)}, expected is ${identityText(remoteIdentity)}`);
     }
     if (remoteAuth.kind === 'lookup') return distrusted('the profile does not say how the peer authenticates');
+    const unmixed = settleAsInitiator(sa, payloads);
+    if (unmixed !== undefined) return distrusted(unmixed);
     const proof = checkAuth(sa, payloads, id, identity, remoteAuth);
     if (!proof.ok) return distrusted(proof.cause);
     sa.peer.identity = identity;
@@ -151,6 +164,7 @@ function refusedByPeer(sa: IkeSa, error: PayloadOf<'Notify'> | undefined): Failu
 export class AuthAnswer implements Task {
   #auth: Payload | undefined;
   #initialContact = false;
+  #ppkUsed = false;
   #observed = false;
 
   process(sa: IkeSa, payloads: readonly Payload[]): Failure | undefined {
@@ -170,7 +184,10 @@ export class AuthAnswer implements Task {
     if (remoteIdentity !== undefined && !sameIdentity(identity, remoteIdentity)) return `the identity ${identityText(identity)} is not expected here`;
     const credentials = remoteAuth.kind === 'lookup' ? sa.env.lookupPeer(sa.profile, identity) : remoteAuth;
     if (credentials === undefined) return `the identity ${identityText(identity)} is not known`;
-    const proof = checkAuth(sa, payloads, id, identity, credentials);
+    const ppk = settleAsResponder(sa, payloads);
+    if (!ppk.ok) return ppk.cause;
+    this.#ppkUsed = ppk.used;
+    const proof = checkAuth(sa, ppk.payloads, id, identity, credentials);
     if (!proof.ok) return proof.cause;
     const own = localAuth.kind === 'lookup' ? credentials : localAuth;
     const problem = credentialProblem(sa, own);
@@ -195,6 +212,7 @@ export class AuthAnswer implements Task {
 
   build(sa: IkeSa, out: Payload[]): void {
     out.push(...ownIdentity(sa, 'IDr'), this.#auth!, ...ownFacts(sa));
+    if (this.#ppkUsed) out.push(notify(NotifyType.PPK_IDENTITY));
     if (this.#observed && sa.peer.vendor) out.push(observedEndpointNotify(sa.path.remote));
   }
 

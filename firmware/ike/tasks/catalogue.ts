@@ -11,6 +11,7 @@ import { IkeRekeyAnswer } from './rekey.ts';
 const RESPONDERS: Readonly<Record<ExchangeName, () => Task[]>> = {
   init: () => [new InitAnswer()],
   auth: () => [new AuthAnswer(), new ConfigAnswer(), new ChildAnswer('first')],
+  'auth-childless': () => [new AuthAnswer(), new ConfigAnswer()],
   'rekey-ike': () => [new IkeRekeyAnswer()],
   'rekey-child': () => [new ChildAnswer('rekey')],
   'create-child': () => [new ChildAnswer('create')],

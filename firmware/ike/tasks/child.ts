@@ -22,7 +22,7 @@ import { deleteChildRequest } from './informational.ts';
 export const MAX_SELECTORS = 16;
 const NEXT_STEP = 'compare the ESP proposals, selectors and encapsulation of both ends';
 
-export type ChildPurpose = { readonly kind: 'first' } | { readonly kind: 'rekey'; readonly old: ChildSa };
+export type ChildPurpose = { readonly kind: 'first' | 'create' } | { readonly kind: 'rekey'; readonly old: ChildSa };
 
 function refusal(type: number, cause: string): Failure {
   return { notify: type, cause, nextStep: NEXT_STEP, scope: 'exchange' };
@@ -95,7 +95,7 @@ export class ChildRequest implements Task {
 
   /** Without its first child an IKE SA is of no use here: it is deleted. A failed rekey leaves the old child. */
   #fail(type: number, cause: string): Failure {
-    return this.#first ? { ...refusal(type, cause), scope: 'ike', tell: 'delete' } : refusal(type, cause);
+    return this.old === undefined ? { ...refusal(type, cause), scope: 'ike', tell: 'delete' } : refusal(type, cause);
   }
 
   #otherGroup(sa: IkeSa, data: Uint8Array): Verdict {

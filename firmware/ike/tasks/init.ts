@@ -9,11 +9,13 @@ import type { Proposal } from '../../wire/ike/proposal.ts';
 import type { IkeAlgorithms } from '../algorithms.ts';
 import { acceptIke, chooseIke, encodeIkeProposals } from '../algorithms.ts';
 import { SIGNATURE_HASHES } from '../auth-data.ts';
+import { extensionNotifies, readExtensions } from '../extensions.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import { groupBytes, KeyExchange, wantedGroup } from '../key-exchange.ts';
 import { deriveIkeKeys } from '../keymat.ts';
 import { detectNat, natNotifies } from '../nat.ts';
 import { NONCE_BYTES } from '../nonces.ts';
+import { ppkProblem } from '../ppk.ts';
 import type { Failure, Task, Verdict } from '../task.ts';
 import { errorNotify } from '../task.ts';
 import { authRequest } from './auth-request.ts';
@@ -38,6 +40,7 @@ function readSupport(sa: IkeSa, payloads: readonly Payload[], spiResponder: Uint
   const hashes = findNotify(payloads, NotifyType.SIGNATURE_HASH_ALGORITHMS)?.data ?? new Uint8Array(0);
   sa.peer.hashes = Array.from({ length: hashes.length >> 1 }, (_, i) => (hashes[2 * i]! << 8) | hashes[2 * i + 1]!);
   sa.nat = detectNat(payloads, sa.spiInitiator, spiResponder, sa.path.local, sa.path.remote);
+  readExtensions(sa, payloads);
   if (sa.profile.forceUdpEncapsulation) sa.nat = { ...sa.nat, local: true };
 }
 
@@ -47,6 +50,7 @@ function support(sa: IkeSa, peerSpi: Uint8Array): Payload[] {
     ...natNotifies(sa.spiInitiator, peerSpi, sa.path.local, sa.path.remote, sa.profile.forceUdpEncapsulation),
     notify(NotifyType.FRAGMENTATION_SUPPORTED),
     notify(NotifyType.SIGNATURE_HASH_ALGORITHMS, hashes),
+    ...extensionNotifies(sa),
   ];
 }
 
@@ -117,8 +121,8 @@ export class InitRequest implements Task {
   finish(sa: IkeSa, now: Instant): void {
     sa.clearTimer('refusal');
     this.#float(sa);
-    const problem = credentialProblem(sa, sa.profile.localAuth);
-    if (problem === undefined) sa.conversation.enqueue(authRequest(), now);
+    const problem = credentialProblem(sa, sa.profile.localAuth) ?? ppkProblem(sa);
+    if (problem === undefined) sa.conversation.enqueue(authRequest(sa), now);
     else sa.end({ reason: problem, nextStep: CREDENTIALS_STEP, event: 'IKE Failed' }, now);
   }
 

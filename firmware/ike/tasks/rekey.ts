@@ -45,6 +45,7 @@ function makeSuccessor(sa: IkeSa, role: 'initiator' | 'responder', made: Negotia
   const successor = sa.env.create({ number, role, profile, path, nattPath, spiInitiator, spiResponder, origin }, now);
   Object.assign(successor.peer, sa.peer);
   Object.assign(successor.grant, sa.grant);
+  Object.assign(successor.extensions, sa.extensions);
   successor.nat = sa.nat;
   successor.everUp = true;
   successor.state = 'established';
