@@ -1,19 +1,25 @@
 // Reading X.509 certificates (RFC 5280) synchronously: the fields that trust decisions need, exactly as encoded.
 // Names inside subjectAltName are read from the DER because the text form of OpenSSL can be ambiguous.
-import { Reader, toHex } from './bytes.ts';
+import { fromUtf8, Reader, toHex } from './bytes.ts';
 import { bitStringOctets, expectElement, oidText, peekTag, readElement, smallInteger, Tag, timeUnixMs } from './der.ts';
 import { WireError } from './errors.ts';
+import { decodeNameConstraints } from './name-constraints.ts';
+import type { NameConstraints } from './name-constraints.ts';
 
 export const LARGEST_CERTIFICATE_BYTES = 64 * 1024;
 const MOST_EXTENSIONS = 64;
 const MOST_NAMES = 1024;
+const MOST_OIDS = 64;
+const COMMON_NAME = '2.5.4.3';
 
 export const ExtensionOid = {
   subjectKeyIdentifier: '2.5.29.14',
   keyUsage: '2.5.29.15',
   subjectAltName: '2.5.29.17',
   basicConstraints: '2.5.29.19',
+  nameConstraints: '2.5.29.30',
   crlDistributionPoints: '2.5.29.31',
+  certificatePolicies: '2.5.29.32',
   authorityKeyIdentifier: '2.5.29.35',
   extendedKeyUsage: '2.5.29.37',
 } as const;
@@ -36,6 +42,11 @@ export interface CertificateFields {
   /** First octet of the bit string, bit 0x80 = digitalSignature, 0x04 = keyCertSign; undefined = no restriction. */
   readonly keyUsage: number | undefined;
   readonly names: SubjectNames;
+  /** OBJECT IDENTIFIERs; undefined = no restriction. */
+  readonly extendedKeyUsages: readonly string[] | undefined;
+  /** OBJECT IDENTIFIERs; undefined when the extension is absent. */
+  readonly policies: readonly string[] | undefined;
+  readonly nameConstraints: NameConstraints | undefined;
 }
 
 /** Entries of subjectAltName, in the order in which they are encoded. */
@@ -74,7 +85,9 @@ function algorithmOid(reader: Reader): string {
   return oidText(expectElement(expectElement(reader, Tag.sequence, 'signature').content, Tag.oid, 'signature algorithm').content);
 }
 
-function decodeExtensions(tbs: Reader): Pick<CertificateFields, 'criticalOids' | 'ca' | 'pathLength' | 'keyUsage' | 'names'> {
+type ExtensionFields = Pick<CertificateFields, 'criticalOids' | 'ca' | 'pathLength' | 'keyUsage' | 'names' | 'extendedKeyUsages' | 'policies' | 'nameConstraints'>;
+
+function decodeExtensions(tbs: Reader): ExtensionFields {
   const values = new Map<string, Reader>();
   const criticalOids: string[] = [];
   while (tbs.remaining > 0) {
@@ -92,12 +105,28 @@ function decodeExtensions(tbs: Reader): Pick<CertificateFields, 'criticalOids' |
   }
   const usage = values.get(ExtensionOid.keyUsage);
   const alternative = values.get(ExtensionOid.subjectAltName);
+  const usages = values.get(ExtensionOid.extendedKeyUsage);
+  const policies = values.get(ExtensionOid.certificatePolicies);
+  const constraints = values.get(ExtensionOid.nameConstraints);
   return {
     criticalOids,
     ...decodeBasicConstraints(values.get(ExtensionOid.basicConstraints)),
     keyUsage: usage === undefined ? undefined : (bitStringOctets(expectElement(usage, Tag.bitString, 'keyUsage').content)[0] ?? 0),
     names: alternative === undefined ? NO_NAMES : decodeNames(expectElement(alternative, Tag.sequence, 'subjectAltName').content),
+    extendedKeyUsages: usages === undefined ? undefined : decodeOids(usages, 'extKeyUsage', (list) => expectElement(list, Tag.oid, 'key purpose').content),
+    policies: policies === undefined ? undefined : decodeOids(policies, 'certificatePolicies', (list) => expectElement(expectElement(list, Tag.sequence, 'policy').content, Tag.oid, 'policy id').content),
+    nameConstraints: constraints === undefined ? undefined : decodeNameConstraints(constraints),
   };
+}
+
+function decodeOids(value: Reader, what: string, next: (list: Reader) => Reader): readonly string[] {
+  const list = expectElement(value, Tag.sequence, what).content;
+  const oids: string[] = [];
+  while (list.remaining > 0) {
+    if (oids.length === MOST_OIDS) throw new WireError(`${what} has more than ${MOST_OIDS} entries`);
+    oids.push(oidText(next(list)));
+  }
+  return oids;
 }
 
 function decodeBasicConstraints(value: Reader | undefined): Pick<CertificateFields, 'ca' | 'pathLength'> {
@@ -127,4 +156,15 @@ function visibleAscii(content: Reader): string {
   const octets = content.rest();
   if (octets.length === 0 || octets.some((octet) => octet < 0x21 || octet > 0x7e)) throw new WireError('subjectAltName has a name with characters that are not allowed');
   return Buffer.from(octets).toString('latin1');
+}
+
+/** The common name in a name's DER, or '' when there is none; throws WireError for what is no name. */
+export function commonName(name: Uint8Array): string {
+  const list = expectElement(new Reader(name, 'name'), Tag.sequence, 'name').content;
+  while (list.remaining > 0) {
+    const set = readElement(list, 'part of a name').content;
+    const attribute = expectElement(set, Tag.sequence, 'attribute').content;
+    if (oidText(expectElement(attribute, Tag.oid, 'attribute type').content) === COMMON_NAME) return fromUtf8(readElement(attribute, 'common name').content.rest());
+  }
+  return '';
 }

@@ -1,27 +1,38 @@
-// Path validation of device certificates (RFC 5280 6), without name constraints and policies: a chain whose critical
-// extensions ask for more than is checked here is refused.
+// Path validation of device certificates (RFC 5280 6): every path from the leaf to an anchor is tried, whatever the order
+// of the intermediates and however authorities certify each other. Names, purposes, name constraints and revocation
+// lists are checked; of policies only anyPolicy is understood, and other critical extensions are refused.
 import { X509Certificate } from 'node:crypto';
 import { toHex } from './bytes.ts';
-import { decodeCertificate, ExtensionOid } from './certificate.ts';
+import { commonName, decodeCertificate, ExtensionOid } from './certificate.ts';
 import type { CertificateFields } from './certificate.ts';
-import type { ChainRequest, ChainResult } from './crypto.ts';
+import { CrlReader, SIGNATURE_HASHES } from './crl.ts';
+import type { ChainRequest, ChainResult, RevocationCheck } from './crypto.ts';
+import { WireError } from './errors.ts';
+import { nameProblem } from './name-constraints.ts';
 import { rfc3339 } from './time.ts';
 
 export const LONGEST_CHAIN = 8;
+/** Ways to an anchor that are judged, and steps to find them; authorities that certify each other could make very many. */
+const MOST_PATHS = 16;
+const MOST_STEPS = 256;
 
 const USAGE_DIGITAL_SIGNATURE = 0x80;
 const USAGE_KEY_CERT_SIGN = 0x04;
 
-const UNDERSTOOD: ReadonlySet<string> = new Set([ExtensionOid.keyUsage, ExtensionOid.subjectAltName, ExtensionOid.basicConstraints, ExtensionOid.extendedKeyUsage]);
+const USAGE_CRL_SIGN = 0x02;
+const ANY_POLICY = '2.5.29.32.0';
 
-const SIGNATURE_OIDS: ReadonlySet<string> = new Set([
-  '1.2.840.10045.4.3.2', // ecdsa-with-SHA256
-  '1.2.840.10045.4.3.3', // ecdsa-with-SHA384
-  '1.2.840.10045.4.3.4', // ecdsa-with-SHA512
-  '1.3.101.112', // Ed25519
-  '1.2.840.113549.1.1.11', // sha256WithRSAEncryption
-  '1.2.840.113549.1.1.12',
-  '1.2.840.113549.1.1.13',
+const UNDERSTOOD: ReadonlySet<string> = new Set([
+  ExtensionOid.keyUsage, ExtensionOid.subjectAltName, ExtensionOid.basicConstraints, ExtensionOid.extendedKeyUsage,
+  ExtensionOid.nameConstraints, ExtensionOid.certificatePolicies,
+]);
+
+/** A certificate that names its purposes must name one of these; all of them mean that it may prove who a peer is. */
+const PURPOSES: ReadonlySet<string> = new Set([
+  '2.5.29.37.0', // anyExtendedKeyUsage
+  '1.3.6.1.5.5.7.3.1', // serverAuth
+  '1.3.6.1.5.5.7.3.2', // clientAuth
+  '1.3.6.1.5.5.7.3.17', // ipsecIKE (RFC 4945 5.1.3.12)
 ]);
 
 const KEY_TYPES: Readonly<Record<string, 'ecdsa' | 'ed25519' | 'rsa'>> = { ec: 'ecdsa', ed25519: 'ed25519', rsa: 'rsa' };
@@ -32,27 +43,34 @@ interface Link {
 }
 
 /** A cause that becomes `ok: false`; never leaves this file. */
-class Refused extends Error {}
+class Refused extends Error {
+  readonly revoked: boolean;
 
-/** See Suite.checkChain. Never throws for what is in the chain. */
-export function checkChain(request: ChainRequest): ChainResult {
+  constructor(cause: string, revoked = false) {
+    super(cause);
+    this.revoked = revoked;
+  }
+}
+
+/** See Suite.checkChain. Never throws for what is in the chain. `lists` remembers revocation lists between calls. */
+export function checkChain(request: ChainRequest, lists = new CrlReader()): ChainResult {
   try {
-    return check(request);
+    return check(request, lists);
   } catch (error) {
-    if (error instanceof Refused) return { ok: false, cause: error.message };
+    if (error instanceof Refused) return error.revoked ? { ok: false, cause: error.message, revoked: true } : { ok: false, cause: error.message };
     throw error;
   }
 }
 
-function check(request: ChainRequest): ChainResult {
-  const { chain, unixMs } = request;
+function check(request: ChainRequest, lists: CrlReader): ChainResult {
+  const { chain, unixMs, revocation } = request;
   if (chain.length === 0) throw new Refused('there is no certificate');
   if (chain.length > LONGEST_CHAIN) throw new Refused(`chain has ${chain.length} certificates, at most ${LONGEST_CHAIN} are read`);
   const links = chain.map((der, i) => open(der, i === 0 ? 'certificate' : `intermediate certificate ${i}`));
   const anchors = request.anchors.map((der) => open(der, 'trust anchor'));
   const leaf = links[0]!;
   checkLeaf(leaf, unixMs);
-  walk(leaf, links.slice(1), anchors, unixMs);
+  climb(leaf, links.slice(1), anchors, (path) => checkPath(path, { unixMs, revocation, lists }));
   const keyType = keyTypeOf(leaf);
   const { publicKey, names, serialNumber, notAfterUnixMs } = leaf.fields;
   return { ok: true, publicKey, keyType, emails: names.emails, uris: names.uris, serialNumber, notAfterUnixMs };
@@ -94,6 +112,71 @@ function checkCommon({ fields }: Link, what: string, unixMs: number): void {
   if (unixMs > fields.notAfterUnixMs) throw new Refused(`${what} expired on ${day(fields.notAfterUnixMs)}`);
   const strange = fields.criticalOids.find((oid) => !UNDERSTOOD.has(oid));
   if (strange !== undefined) throw new Refused(`${what} has the critical extension ${strange}, which is not understood`);
+  const policy = fields.criticalOids.includes(ExtensionOid.certificatePolicies) ? fields.policies!.find((oid) => oid !== ANY_POLICY) : undefined;
+  if (policy !== undefined) throw new Refused(`${what} is for policy ${policy} only, which is not understood`);
+  const purposes = fields.extendedKeyUsages;
+  if (purposes !== undefined && !purposes.some((oid) => PURPOSES.has(oid))) throw new Refused(`${what} is not for authentication of peers (extendedKeyUsage ${purposes.join(' ')})`);
+}
+
+/** Leaf first, trust anchor last. */
+type Path = readonly Link[];
+
+interface PathContext {
+  readonly unixMs: number;
+  readonly revocation: RevocationCheck | undefined;
+  readonly lists: CrlReader;
+}
+
+/**
+ * Tries every way from the leaf to an anchor until one is good. Each certificate is on a way at most once, and signatures
+ * are checked at most once per pair, so the work is bounded.
+ * @throws Refused with the cause of the first way that led to an anchor, or why none did
+ */
+function climb(leaf: Link, intermediates: readonly Link[], anchors: readonly Link[], judge: (path: Path) => void): void {
+  const issuedBy = rememberIssued();
+  const waiting: Path[] = [[leaf]];
+  let [judged, steps] = [0, 0];
+  let refused: Refused | undefined;
+  for (let way = waiting.pop(); way !== undefined && judged < MOST_PATHS && steps < MOST_STEPS; way = waiting.pop(), steps++) {
+    const path = way;
+    const top = path.at(-1)!;
+    for (const anchor of anchors.filter((candidate) => issuedBy(candidate, top))) {
+      try {
+        judged++;
+        return judge([...path, anchor]);
+      } catch (error) {
+        if (!(error instanceof Refused)) throw error;
+        refused ??= error;
+      }
+    }
+    const next = intermediates.filter((candidate) => !path.includes(candidate) && issuedBy(candidate, top));
+    waiting.push(...next.reverse().map((candidate) => [...path, candidate]));
+  }
+  if (refused !== undefined) throw refused;
+  const isKnown = [...anchors, ...intermediates].some((candidate) => sameName(candidate, leaf)) && ![...anchors, ...intermediates].some((candidate) => issuedBy(candidate, leaf));
+  throw new Refused(isKnown ? 'certificate is not signed by the authority that it names' : 'certificate leads to no trust anchor');
+}
+
+function rememberIssued(): (issuer: Link, subject: Link) => boolean {
+  const known = new Map<Link, Map<Link, boolean>>();
+  return (issuer, subject) => {
+    const ofIssuer = known.get(issuer) ?? new Map<Link, boolean>();
+    known.set(issuer, ofIssuer);
+    const answer = ofIssuer.get(subject) ?? issued(issuer, subject);
+    ofIssuer.set(subject, answer);
+    return answer;
+  };
+}
+
+function checkPath(path: Path, context: PathContext): void {
+  path.forEach((link, i) => {
+    const what = i === 0 ? 'certificate' : i === path.length - 1 ? 'trust anchor' : 'intermediate certificate';
+    if (i > 0) checkAuthority(link, path.slice(1, i).filter((below) => !isSelfIssued(below)).length, what, context.unixMs);
+    const { signatureOid } = link.fields;
+    if (i < path.length - 1 && !SIGNATURE_HASHES.has(signatureOid)) throw new Refused(`certificate is signed with algorithm ${signatureOid}, which is not accepted`);
+  });
+  path.forEach((authority, i) => checkNames(authority, path.slice(0, i)));
+  for (let i = path.length - 2; i >= 0; i--) checkRevocation(path[i]!, path[i + 1]!, i === 0 ? 'certificate' : 'intermediate certificate', context);
 }
 
 /** `below` is the number of intermediates between this authority and the leaf. */
@@ -105,22 +188,44 @@ function checkAuthority(link: Link, below: number, what: string, unixMs: number)
   if (keyUsage !== undefined && (keyUsage & USAGE_KEY_CERT_SIGN) === 0) throw new Refused(`${what} may not sign certificates (keyUsage)`);
 }
 
-/** Climbs from the leaf to an anchor; each intermediate is used at most once, so the work is bounded. */
-function walk(leaf: Link, intermediates: readonly Link[], anchors: readonly Link[], unixMs: number): void {
-  const unused = new Set(intermediates);
-  let current = leaf;
-  for (let below = 0; ; below++) {
-    if (!SIGNATURE_OIDS.has(current.fields.signatureOid)) throw new Refused(`certificate is signed with algorithm ${current.fields.signatureOid}, which is not accepted`);
-    const anchor = anchors.find((candidate) => issued(candidate, current));
-    if (anchor !== undefined) return checkAuthority(anchor, below, 'trust anchor', unixMs);
-    const next = [...unused].find((candidate) => issued(candidate, current));
-    if (next === undefined) {
-      const known = [...anchors, ...unused].some((candidate) => sameName(candidate, current));
-      throw new Refused(known ? 'certificate is not signed by the authority that it names' : 'certificate leads to no trust anchor');
-    }
-    unused.delete(next);
-    checkAuthority(next, below, 'intermediate certificate', unixMs);
-    current = next;
+/** RFC 5280 6.1.3 b and c: an authority that renews its own key is not held to the constraints, the leaf always is. */
+function checkNames(authority: Link, below: readonly Link[]): void {
+  const constraints = authority.fields.nameConstraints;
+  if (constraints === undefined) return;
+  const issuer = nameOf(authority.fields.subject);
+  if (constraints.hasStrangeForms) throw new Refused(`authority ${issuer} constrains a form of name that is not understood`);
+  for (const [i, link] of below.entries()) {
+    const problem = i > 0 && isSelfIssued(link) ? undefined : nameProblem(link.fields.names, constraints);
+    if (problem !== undefined) throw new Refused(`certificate is outside of the name constraints of authority ${issuer}: ${problem}`);
+  }
+}
+
+/** A list that is out of date may not know the newest revocations, but what it names stays revoked. */
+function checkRevocation(link: Link, issuer: Link, what: string, { revocation, lists, unixMs }: PathContext): void {
+  if (revocation === undefined) return;
+  const { keyUsage, publicKey, subject } = issuer.fields;
+  const name = toHex(subject);
+  let isCurrent = false;
+  for (const der of keyUsage !== undefined && (keyUsage & USAGE_CRL_SIGN) === 0 ? [] : revocation.crls) {
+    const crl = lists.open(der);
+    if (crl === undefined || toHex(crl.issuer) !== name || !lists.isSignedBy(crl, publicKey)) continue;
+    const revokedUnixMs = crl.revoked.get(link.fields.serialNumber);
+    if (revokedUnixMs !== undefined) throw new Refused(`${what} was revoked on ${day(revokedUnixMs)}`, true);
+    isCurrent ||= crl.nextUpdateUnixMs === undefined || unixMs <= crl.nextUpdateUnixMs;
+  }
+  if (!isCurrent && revocation.policy === 'hard') throw new Refused(`${what} cannot be checked: no current CRL of issuer ${nameOf(subject)} (hard fail)`);
+}
+
+function isSelfIssued({ fields }: Link): boolean {
+  return toHex(fields.subject) === toHex(fields.issuer);
+}
+
+function nameOf(name: Uint8Array): string {
+  try {
+    return commonName(name) || 'without a name';
+  } catch (error) {
+    if (error instanceof WireError) return 'with an unreadable name';
+    throw error;
   }
 }
 

@@ -18,6 +18,7 @@ const ID_BYTES = 16;
 const KEY_MARK = utf8('fake-key');
 const PUBLIC_MARK = utf8('fake-public');
 const CERTIFICATE_MARK = utf8('fake-certificate');
+const CRL_MARK = utf8('fake-crl:');
 
 /** Two lanes of multiply-and-xor; every step is a bijection of the state, so one changed octet always shows. */
 function mix(length: number, label: string, ...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
@@ -132,6 +133,31 @@ function openFakeCertificate(bytes: Uint8Array): FakeCertificateText | undefined
   return JSON.parse(fromUtf8(body)) as FakeCertificateText;
 }
 
+export interface FakeCrl {
+  /** Hexadecimal. */
+  readonly revokedSerialNumbers: readonly string[];
+  readonly revokedUnixMs: number;
+  readonly nextUpdateUnixMs: number;
+  /** Who signed it; `fakeAnchor()` when absent. */
+  readonly anchor?: Uint8Array;
+}
+
+/** In place of a revocation list's DER. */
+export function fakeCrl({ anchor = fakeAnchor(), ...text }: FakeCrl): Uint8Array<ArrayBuffer> {
+  return concat(CRL_MARK, mix(ID_BYTES, 'crl', anchor), utf8(JSON.stringify(text)));
+}
+
+/** Why a list of the anchor keeps a certificate from being good. */
+function fakeRevocation(certificate: FakeCertificateText, anchor: Uint8Array, { revocation, unixMs }: ChainRequest): ChainResult | undefined {
+  if (revocation === undefined) return undefined;
+  const head = concat(CRL_MARK, mix(ID_BYTES, 'crl', anchor));
+  const lists = revocation.crls.filter((crl) => equalBytes(crl.subarray(0, head.length), head)).map((crl) => JSON.parse(fromUtf8(crl.subarray(head.length))) as FakeCrl);
+  const list = lists.find(({ revokedSerialNumbers }) => revokedSerialNumbers.includes(certificate.serialNumber));
+  if (list !== undefined) return { ok: false, cause: `certificate was revoked on ${rfc3339(list.revokedUnixMs).slice(0, 10)}`, revoked: true };
+  if (revocation.policy === 'soft' || lists.some(({ nextUpdateUnixMs }) => unixMs <= nextUpdateUnixMs)) return undefined;
+  return { ok: false, cause: 'certificate cannot be checked: no current CRL of its issuer (hard fail)' };
+}
+
 export class FakeSuite implements Suite {
   readonly name = 'fake';
 
@@ -215,8 +241,10 @@ export class FakeSuite implements Suite {
     const day = (at: number): string => rfc3339(at).slice(0, 10);
     if (unixMs < certificate.notBeforeUnixMs) return { ok: false, cause: `certificate is not valid before ${day(certificate.notBeforeUnixMs)}` };
     if (unixMs > certificate.notAfterUnixMs) return { ok: false, cause: `certificate expired on ${day(certificate.notAfterUnixMs)}` };
-    const trusted = request.anchors.some((anchor) => toHex(mix(ID_BYTES, 'anchor', anchor)) === certificate.anchor);
-    if (!trusted) return { ok: false, cause: 'certificate leads to no trust anchor' };
+    const trusted = request.anchors.find((anchor) => toHex(mix(ID_BYTES, 'anchor', anchor)) === certificate.anchor);
+    if (trusted === undefined) return { ok: false, cause: 'certificate leads to no trust anchor' };
+    const revoked = fakeRevocation(certificate, trusted, request);
+    if (revoked !== undefined) return revoked;
     const { emails, uris, serialNumber, notAfterUnixMs } = certificate;
     return { ok: true, publicKey: fromHex(certificate.publicKey), keyType: 'ecdsa', emails, uris, serialNumber, notAfterUnixMs };
   }

@@ -7,6 +7,7 @@ import {
 import type { KeyObject } from 'node:crypto';
 import { decodeCertificate } from './certificate.ts';
 import { checkChain } from './chain.ts';
+import { CrlReader } from './crl.ts';
 import type {
   ChainRequest, ChainResult, ControlAead, DhGroup, DhKeyPair, Encapsulation, HashName, KemId, KemKeyPair, SignatureAlgorithm, Suite,
 } from './crypto.ts';
@@ -149,6 +150,7 @@ function cipherName(aead: ControlAead): 'aes-128-gcm' {
 
 export class RealSuite implements Suite {
   readonly name = 'real';
+  readonly #revocationLists = new CrlReader();
 
   hash(name: HashName, ...parts: readonly Uint8Array[]): Uint8Array {
     const hash = createHash(name);
@@ -235,6 +237,6 @@ export class RealSuite implements Suite {
   }
 
   checkChain(request: ChainRequest): ChainResult {
-    return checkChain(request);
+    return checkChain(request, this.#revocationLists);
   }
 }

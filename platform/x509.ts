@@ -1,9 +1,8 @@
 // Issuing: authorities, certificate requests, certificates and revocation lists with @peculiar/x509 on WebCrypto, all
 // ECDSA P-256 with SHA-256. Asynchronous, and loaded at first use: machines check chains with Suite.checkChain.
 import { createHash, webcrypto } from 'node:crypto';
-import { equalBytes, Reader, fromUtf8, toHex } from './bytes.ts';
-import { decodeCertificate } from './certificate.ts';
-import { expectElement, oidText, readElement, Tag } from './der.ts';
+import { equalBytes, toHex } from './bytes.ts';
+import { commonName, decodeCertificate } from './certificate.ts';
 import { UsageError, WireError } from './errors.ts';
 import { installReflectMetadata } from './reflect-metadata.ts';
 import { dateFromUnixMs } from './time.ts';
@@ -13,7 +12,6 @@ const EC_SIGNATURE = { name: 'ECDSA', hash: 'SHA-256' } as const;
 const DAY_MS = 86_400_000;
 /** A box whose clock is a little behind must be able to use its new certificate at once. */
 export const BACKDATE_MS = 3_600_000;
-const COMMON_NAME = '2.5.4.3';
 const EKU_SERVER = '1.3.6.1.5.5.7.3.1';
 const EKU_CLIENT = '1.3.6.1.5.5.7.3.2';
 
@@ -243,14 +241,4 @@ export async function keyMatches(certificate: Uint8Array, privateKey: Uint8Array
   const { publicKey } = await importPair(privateKey);
   const spki = new Uint8Array(await webcrypto.subtle.exportKey('spki', publicKey));
   return equalBytes(spki, decodeCertificate(certificate).publicKey);
-}
-
-function commonName(name: Uint8Array): string {
-  const list = expectElement(new Reader(name, 'name'), Tag.sequence, 'name').content;
-  while (list.remaining > 0) {
-    const set = readElement(list, 'part of a name').content;
-    const attribute = expectElement(set, Tag.sequence, 'attribute').content;
-    if (oidText(expectElement(attribute, Tag.oid, 'attribute type').content) === COMMON_NAME) return fromUtf8(readElement(attribute, 'common name').content.rest());
-  }
-  return '';
 }

@@ -116,8 +116,8 @@ describe('platform/chain', () => {
   it('refuses critical extensions that it does not understand', async () => {
     const odd = await issue({ name: 'odd', issuer: root, criticalOid: '1.3.6.1.4.1.99999.1' });
     strictEqual(check([odd], root), 'certificate has the critical extension 1.3.6.1.4.1.99999.1, which is not understood');
-    const constrained = await issue({ name: 'constrained', issuer: root, ca: true, criticalOid: '2.5.29.30' });
-    match(check([await issue({ name: 'leaf', issuer: constrained }), constrained], root), /critical extension 2\.5\.29\.30/);
+    const constrained = await issue({ name: 'constrained', issuer: root, ca: true, criticalOid: '2.5.29.36' });
+    match(check([await issue({ name: 'leaf', issuer: constrained }), constrained], root), /critical extension 2\.5\.29\.36/);
   });
 
   it('takes ECDSA, Ed25519 and RSA, and no SHA-1', async () => {

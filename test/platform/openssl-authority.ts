@@ -1,0 +1,73 @@
+// An independent issuer: authorities, certificates and revocation lists made by the openssl command.
+import { execFileSync } from 'node:child_process';
+import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
+
+export interface OpensslIssued {
+  readonly name: string;
+  readonly der: Uint8Array;
+  /** Base of its file names. */
+  readonly base: string;
+}
+
+export interface OpensslRequest {
+  readonly name: string;
+  readonly issuer?: OpensslIssued;
+  /** Lines of an extension section. */
+  readonly extensions: readonly string[];
+  readonly key?: 'ec' | 'rsa' | 'ed25519';
+  /** Decimal. */
+  readonly serial?: string;
+}
+
+const KEYS = {
+  ec: ['-algorithm', 'EC', '-pkeyopt', 'ec_paramgen_curve:P-256'],
+  rsa: ['-algorithm', 'RSA', '-pkeyopt', 'rsa_keygen_bits:2048'],
+  ed25519: ['-algorithm', 'ED25519'],
+} as const;
+
+export const CA_EXTENSIONS = ['basicConstraints=critical,CA:true', 'keyUsage=critical,keyCertSign,cRLSign', 'subjectKeyIdentifier=hash'];
+
+export class OpensslAuthority {
+  readonly #directory: string;
+  #count = 0;
+
+  constructor(directory: string) {
+    this.#directory = directory;
+  }
+
+  issue({ name, issuer, extensions, key = 'ec', serial }: OpensslRequest): OpensslIssued {
+    const base = `${this.#directory}/${++this.#count}`;
+    run('genpkey', ...KEYS[key], '-out', `${base}.key`);
+    run('req', '-new', '-key', `${base}.key`, '-subj', `/CN=${name}`, '-out', `${base}.csr`);
+    return this.#certify(name, base, issuer, extensions, serial);
+  }
+
+  /** Another certificate for the name and key of a former one. */
+  certify(former: OpensslIssued, issuer: OpensslIssued, extensions: readonly string[]): OpensslIssued {
+    const base = `${this.#directory}/${++this.#count}`;
+    for (const kind of ['key', 'csr']) copyFileSync(`${former.base}.${kind}`, `${base}.${kind}`);
+    return this.#certify(former.name, base, issuer, extensions, undefined);
+  }
+
+  #certify(name: string, base: string, issuer: OpensslIssued | undefined, extensions: readonly string[], serial: string | undefined): OpensslIssued {
+    writeFileSync(`${base}.cnf`, `[v3]\n${extensions.join('\n')}\n`);
+    const signer = issuer === undefined ? ['-signkey', `${base}.key`] : ['-CA', `${issuer.base}.pem`, '-CAkey', `${issuer.base}.key`];
+    run('x509', '-req', '-in', `${base}.csr`, ...signer, '-set_serial', serial ?? String(1000 + this.#count), '-days', '30', '-extfile', `${base}.cnf`, '-extensions', 'v3', '-out', `${base}.pem`);
+    run('x509', '-in', `${base}.pem`, '-outform', 'DER', '-out', `${base}.der`);
+    return { name, base, der: new Uint8Array(readFileSync(`${base}.der`)) };
+  }
+
+  /** A list with these serial numbers (hexadecimal, even length); `hours` until the next one. */
+  crl(issuer: OpensslIssued, serialNumbers: readonly string[], hours = 24): Uint8Array {
+    const base = `${this.#directory}/crl${++this.#count}`;
+    writeFileSync(`${base}.index`, serialNumbers.map((serial) => `R\t351231235959Z\t261001120000Z,keyCompromise\t${serial}\tunknown\t/CN=x\n`).join(''));
+    writeFileSync(`${base}.cnf`, `[ca]\ndefault_ca=own\n[own]\ndatabase=${base}.index\ndefault_md=sha256\n`);
+    run('ca', '-config', `${base}.cnf`, '-gencrl', '-keyfile', `${issuer.base}.key`, '-cert', `${issuer.base}.pem`, '-crlhours', String(hours), '-out', `${base}.pem`);
+    run('crl', '-in', `${base}.pem`, '-outform', 'DER', '-out', `${base}.der`);
+    return new Uint8Array(readFileSync(`${base}.der`));
+  }
+}
+
+function run(...words: readonly string[]): void {
+  execFileSync('openssl', words, { stdio: 'pipe' });
+}
