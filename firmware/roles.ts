@@ -94,8 +94,8 @@ function createController(context: RoleContext): readonly Service[] {
       applyConfiguration: (configuration, identity) => control.applyConfiguration(configuration, identity),
       applyDirectory: (directory) => control.applyDirectory(directory),
       orderRekey: (directive) => {
-        const { reason, spreadSeconds, deadlineSeconds, notBeforeUnixSeconds } = directive;
-        control.orderRekey(directive.tenant, { reason: reason as 5, spreadSeconds, deadlineSeconds, notBeforeUnixSeconds });
+        const { reason, spreadSeconds, deadlineSeconds, notBeforeUnixSeconds, revokedSite } = directive;
+        control.orderRekey(directive.tenant, { reason: reason as 5, spreadSeconds, deadlineSeconds, notBeforeUnixSeconds, revokedSite });
       },
     },
   });

@@ -5,6 +5,7 @@ import { equalBytes } from '../../platform/bytes.ts';
 import { WireError } from '../../platform/errors.ts';
 import { certificateFacts } from '../../platform/x509.ts';
 import { siteIdOfUris } from '../ztp/names.ts';
+import { supersedeFormer } from './certificates.ts';
 import type { DirectorContext } from './context.ts';
 import { refusal } from './refusal.ts';
 import type { SiteTable } from './store/tables.ts';
@@ -17,12 +18,6 @@ export async function requireOperator(context: DirectorContext, request: Fastify
   const [scheme, token] = (request.headers.authorization ?? '').split(' ');
   if (scheme === 'Bearer' && token && token.length <= LONGEST_TOKEN && (await isOperatorToken(context, token))) return;
   throw refusal('unauthorized', 'this route needs the operator token', 'send "Authorization: Bearer <token>" with the token of operator.token in the data directory');
-}
-
-/** A device that shows a renewed certificate has it for good: the ones before it end. */
-async function revokeFormer(context: DirectorContext, siteId: number, id: number): Promise<void> {
-  const former = context.db.updateTable('certificates').set({ revoked_unix_ms: context.clock.unixMs() });
-  await former.where('site_id', '=', siteId).where('id', '<', id).where('revoked_unix_ms', 'is', null).execute();
 }
 
 /**
@@ -48,7 +43,7 @@ export async function requireDevice(context: DirectorContext, request: FastifyRe
   if (issued.revoked_unix_ms !== null) throw refusal('revoked', 'the device certificate is revoked', 'use the newest certificate of the device, or prestage the box again');
   const site = await context.db.selectFrom('sites').selectAll().where('site_id', '=', issued.site_id).executeTakeFirst();
   if (!site || site.state === 'revoked') throw refusal('revoked', 'the site of this certificate is revoked', 'delete the site and create it again if the box may come back');
-  await revokeFormer(context, issued.site_id, issued.id);
+  await supersedeFormer(context, issued);
   if (role !== undefined && site.role !== role) throw refusal('forbidden', `${site.name} is a ${site.role}, this route is for a ${role}`, 'use the routes of the own role');
   return site;
 }

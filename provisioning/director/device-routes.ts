@@ -5,6 +5,7 @@ import { Type } from 'typebox';
 import { after } from '../../platform/time.ts';
 import { Address, Identity, Serial } from '../ztp/schema.ts';
 import { requireDevice } from './caller.ts';
+import { listedRevocations } from './certificates.ts';
 import type { DirectorContext } from './context.ts';
 import { directivesAfter } from './directives.ts';
 import { branchConnect, branchFailed, bundleFor, certifyBranch, configurationFor, deviceProgress, directory, enrolController, renewCertificate } from './onboarding.ts';
@@ -87,8 +88,7 @@ function firstContactRoutes(app: FastifyInstance, context: DirectorContext): voi
   });
   // A revocation list is signed, and says nothing that a device may not know.
   app.get('/crl', async (_request, reply) => {
-    const rows = await context.db.selectFrom('certificates').select(['serial_number', 'revoked_unix_ms']).where('revoked_unix_ms', 'is not', null).execute();
-    const crl = await context.authority.crl(rows.map((row) => ({ serialNumber: row.serial_number, revokedUnixMs: row.revoked_unix_ms! })));
+    const crl = await context.authority.crl(await listedRevocations(context));
     return reply.type('application/pkix-crl').send(Buffer.from(crl));
   });
 }

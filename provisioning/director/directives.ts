@@ -19,6 +19,8 @@ export interface RekeyDirective {
   readonly spreadSeconds: number;
   /** Counted from notBefore. */
   readonly deadlineSeconds: number;
+  /** Reason 4: whose SAs end at once. */
+  readonly revokedSite?: SiteId;
 }
 
 export interface RekeyRequest {
@@ -32,7 +34,7 @@ const DEFAULT_DEADLINE_SECONDS = 300;
 /** Directives kept for Controllers that were away; older ones are past their deadline anyway. */
 const DIRECTIVE_LIMIT = 1000;
 
-async function insertDirective(context: DirectorContext, db: Db, tenant: TenantId, request: RekeyRequest): Promise<RekeyDirective> {
+async function insertDirective(context: DirectorContext, db: Db, tenant: TenantId, request: RekeyRequest, revokedSite?: SiteId): Promise<RekeyDirective> {
   const organization = await db.updateTable('organizations').set((eb) => ({ rekey_epoch: eb('rekey_epoch', '+', 1) })).where('tenant', '=', tenant).returning('rekey_epoch').executeTakeFirst();
   if (!organization) throw refusal('not-found', `there is no tenant ${tenant}`, 'list the organisations and check the tenant id');
   const directive = {
@@ -52,11 +54,12 @@ async function insertDirective(context: DirectorContext, db: Db, tenant: TenantI
       not_before_unix_seconds: directive.notBeforeUnixSeconds,
       spread_seconds: directive.spreadSeconds,
       deadline_seconds: directive.deadlineSeconds,
+      revoked_site: revokedSite ?? null,
     })
     .returning('id')
     .executeTakeFirstOrThrow();
   await db.deleteFrom('directives').where('id', '<=', row.id - DIRECTIVE_LIMIT).execute();
-  return { id: row.id, ...directive };
+  return { id: row.id, ...directive, ...(revokedSite === undefined ? {} : { revokedSite }) };
 }
 
 /** Orders every node of a tenant to make new keys. */
@@ -73,7 +76,7 @@ export async function orderRekey(context: DirectorContext, actor: string, tenant
 /** After a revocation the site's peers make new keys at once. Call inside the revoking transaction. */
 export async function orderRekeyAfterRevocation(context: DirectorContext, db: Db, siteId: SiteId): Promise<void> {
   const tenants = await db.selectFrom('site_tenants').select('tenant').where('site_id', '=', siteId).execute();
-  for (const { tenant } of tenants) await insertDirective(context, db, tenant, { reason: 4 });
+  for (const { tenant } of tenants) await insertDirective(context, db, tenant, { reason: 4 }, siteId);
 }
 
 /** Directives after `id` whose deadline has not passed. */
@@ -90,5 +93,6 @@ export async function directivesAfter(context: DirectorContext, id: number): Pro
       notBeforeUnixSeconds: row.not_before_unix_seconds,
       spreadSeconds: row.spread_seconds,
       deadlineSeconds: row.deadline_seconds,
+      ...(row.revoked_site === null ? {} : { revokedSite: row.revoked_site }),
     }));
 }

@@ -8,6 +8,7 @@ import { equalConstantTime } from '../../platform/bytes.ts';
 import { signBundle } from '../ztp/bundle.ts';
 import { csrProof } from '../ztp/enrolment.ts';
 import { PROVIDER_TENANT } from '../ztp/names.ts';
+import { revokeCertificates } from './certificates.ts';
 import { buildConfiguration, buildDirectory } from './configuration.ts';
 import { audit } from './context.ts';
 import type { DirectorContext } from './context.ts';
@@ -75,11 +76,8 @@ async function certify(context: DirectorContext, site: SiteTable, csr: Uint8Arra
     if (error instanceof UsageError) throw refusal('invalid', error.message, 'send a PKCS #10 request of a P-256 key');
     throw error;
   }
-  const now = context.clock.unixMs();
   await context.db.transaction().execute(async (db) => {
-    if (former === 'revoke') {
-      await db.updateTable('certificates').set({ revoked_unix_ms: now }).where('site_id', '=', site.site_id).where('revoked_unix_ms', 'is', null).execute();
-    }
+    if (former === 'revoke') await revokeCertificates(context, db, site.site_id);
     await db
       .insertInto('certificates')
       .values({ serial_number: issued.serialNumber, site_id: site.site_id, certificate_der: issued.certificate, not_after_unix_ms: issued.notAfterUnixMs, revoked_unix_ms: null })

@@ -4,6 +4,7 @@ import { toHex } from '../../platform/bytes.ts';
 import { PROVIDER_TENANT, stagingControllerIdentity } from '../ztp/names.ts';
 import type { EnrolmentRecord } from '../ztp/enrolment.ts';
 import { controllerEndpoints } from './configuration.ts';
+import { revokeCertificates } from './certificates.ts';
 import { audit } from './context.ts';
 import type { DirectorContext } from './context.ts';
 import { orderRekeyAfterRevocation } from './directives.ts';
@@ -70,7 +71,7 @@ export async function revokeSite(context: DirectorContext, actor: string, name: 
     const site = await siteByName(db, name);
     if (site.state === 'revoked') return;
     await db.updateTable('sites').set({ state: 'revoked', staging_psk: null }).where('site_id', '=', site.site_id).execute();
-    await db.updateTable('certificates').set({ revoked_unix_ms: context.clock.unixMs() }).where('site_id', '=', site.site_id).where('revoked_unix_ms', 'is', null).execute();
+    await revokeCertificates(context, db, site.site_id);
     await orderRekeyAfterRevocation(context, db, site.site_id);
     await audit(context, db, actor, 'revoke-site', name, `site ${site.site_id}`);
   });

@@ -2,6 +2,7 @@
 import type { CircuitConfiguration, LanPortConfiguration } from '../../firmware/configuration.ts';
 import type { SiteId, TenantId } from '../../firmware/model.ts';
 import { FIRST_BRANCH_SITE, LAST_BRANCH_SITE, PROVIDER_TENANT, deviceIdentity, stagingIdentity } from '../ztp/names.ts';
+import { revokeCertificates } from './certificates.ts';
 import { audit } from './context.ts';
 import type { DirectorContext } from './context.ts';
 import { parseAddress } from './ipam.ts';
@@ -227,7 +228,7 @@ export async function updateSite(context: DirectorContext, actor: string, name: 
 export async function deleteSite(context: DirectorContext, actor: string, name: string): Promise<void> {
   await context.db.transaction().execute(async (db) => {
     const site = await siteByName(db, name);
-    await db.updateTable('certificates').set({ revoked_unix_ms: context.clock.unixMs() }).where('site_id', '=', site.site_id).where('revoked_unix_ms', 'is', null).execute();
+    await revokeCertificates(context, db, site.site_id);
     await db.deleteFrom('sites').where('site_id', '=', site.site_id).execute();
     await audit(context, db, actor, 'delete-site', name, `site ${site.site_id}, serial ${site.serial}`);
   });

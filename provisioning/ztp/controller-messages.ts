@@ -1,6 +1,6 @@
 // What a Controller tells Director about staging boxes, and what Director answers to its poll.
 import { Type } from 'typebox';
-import type { Endpoint, IpAddress, TenantId } from '../../firmware/model.ts';
+import type { Endpoint, IpAddress, SiteId, TenantId } from '../../firmware/model.ts';
 import { documentCheck } from './schema.ts';
 
 /** An order of Director to rekey a tenant (docs/WIRE.md: directive). */
@@ -13,6 +13,8 @@ export interface DirectorDirective {
   readonly notBeforeUnixSeconds: number;
   readonly spreadSeconds: number;
   readonly deadlineSeconds: number;
+  /** Reason 4: whose SAs end at once. */
+  readonly revokedSite?: SiteId;
 }
 
 /** A staging box that has its tunnel and temporary address. */
@@ -38,7 +40,10 @@ const Reply = Type.Object({
   configurationGeneration: NaturalNumber,
   directory: Type.Unknown(),
   directives: Type.Array(
-    Type.Object({ id: NaturalNumber, tenant: NaturalNumber, epoch: NaturalNumber, reason: NaturalNumber, notBeforeUnixSeconds: NaturalNumber, spreadSeconds: NaturalNumber, deadlineSeconds: NaturalNumber }),
+    Type.Object({
+      id: NaturalNumber, tenant: NaturalNumber, epoch: NaturalNumber, reason: NaturalNumber, notBeforeUnixSeconds: NaturalNumber,
+      spreadSeconds: NaturalNumber, deadlineSeconds: NaturalNumber, revokedSite: Type.Optional(NaturalNumber),
+    }),
     { maxItems: 10_000 },
   ),
 });

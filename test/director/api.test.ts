@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { OperationalError } from '../../platform/errors.ts';
-import { certificateFacts, readCrl } from '../../platform/x509.ts';
+import { certificateFacts, createCsr, generateKeyPair, readCrl } from '../../platform/x509.ts';
 import { documentChecks } from '../../provisioning/ztp/schema.ts';
 import { openBundle } from '../../provisioning/ztp/bundle.ts';
 import type { DeviceIdentity } from '../../provisioning/ztp/director-tls.ts';
@@ -151,7 +151,7 @@ describe('Director API', () => {
 
   it('tells the Controller of a change while its poll waits, with directives', async () => {
     const controller = fixture.client(await enrol(fixture));
-    type Poll = { directory: { generation: number; sites: { device: string; state: string; staging?: object }[] } | null; directives: { id: number; tenant: number; reason: number }[]; configurationGeneration: number };
+    type Poll = { directory: { generation: number; sites: { device: string; state: string; staging?: object }[] } | null; directives: { id: number; tenant: number; reason: number; revokedSite?: number }[]; configurationGeneration: number };
     const poll = (generation: number, directive: number, configuration: number): Promise<Poll> =>
       controller.call('GET', `/api/v1/controllers/self/directory?after=${generation}&directive=${directive}&configuration=${configuration}`);
     const first = await poll(0, 0, 0);
@@ -167,7 +167,7 @@ describe('Director API', () => {
     await fixture.operator.revokeSite('Branch-1');
     const last = await poll(first.directory!.generation, directive.id, first.configurationGeneration);
     assert.equal(last.directory!.sites.find((site) => site.device === 'Branch-1')!.state, 'revoked');
-    assert.deepEqual(last.directives.map(({ tenant, reason }) => [tenant, reason]), [[1, 4], [2, 4]]);
+    assert.deepEqual(last.directives.map(({ tenant, reason, revokedSite }) => [tenant, reason, revokedSite]), [[1, 4, 100], [2, 4, 100]]);
   });
 
   it('lists the certificates of a revoked site in its signed revocation list', async () => {
@@ -176,6 +176,25 @@ describe('Director API', () => {
     const { body } = await fixture.client().request('GET', '/api/v1/crl');
     const { revoked } = await readCrl(body, fixture.director.anchor!);
     assert.deepEqual(revoked.map((entry) => entry.serialNumber), [certificateFacts(certificateChain[0]!).serialNumber]);
+  });
+
+  it('lists a replaced certificate only when its site is revoked, or when the new one has another key', async () => {
+    const listed = async (): Promise<string[]> => (await readCrl((await fixture.client().request('GET', '/api/v1/crl')).body, fixture.director.anchor!)).revoked.map((entry) => entry.serialNumber);
+    const renew = async (identity: DeviceIdentity, privateKey: Uint8Array): Promise<DeviceIdentity> => {
+      const csr = Buffer.from(await createCsr({ privateKey, subject: 'BOX0001' })).toString('base64');
+      const { certificateChain } = await fixture.client(identity).call<{ certificateChain: string[] }>('POST', '/api/v1/devices/self/certificate', { csr });
+      const renewed = { certificateChain: certificateChain.map((der) => Buffer.from(der, 'base64')), privateKey };
+      await fixture.client(renewed).call('GET', '/api/v1/devices/self/software');
+      return renewed;
+    };
+    const serial = ({ certificateChain }: DeviceIdentity): string => certificateFacts(certificateChain[0]!).serialNumber;
+    const first = await certifyByHand(fixture);
+    const second = await renew(first, first.privateKey);
+    assert.deepEqual(await listed(), []);
+    const third = await renew(second, (await generateKeyPair('ecdsa-p256')).privateKey);
+    assert.deepEqual(await listed(), [serial(second)]);
+    await fixture.operator.revokeSite('Branch-1');
+    assert.deepEqual((await listed()).toSorted(), [first, second, third].map(serial).toSorted());
   });
 
   it('keeps everything over a restart', async () => {

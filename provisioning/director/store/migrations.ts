@@ -54,6 +54,10 @@ const MIGRATIONS: readonly string[] = [
     subject TEXT NOT NULL, detail TEXT NOT NULL
   ) STRICT;
   `,
+  `
+  ALTER TABLE directives ADD COLUMN revoked_site INTEGER;
+  ALTER TABLE certificates ADD COLUMN superseded INTEGER NOT NULL DEFAULT 0;
+  `,
 ];
 
 /**

@@ -86,6 +86,8 @@ export interface CertificateTable {
   certificate_der: Uint8Array;
   not_after_unix_ms: number;
   revoked_unix_ms: number | null;
+  /** 1: it ended because a renewal with the same key took its place; the revocation list does not name it. */
+  superseded: Generated<number>;
 }
 
 export interface TokenTable {
@@ -105,6 +107,8 @@ export interface DirectiveTable {
   not_before_unix_seconds: number;
   spread_seconds: number;
   deadline_seconds: number;
+  /** Reason 4: whose trust ended. */
+  revoked_site: number | null;
 }
 
 /** Report ids that were acted on, so that a Controller may repeat a report whose answer was lost. */
