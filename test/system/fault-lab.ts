@@ -48,7 +48,7 @@ export class FaultLab {
   private constructor(network: LabNetwork, runDirectory: string) {
     this.network = network;
     this.shell = operatorShell(network);
-    this.onboarding = new Onboarding({ network, runDirectory, exportKeys: false, print: (line) => process.stdout.write(`${line}\n`) });
+    this.onboarding = new Onboarding({ network, runDirectory, exportKeys: false, print: () => {} });
   }
 
   /** The wires and hosts; no firmware runs yet. */
