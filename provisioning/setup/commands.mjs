@@ -13,6 +13,7 @@ export const COMMANDS = {
   setup: async () => 0,
   lab: (context) => runScript(context, 'provisioning/lab/main.ts'),
   sim: (context) => runScript(context, 'test/sim/main.ts'),
+  fuzz: (context) => runScript(context, 'test/fuzz/main.ts'),
   test: runTests,
   check: runCheck,
 };

@@ -1,0 +1,76 @@
+// Datagrams of strangers: every message of a conversation, changed, at the decoders and at a Controller's socket.
+import { decodeChain, decodeMessage } from '../../firmware/wire/ike/message.ts';
+import { sealedBody, withoutPadding } from '../../firmware/wire/ike/sealed.ts';
+import { randomBelow } from '../../platform/random.ts';
+import type { SeededRandom } from '../../platform/random.ts';
+import type { IkeWorld } from './ike-world.ts';
+import { checkBystander, checkState, deliver, openIkeWorld } from './ike-world.ts';
+import { mutate, oneIn, pick } from './mutation.ts';
+import type { FuzzTarget, Trail } from './target.ts';
+import { decodes } from './target.ts';
+
+const DATAGRAMS = 100;
+const LENGTH_AT = 24;
+const HEADER_BYTES = 28;
+/** Longer than the life of a half-open SA. */
+const QUIET_MS = 60_000;
+
+function decodeAll(bytes: Uint8Array): void {
+  decodes(() => {
+    const { sealed } = decodeMessage(bytes);
+    if (sealed !== undefined) withoutPadding(sealedBody(bytes, sealed).sealed);
+  });
+  if (bytes.length > 1) decodes(() => decodeChain(bytes, 1, bytes[0]!));
+}
+
+/** The messages of a whole conversation. */
+function conversation({ world, branch, controller }: IkeWorld): Uint8Array[] {
+  world.initiate(branch, controller, 'to-controller');
+  world.run(100);
+  const [sa] = branch.endpoint.snapshot().ikeSas;
+  world.input(branch, { kind: 'rekey-child', child: sa!.children[0]!.child });
+  world.run(100);
+  world.input(branch, { kind: 'rekey-ike', ikeSa: sa!.ikeSa });
+  world.run(100);
+  return world.packets.map(({ send }) => send.bytes);
+}
+
+/** A good length in the header lets more than the header be tried. */
+function withGoodLength(bytes: Uint8Array<ArrayBuffer>): Uint8Array {
+  if (bytes.length >= HEADER_BYTES) new DataView(bytes.buffer).setUint32(LENGTH_AT, bytes.length);
+  return bytes;
+}
+
+function run(dice: SeededRandom, corpus: readonly Uint8Array[], trail: Trail): void {
+  const fuzz = openIkeWorld(dice.uint32());
+  const seeds = [...conversation(fuzz), ...corpus];
+  for (let i = 0; i < DATAGRAMS; i++) {
+    const mutant = mutate(dice, pick(dice, seeds), seeds);
+    const bytes = trail.add(oneIn(dice, 8) ? mutant : withGoodLength(mutant));
+    decodeAll(bytes);
+    // From the branch's own address, too: strangers can forge that.
+    deliver(fuzz.world, fuzz.controller, oneIn(dice, 2) ? fuzz.branch.address : `203.0.113.${randomBelow(dice, 4)}`, bytes);
+    fuzz.world.run(randomBelow(dice, 50));
+  }
+  conclude(fuzz);
+}
+
+function conclude(fuzz: IkeWorld): void {
+  checkState(fuzz);
+  fuzz.world.run(QUIET_MS);
+  checkState(fuzz);
+  checkBystander(fuzz);
+}
+
+export const IKE_WIRE: FuzzTarget = {
+  name: 'ike-wire',
+  about: 'IKE datagrams of strangers, at the decoders and at a Controller',
+  promise: 'decoders throw WireError only, half-open SAs stay within their limits, other SAs are untouched',
+  run,
+  replay(bytes) {
+    decodeAll(bytes);
+    const fuzz = openIkeWorld(1);
+    deliver(fuzz.world, fuzz.controller, '203.0.113.1', bytes);
+    conclude(fuzz);
+  },
+};
