@@ -20,7 +20,6 @@ export interface IntakeContext {
   readonly routeDistinguisher: string;
   /** This node's own Node-ID. */
   readonly nodeId: IpAddress;
-  readonly revoked: ReadonlySet<SiteId>;
   readonly peers: PeerTable;
   /** This node's own. */
   readonly keys: readonly KeySet[];
@@ -66,7 +65,6 @@ export function judgeKeyRoute(context: IntakeContext, input: RouteInput, unixMs:
 }
 
 function unfitness(context: IntakeContext, known: PeerRecord | undefined, siteId: SiteId): string | undefined {
-  if (context.revoked.has(siteId)) return `site ${siteId} is revoked`;
   if (known !== undefined && known.siteId !== siteId) return `its Node-ID belongs to site ${known.siteId}`;
   if (known === undefined && context.peers.size >= PEERS_MAX) return `${PEERS_MAX} peers are known already`;
   return undefined;

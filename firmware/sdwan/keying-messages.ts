@@ -58,8 +58,8 @@ export type KeyingInput =
   | { readonly kind: 'rekey'; readonly reason: RekeyReason }
   /** The data plane runs the associations of this version. */
   | { readonly kind: 'applied'; readonly version: number }
-  /** Sites whose certificates are revoked; replaced as a whole. Their SAs end at once. */
-  | { readonly kind: 'revoked'; readonly sites: readonly SiteId[] }
+  /** The trust has learned of revocations: SAs of peers whose newest key a revoked certificate has signed end at once. */
+  | { readonly kind: 'revocations' }
   /** A renewed device certificate; published with the next key. */
   | { readonly kind: 'signer'; readonly signer: RouteSigner }
   /** The tenant's new policy; the next key follows it, not before the least interval. */

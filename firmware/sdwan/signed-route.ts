@@ -3,7 +3,7 @@
 // signer's certificate travels beside it (docs/WIRE.md). The label is the same for both kinds; the item's route type
 // keeps them apart.
 import { concat, equalBytes, utf8 } from '../../platform/bytes.ts';
-import type { SignatureAlgorithm, Suite } from '../../platform/crypto.ts';
+import type { RevocationCheck, SignatureAlgorithm, Suite } from '../../platform/crypto.ts';
 import { WireError } from '../../platform/errors.ts';
 import type { SiteId, TenantId } from '../model.ts';
 import { decodeSdwanItem, encodeSdwanItem } from '../wire/bgp/sdwan.ts';
@@ -35,6 +35,8 @@ export interface RouteTrust {
   /** DER of the anchors in the box's bundle. */
   readonly anchors: readonly Uint8Array[];
   readonly provider: string;
+  /** What is known of revocations now; undefined: nothing. */
+  readonly revocation?: () => RevocationCheck | undefined;
 }
 
 /** A route as BGP carries it; `nlri` is the whole SAFI 74 item. */
@@ -95,7 +97,7 @@ export function verifySignature(
   const { certificate, signature } = fields;
   if (certificate === undefined) return 'it carries no certificate';
   if (signature === undefined) return 'it is not signed';
-  const chain = suite.checkChain({ chain: [certificate], anchors, unixMs });
+  const chain = suite.checkChain({ chain: [certificate], anchors, unixMs, revocation: trust.revocation?.() });
   if (!chain.ok) return `its certificate is not trusted: ${chain.cause}`;
   const uri = siteUri(provider, siteId, tenant);
   if (!chain.uris.includes(uri)) return `its certificate does not hold ${uri}`;
@@ -105,4 +107,12 @@ export function verifySignature(
   const covered = concat(LABEL, bytes.nlri, tunnelEncapsulationWithoutSignature(bytes.tunnelEncapsulation));
   if (!suite.verify(ALGORITHMS[signature.algorithm], chain.publicKey, covered, signature.signature)) return 'its signature does not fit its content';
   return undefined;
+}
+
+/** Whether the certificate that came with a route, which was good then, is revoked now. */
+export function isSignerRevoked({ suite, anchors, revocation }: RouteTrust, tunnelEncapsulation: Uint8Array, unixMs: number): boolean {
+  const certificate = decodeTunnelEncapsulation(tunnelEncapsulation)?.certificate;
+  if (certificate === undefined) return false;
+  const chain = suite.checkChain({ chain: [certificate], anchors, unixMs, revocation: revocation?.() });
+  return !chain.ok && chain.revoked === true;
 }

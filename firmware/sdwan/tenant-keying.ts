@@ -13,7 +13,7 @@ import type { Fields, LogLevel } from '../../platform/log.ts';
 import { TimerTable, after, earlier, instant } from '../../platform/time.ts';
 import type { Instant } from '../../platform/time.ts';
 import type { Machine, Timeout } from '../machine.ts';
-import type { IpAddress, SiteId } from '../model.ts';
+import type { IpAddress } from '../model.ts';
 import { REASON_POLICY, REASON_REVOKED, REASON_SCHEDULED, readDirectiveRoute } from './directive.ts';
 import type { RekeyDirective } from './directive.ts';
 import { judgeKeyRoute } from './key-intake.ts';
@@ -26,6 +26,7 @@ import { KEY_SETS_MAX, OwnKeys } from './own-keys.ts';
 import type { PeerRecord } from './peer-record.ts';
 import { PeerTable } from './peer-table.ts';
 import { RekeyOrders } from './rekey-orders.ts';
+import { isSignerRevoked } from './signed-route.ts';
 import type { RouteBytes } from './signed-route.ts';
 
 /** Diffie-Hellman operations between two returns to the event loop. */
@@ -61,7 +62,6 @@ export class TenantKeying implements Machine<KeyingInput, KeyingOutput> {
   /** The version that holds all receive SAs of the key set that waits for publication. */
   #installVersion = 0;
   #republished = 0;
-  #revoked: ReadonlySet<SiteId> = new Set();
   #stage: 'idle' | 'running' | 'stopped' = 'idle';
 
   constructor(options: TenantKeyingOptions) {
@@ -112,9 +112,8 @@ export class TenantKeying implements Machine<KeyingInput, KeyingOutput> {
       case 'applied':
         this.#appliedVersion = Math.max(this.#appliedVersion, input.version);
         return;
-      case 'revoked':
-        this.#revoked = new Set(input.sites);
-        return this.#forget((peer) => this.#revoked.has(peer.siteId), now);
+      case 'revocations':
+        return this.#forget((peer) => this.#isRevoked(peer, now), now);
       case 'signer':
         this.#signer = input.signer;
         return this.#own.wish(REASON_SCHEDULED);
@@ -252,7 +251,7 @@ export class TenantKeying implements Machine<KeyingInput, KeyingOutput> {
 
   #keyRoute(input: RouteInput, now: Instant): void {
     const { trust, node, unixMs } = this.#options;
-    const context = { trust, tenant: node.tenant, routeDistinguisher: node.routeDistinguisher, nodeId: node.nodeId, revoked: this.#revoked, peers: this.#peers, keys: this.#own.all };
+    const context = { trust, tenant: node.tenant, routeDistinguisher: node.routeDistinguisher, nodeId: node.nodeId, peers: this.#peers, keys: this.#own.all };
     const intake = judgeKeyRoute(context, input, unixMs(now));
     switch (intake.kind) {
       case 'nothing':
@@ -332,6 +331,11 @@ export class TenantKeying implements Machine<KeyingInput, KeyingOutput> {
       this.#log('warning', 'SA reached its soft limit', { spi, key: newest.id });
       return this.#own.wish(REASON_SCHEDULED, true);
     }
+  }
+
+  #isRevoked(peer: PeerRecord, now: Instant): boolean {
+    const { trust, unixMs } = this.#options;
+    return peer.newestKey !== undefined && isSignerRevoked(trust, peer.newestKey.tunnelEncapsulation, unixMs(now));
   }
 
   #forget(which: (peer: PeerRecord) => boolean, now: Instant): void {

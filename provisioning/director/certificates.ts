@@ -1,6 +1,7 @@
 // Which device certificates have ended, and which of those the revocation list names. A renewal has the same key and
 // speaks for the same site, so the certificate before it only ends at Director's own door: to list it would cut off a
 // box whose routes still carry it. Everything else that ends is listed.
+import type { Selectable } from 'kysely';
 import { equalBytes } from '../../platform/bytes.ts';
 import type { Revocation } from '../../platform/x509.ts';
 import { certificateFacts } from '../../platform/x509.ts';
@@ -15,7 +16,7 @@ export async function revokeCertificates(context: DirectorContext, db: Db, siteI
 }
 
 /** A device that shows a renewed certificate has it for good: the ones before it end. */
-export async function supersedeFormer(context: DirectorContext, issued: CertificateTable): Promise<void> {
+export async function supersedeFormer(context: DirectorContext, issued: Selectable<CertificateTable>): Promise<void> {
   const { db } = context;
   const former = await db.selectFrom('certificates').selectAll().where('site_id', '=', issued.site_id).where('id', '<', issued.id).where('revoked_unix_ms', 'is', null).execute();
   const { publicKey } = certificateFacts(issued.certificate_der);

@@ -1,6 +1,7 @@
 import { deepStrictEqual, equal, notEqual, ok } from 'node:assert/strict';
 import { toHex } from '../../platform/bytes.ts';
 import { instant } from '../../platform/time.ts';
+import { certificateFacts, issueCrl } from '../../platform/x509.ts';
 import type { Authority } from '../../platform/x509.ts';
 import { decodeTunnelEncapsulation } from '../../firmware/wire/bgp/tunnel-encap.ts';
 import { buildDirectiveRoute } from '../../firmware/sdwan/directive.ts';
@@ -286,7 +287,7 @@ describe('sdwan/tenant-keying', () => {
   it('wipes the octets of removed SAs only when no queued state can hold them', () => {
     const [a, b] = pair();
     const { rx } = a.peer(b)!.associations[0]!;
-    a.give({ kind: 'revoked', sites: [102] });
+    order(a, 1, 4, { site: 102 });
     ok(rx.key.some((octet) => octet !== 0));
     a.wait(10_000);
     ok(rx.key.every((octet) => octet === 0));
@@ -394,12 +395,24 @@ describe('sdwan/tenant-keying', () => {
     equal(b.sends(a), '1/2');
   });
 
-  it('refuses the key of a revoked site', () => {
-    const [a, b] = pair();
-    a.give({ kind: 'revoked', sites: [102] });
+  it('ends the SAs of a peer whose certificate is revoked, refuses its keys, and leaves the others alone', async () => {
+    const crls: Uint8Array[] = [];
+    const watchful = { ...trust, revocation: () => ({ crls, policy: 'soft' as const }) };
+    const [a, b, c] = [box(101, { trust: watchful }).start(), box(102).start(), box(103).start()];
+    settle(a, b);
+    settle(a, c);
+    a.take();
+    const { serialNumber } = certificateFacts(signers.get(102)!.certificate);
+    crls.push(await issueCrl(authority, { revoked: [{ serialNumber, revokedUnixMs: UNIX_MS }], unixMs: UNIX_MS, days: 1 }));
+    equal(a.holds(b).length, 1);
+    a.give({ kind: 'revocations' });
     equal(a.peer(b), undefined);
+    equal(a.holds(c).length, 1);
     a.hears(b);
-    deepStrictEqual(a.alarms(), ['key-route-refused: site 102 is revoked']);
+    b.give({ kind: 'rekey', reason: 5 });
+    a.hears(b);
+    const refused = 'key-route-refused: its certificate is not trusted: certificate was revoked on 2026-11-18';
+    deepStrictEqual(a.alarms(), [refused, refused]);
   });
 
   it('withdraws its route, tells the data plane and wipes everything when it stops', () => {
