@@ -125,7 +125,8 @@ export class Reception {
     if (bytes.length < HEADER_BYTES || !this.#mayAnswerStray(now)) return;
     const header = headerForAnswer(bytes);
     const init = header.exchange === ExchangeType.IKE_SA_INIT && header.spiResponder.every((octet) => octet === 0);
-    if (header.response || !header.fromInitiator) return;
+    // Nobody has an IKE SA of SPI 0 (RFC 7296 3.1), so nobody could use the answer.
+    if (header.response || !header.fromInitiator || header.spiInitiator.every((octet) => octet === 0)) return;
     if (error.answer === NotifyType.INVALID_MAJOR_VERSION || (init && error.answer === NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD)) {
       this.#answerPlain(header, path, [notify(error.answer, error.data)]);
     }

@@ -1,8 +1,10 @@
 // Datagrams of strangers: every message of a conversation, changed, at the decoders and at a Controller's socket.
-import { decodeChain, decodeMessage } from '../../firmware/wire/ike/message.ts';
+import { decodeChain, decodeHeader, decodeMessage } from '../../firmware/wire/ike/message.ts';
+import { ExchangeType } from '../../firmware/wire/ike/numbers.ts';
 import { sealedBody, withoutPadding } from '../../firmware/wire/ike/sealed.ts';
 import { randomBelow } from '../../platform/random.ts';
 import type { SeededRandom } from '../../platform/random.ts';
+import { LATENCY_MS, pskProfile } from '../ike/pair.ts';
 import type { IkeWorld } from './ike-world.ts';
 import { checkBystander, checkState, deliver, openIkeWorld } from './ike-world.ts';
 import { mutate, oneIn, pick } from './mutation.ts';
@@ -10,6 +12,10 @@ import type { FuzzTarget, Trail } from './target.ts';
 import { decodes } from './target.ts';
 
 const DATAGRAMS = 100;
+const ANSWERS = 12;
+const EXCHANGE_AT = 18;
+const FLAGS_AT = 19;
+const RESPONSE = 0x20;
 const LENGTH_AT = 24;
 const HEADER_BYTES = 28;
 /** Longer than the life of a half-open SA. */
@@ -41,6 +47,21 @@ function withGoodLength(bytes: Uint8Array<ArrayBuffer>): Uint8Array {
   return bytes;
 }
 
+/** Answers of strangers to the IKE_SA_INIT of a box that nobody else answers. */
+function answer({ world, controller }: IkeWorld, inputs: readonly Uint8Array[]): void {
+  const newcomer = world.add('newcomer', '192.0.2.9', { profiles: [pskProfile('to-controller', 'b9@acme.example', 'c1@acme.example')] });
+  world.fate = ({ from }) => (from === newcomer ? [] : [LATENCY_MS]);
+  world.initiate(newcomer, controller, 'to-controller');
+  const spi = decodeHeader(world.packets.at(-1)!.send.bytes).header.spiInitiator;
+  for (const input of inputs) {
+    const bytes = input.slice();
+    bytes.set(spi.subarray(0, bytes.length));
+    deliver(world, newcomer, controller.address, bytes);
+  }
+  world.run(QUIET_MS);
+  world.fate = () => [LATENCY_MS];
+}
+
 function run(dice: SeededRandom, corpus: readonly Uint8Array[], trail: Trail): void {
   const fuzz = openIkeWorld(dice.uint32());
   const seeds = [...conversation(fuzz), ...corpus];
@@ -52,6 +73,8 @@ function run(dice: SeededRandom, corpus: readonly Uint8Array[], trail: Trail): v
     deliver(fuzz.world, fuzz.controller, oneIn(dice, 2) ? fuzz.branch.address : `203.0.113.${randomBelow(dice, 4)}`, bytes);
     fuzz.world.run(randomBelow(dice, 50));
   }
+  const answers = seeds.filter((bytes) => bytes[EXCHANGE_AT] === ExchangeType.IKE_SA_INIT && (bytes[FLAGS_AT]! & RESPONSE) !== 0);
+  answer(fuzz, Array.from({ length: ANSWERS }, () => trail.add(withGoodLength(mutate(dice, pick(dice, answers), seeds)))));
   conclude(fuzz);
 }
 
@@ -71,6 +94,8 @@ export const IKE_WIRE: FuzzTarget = {
     decodeAll(bytes);
     const fuzz = openIkeWorld(1);
     deliver(fuzz.world, fuzz.controller, '203.0.113.1', bytes);
+    // What spoils the state of an exchange shows at the second copy.
+    answer(fuzz, [bytes, bytes]);
     conclude(fuzz);
   },
 };

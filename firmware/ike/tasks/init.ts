@@ -84,9 +84,10 @@ export class InitRequest implements Task {
     const nonce = findPayload(payloads, 'Nonce');
     if (offer === undefined || ke === undefined || nonce === undefined) return badAnswer('the answer is incomplete');
     if (sa.answeredSpi.every((octet) => octet === 0)) return badAnswer('the answer has no responder SPI');
+    const keyExchange = this.#keyExchange;
+    if (keyExchange === undefined) return badAnswer('our Diffie-Hellman pair was used up by a worse answer');
     const algorithms = acceptIke(offer.proposals, sa.profile.proposals, 0);
-    if (algorithms === undefined || algorithms.group !== this.#keyExchange!.group) return badAnswer('the peer chose algorithms that were not offered');
-    const keyExchange = this.#keyExchange!;
+    if (algorithms === undefined || algorithms.group !== keyExchange.group) return badAnswer('the peer chose algorithms that were not offered');
     const shared = keyExchange.shared(ke);
     if (shared === undefined) {
       // The pair is used up; a better answer needs a fresh one, which means another request.
