@@ -104,9 +104,20 @@ export function verifySignature(
   const keyType = signature.algorithm === 1 ? 'ed25519' : 'ecdsa';
   if (chain.keyType !== keyType) return `it is signed with ${ALGORITHMS[signature.algorithm]}, its certificate holds an ${chain.keyType} key`;
   if (!equalBytes(suite.hash('sha256', chain.publicKey), signature.signerSha256)) return 'its signature names another key than its certificate';
-  const covered = concat(LABEL, bytes.nlri, tunnelEncapsulationWithoutSignature(bytes.tunnelEncapsulation));
-  if (!suite.verify(ALGORITHMS[signature.algorithm], chain.publicKey, covered, signature.signature)) return 'its signature does not fit its content';
+  const covered = coveredOctets(bytes);
+  if (!covered.ok) return covered.cause;
+  if (!suite.verify(ALGORITHMS[signature.algorithm], chain.publicKey, covered.route, signature.signature)) return 'its signature does not fit its content';
   return undefined;
+}
+
+/** A signature covers tunnels of other types, too, which `decodeRoute` does not look into: they may be malformed. */
+function coveredOctets(bytes: RouteBytes): Verdict<Uint8Array> {
+  try {
+    return { ok: true, route: concat(LABEL, bytes.nlri, tunnelEncapsulationWithoutSignature(bytes.tunnelEncapsulation)) };
+  } catch (error) {
+    if (error instanceof WireError) return refusal(`malformed: ${error.message}`);
+    throw error;
+  }
 }
 
 /** Whether the certificate that came with a route, which was good then, is revoked now. */
