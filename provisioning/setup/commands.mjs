@@ -14,15 +14,16 @@ export const COMMANDS = {
   lab: (context) => runScript(context, 'provisioning/lab/main.ts'),
   sim: (context) => runScript(context, 'test/sim/main.ts'),
   fuzz: (context) => runScript(context, 'test/fuzz/main.ts'),
+  bench: (context) => runScript(context, 'test/bench/main.ts'),
   test: runTests,
   check: runCheck,
 };
 
 /** Commands that touch devices and namespaces of the machine. */
-export const ROOT_COMMANDS = ['setup', 'lab', 'test'];
+export const ROOT_COMMANDS = ['setup', 'lab', 'test', 'bench'];
 
 /** Commands that need the native addon. */
-export const ADDON_COMMANDS = ['setup', 'lab', 'test'];
+export const ADDON_COMMANDS = ['setup', 'lab', 'test', 'bench'];
 
 async function runScript({ root, node, args }, script) {
   const path = join(root, script);

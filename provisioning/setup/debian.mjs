@@ -5,10 +5,10 @@ import { join } from 'node:path';
 import { SetupFailure, say } from './failure.mjs';
 import { runLogged } from './run.mjs';
 
-/** @typedef {'setup' | 'lab' | 'test' | 'check' | 'sim'} Command */
+/** @typedef {'setup' | 'lab' | 'test' | 'check' | 'sim' | 'fuzz' | 'bench'} Command */
 
-const LAB = ['setup', 'lab', 'test'];
-const TEST = ['setup', 'test'];
+const LAB = ['setup', 'lab', 'test', 'bench'];
+const TEST = ['setup', 'test', 'bench'];
 
 /**
  * `service`: what the package would start at the next boot although only tests use it.

@@ -68,6 +68,7 @@ export class TestNetwork {
   /** Kills what still runs inside and removes every namespace. */
   async close(): Promise<void> {
     const ended = new Promise<void>((resolve) => this.#reaper.once('exit', () => resolve()));
+    this.#reaper.ref();
     this.#reaper.stdin!.end();
     await ended;
   }

@@ -129,6 +129,11 @@ export class Strongswan {
     return new OperationalError('strongswan', `${cause}\n${console}\n${this.log()}`, 'Read the log of the counterpart above');
   }
 
+  /** The daemon's own process. */
+  get pid(): number {
+    return this.#daemon.pid!;
+  }
+
   isRunning(): boolean {
     return this.#daemon.exitCode === null && this.#daemon.signalCode === null;
   }
