@@ -113,13 +113,17 @@ export class SaRegister implements Environment {
     sa.wipeSecrets();
   }
 
+  /** The other IKE SAs of the same two identities. All SAs are looked at for every new peer, so what differs most comes first. */
   #between(sa: IkeSa): IkeSa[] {
-    return this.all().filter((other) => {
-      if (other === sa || other.number === sa.number || !sameIdentity(other.profile.localIdentity, sa.profile.localIdentity)) return false;
-      const theirs = other.peer.identity ?? other.profile.remoteIdentity;
-      const ours = sa.peer.identity ?? sa.profile.remoteIdentity;
-      return theirs !== undefined && ours !== undefined && sameIdentity(theirs, ours);
-    });
+    const found: IkeSa[] = [];
+    const theirs = sa.peer.identity ?? sa.profile.remoteIdentity;
+    if (theirs === undefined) return found;
+    for (const other of this.#bySpi.values()) {
+      const identity = other.peer.identity ?? other.profile.remoteIdentity;
+      if (identity === undefined || identity.value.length !== theirs.value.length || other.number === sa.number) continue;
+      if (sameIdentity(identity, theirs) && sameIdentity(other.profile.localIdentity, sa.profile.localIdentity)) found.push(other);
+    }
+    return found;
   }
 
   isInitialContact(sa: IkeSa): boolean {
