@@ -5,6 +5,7 @@ import { OperationalError } from '../platform/errors.ts';
 import { ipBatch, ipJson, run, setParameters } from './iproute.ts';
 import type { Actual, ActualDevice, ActualRoute } from './kernel-diff.ts';
 import { missingDevices, planLines, ROUTE_PROTOCOL } from './kernel-diff.ts';
+import { makeNamespace } from './namespace.ts';
 import type { Kernel, VrPlan } from './port.ts';
 import { checkVrName, namespacePath } from './vr-name.ts';
 
@@ -26,10 +27,16 @@ const VR_PARAMETERS: Readonly<Record<string, string>> = {
 export class IprouteKernel implements Kernel {
   readonly #former = new Map<string, VrPlan>();
   readonly #last = new Map<string, Promise<void>>();
+  readonly #makeNamespace: (vr: string) => Promise<void>;
+
+  /** How a namespace that may be there already comes to be. */
+  constructor(make: (vr: string) => Promise<void> = makeNamespace) {
+    this.#makeNamespace = make;
+  }
 
   ensureVr(vr: string): Promise<void> {
     return this.#inOrder(vr, async () => {
-      if (!existsSync(namespacePath(vr))) await run('ip', ['netns', 'add', vr]);
+      await this.#makeNamespace(vr);
       await ipBatch(vr, ['link set dev lo up']);
       await setParameters(vr, VR_PARAMETERS);
     });

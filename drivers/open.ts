@@ -2,6 +2,7 @@
 import { OperationalError } from '../platform/errors.ts';
 import type { AeadEngine } from './aead.ts';
 import { IprouteKernel } from './kernel.ts';
+import { makeNamespace, requestNamespace } from './namespace.ts';
 import { NativeAead } from './native/aead.ts';
 import { requireNative } from './native/addon.ts';
 import { NativeDatagramPort } from './native/datagram.ts';
@@ -20,13 +21,18 @@ export interface Drivers {
   readonly description: string;
 }
 
+export interface DriverOptions {
+  /** Directory in which virtual routers are asked for (NamespaceRequests); undefined = this process makes them. */
+  readonly namespaceRequests: string | undefined;
+}
+
 /** The host's drivers. Throws an OperationalError when the addon does not load: the appliance does not run without. */
-export function openDrivers(): Drivers {
+export function openDrivers({ namespaceRequests }: DriverOptions = { namespaceRequests: undefined }): Drivers {
   const addon = requireNative();
   return {
     devices: new NativeDevices(addon),
     network: new NodeNetwork(new NativeOpener(addon)),
-    kernel: new IprouteKernel(),
+    kernel: new IprouteKernel(namespaceRequests === undefined ? makeNamespace : (vr) => requestNamespace(namespaceRequests, vr)),
     aead: () => new NativeAead(addon),
     description: `native addon, OpenSSL ${process.versions.openssl}`,
   };

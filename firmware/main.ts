@@ -3,14 +3,16 @@
 import { parseArgs } from 'node:util';
 import { createWakeup, notifySystemd, openDrivers } from '../drivers/open.ts';
 import { loadConfig, type Config } from '../platform/config.ts';
+import { withCredentials } from '../platform/credentials.ts';
 import { RealSuite } from '../platform/crypto-real.ts';
 import { ConfigError, OperationalError, UsageError } from '../platform/errors.ts';
+import { statusLine, Watchdog, watchdogMsOf } from '../platform/health.ts';
 import { handleSignals, readHostFacts } from '../platform/host.ts';
 import { FileSink, JournalSink } from '../platform/log-file.ts';
 import { SinkLog, type Logger } from '../platform/log.ts';
 import { SystemRandom } from '../platform/random.ts';
 import { FileStore } from '../platform/store-file.ts';
-import { SystemClock } from '../platform/time.ts';
+import { SystemClock, type Clock } from '../platform/time.ts';
 import { createRole, readPrestaging } from './roles.ts';
 import { ThreadForwarder } from './services/forwarder-thread.ts';
 import type { Service, Site } from './services/service.ts';
@@ -33,7 +35,7 @@ async function start(config: Config): Promise<void> {
   const log = new SinkLog([new FileSink(config.logDirectory), new JournalSink()], () => clock.unixMs());
   const service = log.channel('service');
   const { serial } = config.serial === '' ? await readHostFacts() : config;
-  const drivers = openDrivers();
+  const drivers = openDrivers({ namespaceRequests: process.env['SELVAGE_NAMESPACE_REQUESTS'] });
   const site: Site = {
     name: config.name === '' ? serial : config.name,
     clock,
@@ -44,24 +46,59 @@ async function start(config: Config): Promise<void> {
     network: drivers.network,
     kernel: drivers.kernel,
   };
+  let forwarder: ThreadForwarder | undefined;
   const services = createRole({
     config,
     site,
     serial,
     prestaging,
     driversDescription: drivers.description,
-    forwarder: () => new ThreadForwarder({ devices: drivers.devices, clock, log: log.channel('forwarder'), wakeup: createWakeup() }),
+    forwarder: () => (forwarder = new ThreadForwarder({ devices: drivers.devices, clock, log: log.channel('forwarder'), wakeup: createWakeup() })),
   });
+  const watchdog = createWatchdog({ clock, services, forwarder, log: service, who: `${config.role} ${site.name}` });
   handleSignals({
     onStop: (signal) => {
+      watchdog.stop();
+      tellSystemd('STOPPING=1', service);
       service.info('appliance stops', { signal });
       void stopAll(services, service).then(() => process.exit(0));
     },
     onReload: () => log.reopen(),
   });
   for (const each of services) await each.start();
-  notifySystemd('READY=1');
+  tellSystemd('READY=1', service);
+  watchdog.start();
   service.info('appliance runs', { role: config.role, name: site.name, version: PLATFORM_VERSION, drivers: drivers.description, processId: process.pid });
+}
+
+interface Watched {
+  readonly clock: Clock;
+  readonly services: readonly Service[];
+  /** Roles that do not forward have none. */
+  readonly forwarder: ThreadForwarder | undefined;
+  readonly log: Logger;
+  readonly who: string;
+}
+
+function createWatchdog({ clock, services, forwarder, log, who }: Watched): Watchdog {
+  return new Watchdog({
+    clock,
+    watchdogMs: watchdogMsOf(process.env, process.pid),
+    parts: forwarder === undefined ? [] : [{ name: 'forwarder', ask: (answered) => forwarder.probe(answered) }],
+    status: () => statusLine(who, services.map((each) => ({ name: each.name, ...each.status() }))),
+    notify: notifySystemd,
+    onSilent: (part) => log.error('part of the appliance does not answer', { part, nextStep: 'nothing: systemd starts the appliance again; report the lines before this one' }),
+    onAnswersAgain: (part) => log.info('part of the appliance answers again', { part }),
+    onNotifyFailed: (error) => log.warning('systemd could not be notified', { cause: error.message }),
+  });
+}
+
+function tellSystemd(state: string, log: Logger): void {
+  try {
+    notifySystemd(state);
+  } catch (error) {
+    log.warning('systemd could not be notified', { cause: (error as Error).message });
+  }
 }
 
 /** In reverse order; one service that cannot stop does not keep the others from stopping. */
@@ -76,7 +113,7 @@ async function stopAll(services: readonly Service[], log: Logger): Promise<void>
 }
 
 try {
-  await start(loadConfig(configPath(process.argv.slice(2))));
+  await start(withCredentials(loadConfig(configPath(process.argv.slice(2))), process.env['CREDENTIALS_DIRECTORY']));
 } catch (error) {
   if (!(error instanceof ConfigError || error instanceof OperationalError || error instanceof UsageError)) throw error;
   const next = error instanceof OperationalError ? `; next: ${error.nextStep}` : '';

@@ -17,12 +17,15 @@ export type WorkerCommand =
   | { readonly kind: 'apply'; readonly state: ForwardingState }
   | { readonly kind: 'ike'; readonly outside: number; readonly remote: Endpoint; readonly bytes: Uint8Array }
   | { readonly kind: 'keepalive'; readonly outside: number; readonly remote: Endpoint }
+  /** Answered with 'alive' as soon as the loop comes to it. */
+  | { readonly kind: 'probe' }
   | { readonly kind: 'close' };
 
 export type WorkerReport =
   | { readonly kind: 'event'; readonly event: ForwarderEvent }
   /** The thread has let go of the ports that the detach command with this token named. */
   | { readonly kind: 'released'; readonly token: number }
+  | { readonly kind: 'alive' }
   | { readonly kind: 'problem'; readonly message: string };
 
 export interface WorkerStart {

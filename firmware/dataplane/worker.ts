@@ -116,6 +116,9 @@ class ForwarderWorker {
       case 'keepalive':
         this.#forwarder.sendNatKeepalive(command.outside, command.remote);
         break;
+      case 'probe':
+        this.#report({ kind: 'alive' });
+        break;
       case 'close':
         this.#closed = true;
         break;

@@ -139,6 +139,7 @@ export class ThreadForwarder implements ForwarderHandle {
   readonly #ports: ForwarderPorts;
   /** Ports that the thread was told to let go of, by token. */
   readonly #releases = new Map<number, () => void>();
+  #probes: (() => void)[] = [];
   #worker: Worker | undefined;
   #state: ForwardingState = EMPTY_FORWARDING_STATE;
   #timer: CancelTimer | undefined;
@@ -178,6 +179,12 @@ export class ThreadForwarder implements ForwarderHandle {
 
   counters(): ForwarderCounters {
     return readCounters(this.#page);
+  }
+
+  /** Calls `answered` when the thread's loop has taken the question; a thread that is started again answers too. */
+  probe(answered: () => void): void {
+    this.#probes.push(answered);
+    this.#send({ kind: 'probe' });
   }
 
   async close(): Promise<void> {
@@ -222,6 +229,7 @@ export class ThreadForwarder implements ForwarderHandle {
       this.#start();
       this.#ports.attachAll();
       this.#send({ kind: 'apply', state: this.#state });
+      if (this.#probes.length > 0) this.#send({ kind: 'probe' });
     });
   }
 
@@ -233,6 +241,9 @@ export class ThreadForwarder implements ForwarderHandle {
       case 'released':
         this.#releases.get(report.token)?.();
         this.#releases.delete(report.token);
+        break;
+      case 'alive':
+        for (const answered of this.#probes.splice(0)) answered();
         break;
       case 'problem':
         this.#log.error('forwarder thread cannot take over a port', { cause: report.message });
