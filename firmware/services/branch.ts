@@ -135,6 +135,8 @@ export class BranchControl implements Service {
     this.#forwarding.flush();
     this.#updateProfiles(identity);
     await this.#startTenants(config, identity);
+    const wanted = config.tenants.flatMap((tenant) => tenant.controllers.map((controller) => controllerProfileName(tenant, controller)));
+    this.#connector.retain(new Set(wanted), 'the Controller is no longer configured');
     for (const tenant of config.tenants) for (const controller of tenant.controllers) this.#connectTo(tenant, controller);
     this.#hooks.changed();
   }

@@ -43,13 +43,20 @@ export class Connector {
     this.#push = push;
   }
 
+  /** Again with what is wanted already changes nothing: an attempt that is under way would only be refused a second one. */
   want(wanted: Wanted): void {
     const before = this.#entries.get(wanted.profile);
+    if (before !== undefined && JSON.stringify(before.wanted) === JSON.stringify(wanted)) return;
     before?.timer?.();
     const entry: Entry = { wanted, state: 'connecting', failures: 0, lastCause: '', up: before?.up ?? new Set(), timer: undefined };
     this.#entries.set(wanted.profile, entry);
     if (entry.up.size > 0) entry.state = 'up';
     else this.#connect(entry);
+  }
+
+  /** Forgets every connection whose profile is not in `profiles`. */
+  retain(profiles: ReadonlySet<string>, reason: string): void {
+    for (const profile of [...this.#entries.keys()]) if (!profiles.has(profile)) this.forget(profile, reason);
   }
 
   forget(profile: string, reason: string): void {
@@ -74,6 +81,8 @@ export class Connector {
     const entry = this.#entries.get(output.profile);
     if (entry === undefined) return;
     if (output.kind === 'ike-up') {
+      entry.timer?.();
+      entry.timer = undefined;
       entry.up.add(output.ikeSa);
       entry.state = 'up';
       entry.failures = 0;

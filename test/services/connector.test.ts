@@ -93,4 +93,39 @@ describe('services/connector', () => {
     clock.advance(600_000);
     strictEqual(pushed.length, 2);
   });
+
+  it('goes on with an attempt and its backoff when the same is wanted again', () => {
+    const { clock, pushed, connector } = make();
+    connector.want({ profile: 'p', candidates: [initiate('192.0.2.1')] });
+    connector.want({ profile: 'p', candidates: [initiate('192.0.2.1')] });
+    strictEqual(pushed.length, 1);
+    connector.onOutput(failed());
+    connector.want({ profile: 'p', candidates: [initiate('192.0.2.1')] });
+    strictEqual(pushed.length, 1);
+    strictEqual(connector.states()[0]!.failures, 1);
+    clock.advance(2_000);
+    strictEqual(pushed.length, 2);
+  });
+
+  it('stays up when a connection comes up that a retry was waiting for', () => {
+    // want A --> attempt; want B --> refused as busy, a retry waits; the attempt of A comes up
+    const { clock, pushed, connector } = make();
+    connector.want({ profile: 'p', candidates: [initiate('192.0.2.1')] });
+    connector.want({ profile: 'p', candidates: [initiate('192.0.2.1'), initiate('192.0.2.2')] });
+    connector.onOutput(failed('the profile is already connecting or connected to this peer'));
+    connector.onOutput(up(1));
+    clock.advance(10_000);
+    strictEqual(connector.states()[0]!.state, 'up');
+    strictEqual(pushed.length, 2);
+  });
+
+  it('forgets the connections that are not named any longer', () => {
+    const { clock, pushed, connector } = make();
+    connector.want({ profile: 'p', candidates: [initiate('192.0.2.1')] });
+    connector.onOutput(failed());
+    connector.retain(new Set(['q']), 'no longer configured');
+    deepStrictEqual(connector.states(), []);
+    clock.advance(600_000);
+    strictEqual(pushed.length, 1);
+  });
 });
