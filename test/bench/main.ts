@@ -1,7 +1,9 @@
-// Benches from the command line: main.ts ike [--handshakes N] [--rounds N] [--sas N]. The last line is JSON.
+// Benches from the command line: main.ts ike [--handshakes N] [--rounds N] [--sas N], main.ts tunnel [--rounds N]
+// [--seconds N]. The last line is JSON.
 import { parseArgs } from 'node:util';
 import { UsageError } from '../../platform/errors.ts';
 import { benchIke } from './ike.ts';
+import { benchTunnel } from './tunnel.ts';
 
 function positive(name: string, text: string): number {
   const value = Number(text);
@@ -9,14 +11,25 @@ function positive(name: string, text: string): number {
   return value;
 }
 
+const OPTIONS = {
+  handshakes: { type: 'string', default: '500' },
+  rounds: { type: 'string', default: '3' },
+  sas: { type: 'string', default: '10000' },
+  seconds: { type: 'string', default: '3' },
+} as const;
+
 async function main(): Promise<void> {
-  const options = { handshakes: { type: 'string', default: '500' }, rounds: { type: 'string', default: '3' }, sas: { type: 'string', default: '10000' } } as const;
-  const { values, positionals } = parseArgs({ options, allowPositionals: true });
+  const { values, positionals } = parseArgs({ options: OPTIONS, allowPositionals: true });
   const [name] = positionals;
-  if (name !== 'ike' || positionals.length !== 1) throw new UsageError(`the bench is ${positionals.join(' ') || 'missing'}; allowed: ike`);
-  const handshakes = positive('handshakes', values.handshakes);
-  const summary = await benchIke({ handshakes, rounds: positive('rounds', values.rounds), sas: positive('sas', values.sas) });
-  process.stdout.write(`${JSON.stringify({ bench: name, ...summary })}\n`);
+  const rounds = positive('rounds', values.rounds);
+  const benches: Readonly<Record<string, () => Promise<Record<string, unknown>>>> = {
+    ike: () => benchIke({ handshakes: positive('handshakes', values.handshakes), rounds, sas: positive('sas', values.sas) }),
+    tunnel: () => benchTunnel({ rounds, seconds: positive('seconds', values.seconds) }),
+  };
+  const bench = positionals.length === 1 && Object.hasOwn(benches, name!) ? benches[name!] : undefined;
+  if (bench === undefined) throw new UsageError(`the bench is ${positionals.join(' ') || 'missing'}; allowed: ${Object.keys(benches).join(', ')}`);
+  process.stdout.write(`${JSON.stringify({ bench: name, ...(await bench()) })}
+`);
 }
 
 try {

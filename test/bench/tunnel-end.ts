@@ -1,0 +1,85 @@
+// One end of the tunnel bench as a process of its own: the product's drivers and its forwarder on its thread, with one
+// tunnel of fixed keys. The configuration is JSON on standard input; says `ready` and runs until it is killed.
+import { createInterface } from 'node:readline';
+import { createWakeup, openDrivers } from '../../drivers/open.ts';
+import { deviceName, encryptedTviName } from '../../firmware/model.ts';
+import type { SaSpec } from '../../firmware/model.ts';
+import { ForwardingService } from '../../firmware/services/forwarding.ts';
+import { ThreadForwarder } from '../../firmware/services/forwarder-thread.ts';
+import type { Site } from '../../firmware/services/service.ts';
+import { VirtualRouters } from '../../firmware/services/virtual-routers.ts';
+import { hostPrefix } from '../../firmware/services/vr-plan.ts';
+import { RealSuite } from '../../platform/crypto-real.ts';
+import { formatEvent } from '../../platform/log-line.ts';
+import { SinkLog } from '../../platform/log.ts';
+import { SystemRandom } from '../../platform/random.ts';
+import { MemoryStore } from '../../platform/store.ts';
+import { SystemClock } from '../../platform/time.ts';
+
+const TENANT = 1;
+const VNI = 0x112;
+const OVERLAY_PORT = 4790;
+const TUNNEL = 10;
+/** What is left of 1500 octets for a packet of the tunnel's inside, and for what ESP carries. */
+const INSIDE_MTU = 1400;
+const TUNNEL_MTU = 1414;
+
+export interface TunnelEnd {
+  /** 1 or 2. */
+  readonly end: number;
+  readonly wanVr: string;
+  readonly vr: string;
+  readonly local: string;
+  readonly remote: string;
+  readonly inside: string;
+  readonly otherInside: string;
+}
+
+function openSite(): { site: Site; forwarding: ForwardingService } {
+  const clock = new SystemClock();
+  const sink = { write: (record: Parameters<typeof formatEvent>[0]) => void process.stderr.write(`${formatEvent(record)}\n`), reopen: () => undefined, close: () => undefined };
+  const log = new SinkLog([sink], () => clock.unixMs());
+  const drivers = openDrivers();
+  const site: Site = { name: 'bench', clock, random: new SystemRandom(), suite: new RealSuite(), log, store: new MemoryStore(), network: drivers.network, kernel: drivers.kernel };
+  const handle = new ThreadForwarder({ devices: drivers.devices, clock, log: log.channel('forwarder'), wakeup: createWakeup() });
+  return { site, forwarding: new ForwardingService(site, handle) };
+}
+
+/** The SA from one end to the other; both ends know both. */
+function sa(from: number): SaSpec {
+  return {
+    id: from, spi: 0x0200_1000 + from, suite: 'aes-256-gcm-16', key: new Uint8Array(32).fill(from), salt: new Uint8Array(4).fill(from), esn: true, windowPackets: 4096,
+    softPackets: 2 ** 40, softBytes: 2 ** 50, hardPackets: 2 ** 41, hardBytes: 2 ** 51,
+  };
+}
+
+async function run(config: TunnelEnd): Promise<void> {
+  const { site, forwarding } = openSite();
+  const inside = forwarding.idFor('inside');
+  const outside = forwarding.idFor('outside');
+  const name = encryptedTviName(TENANT);
+  const device = deviceName(name);
+  forwarding.setPart('tunnel', {
+    tenants: [{ tenant: TENANT, vni: VNI }],
+    tunnels: [{
+      id: TUNNEL, tenant: TENANT, peer: 'the other end', kind: 'vxlan-esp', inside, mtu: TUNNEL_MTU, idleDummyMs: 0,
+      paths: [{ outside, remote: { address: config.remote, port: OVERLAY_PORT } }], tx: sa(config.end), rx: [sa(3 - config.end)],
+    }],
+    routes: [{ inside, prefix: hostPrefix(config.otherInside), tunnel: TUNNEL, label: 0 }],
+  });
+  await new VirtualRouters(site, forwarding, new Map()).apply('bench', {
+    vrs: [{
+      vr: config.vr, devices: [{ device, addresses: [hostPrefix(config.inside)], mtu: INSIDE_MTU }],
+      routes: [{ prefix: hostPrefix(config.otherInside), device, source: config.inside }], forwarding: false,
+    }],
+    adoptions: [],
+    part: {
+      insides: [{ id: inside, tenant: TENANT, kind: 'encrypted-tvi', vr: config.vr, name, mtu: INSIDE_MTU, addresses: [config.inside] }],
+      outsides: [{ id: outside, name: 'wan', vr: config.wanVr, addresses: [config.local] }],
+    },
+  });
+  process.stdout.write('ready\n');
+}
+
+const line = await createInterface(process.stdin)[Symbol.asyncIterator]().next();
+await run(JSON.parse(line.value as string) as TunnelEnd);
