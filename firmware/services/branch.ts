@@ -9,7 +9,7 @@ import { nextBootCount } from './boot.ts';
 import { Connector, type ConnectionState, type Initiate } from './connector.ts';
 import type { ForwardingService } from './forwarding.ts';
 import { IkeHistory } from './ike-history.ts';
-import { IKE_NATT_PORT, IKE_PORT, IkeService, clearSocket, nattSocket, wanSocket } from './ike.ts';
+import { IKE_NATT_PORT, IKE_PORT, IkeService, clearSocket, nattSocket, socketsOf, wanSocket } from './ike.ts';
 import { controllerProfile, controllerProfileName, organizationOf, profileName, stagingProfile, STAGING_PROFILE, type DeviceIdentity } from './ike-profiles.ts';
 import type { TunnelContext } from './ike-tunnels.ts';
 import type { Service, ServiceStatus, Site } from './service.ts';
@@ -137,6 +137,7 @@ export class BranchControl implements Service {
     await this.#startTenants(config, identity);
     const wanted = config.tenants.flatMap((tenant) => tenant.controllers.map((controller) => controllerProfileName(tenant, controller)));
     this.#connector.retain(new Set(wanted), 'the Controller is no longer configured');
+    this.ike.retainSockets(socketsOf(config, (circuit) => outsideId(idFor, circuit)));
     for (const tenant of config.tenants) for (const controller of tenant.controllers) this.#connectTo(tenant, controller);
     this.#hooks.changed();
   }

@@ -12,7 +12,7 @@ import { ENCRYPTED_MTU, EXPLICIT_NULL, IDLE_DUMMY_MS, STAGING_MTU } from './bran
 import { ControllerTenant } from './controller-tenant.ts';
 import type { ForwardingService } from './forwarding.ts';
 import { IkeHistory } from './ike-history.ts';
-import { IkeService, clearSocket, wanSocket } from './ike.ts';
+import { IkeService, clearSocket, socketsOf, wanSocket } from './ike.ts';
 import { STAGING_PROFILE, branchesProfile, branchesProfileName, profileName, stagingResponderProfile, type DeviceIdentity } from './ike-profiles.ts';
 import type { TunnelContext } from './ike-tunnels.ts';
 import type { Service, ServiceStatus, Site } from './service.ts';
@@ -128,6 +128,7 @@ export class ControllerControl implements Service {
     for (const tenant of config.tenants) {
       this.ike.openSocket(clearSocket(tenant.tenant), controlVrName(tenant.organization), tenant.clearAddress);
     }
+    this.ike.retainSockets(socketsOf(config, (circuit) => outsideId(idFor, circuit)));
     await this.#startTenants(config);
   }
 

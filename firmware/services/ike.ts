@@ -6,6 +6,7 @@ import { after, type CancelTimer } from '../../platform/time.ts';
 import type { DatagramSocket } from '../../drivers/port.ts';
 import type { IkeEndpoint } from '../ike/endpoint.ts';
 import type { ChildUp, IkeDropReason, IkeInput, IkeOutput, IkeUp } from '../ike/input-output.ts';
+import type { DeviceConfiguration } from '../configuration.ts';
 import type { Endpoint, ForwarderEvent, IpAddress } from '../model.ts';
 import type { ForwardingService } from './forwarding.ts';
 import { IkeTunnels, tunnelKey, type TunnelContext } from './ike-tunnels.ts';
@@ -40,7 +41,7 @@ export class IkeService implements Service {
   readonly #log: Logger;
   readonly #runner: MachineRunner<IkeInput, IkeOutput>;
   readonly #tunnels: IkeTunnels;
-  readonly #sockets = new Map<string, DatagramSocket>();
+  readonly #sockets = new Map<string, { readonly where: string; readonly socket: DatagramSocket }>();
   readonly #live = new Map<number, Live>();
   readonly #drops = new Map<IkeDropReason, number>();
   readonly #timers = new Set<CancelTimer>();
@@ -65,8 +66,7 @@ export class IkeService implements Service {
     if (this.#live.size > 0) await this.#wait(GOODBYE_MS);
     this.#runner.stop();
     for (const cancel of this.#timers) cancel();
-    for (const socket of this.#sockets.values()) socket.close();
-    this.#sockets.clear();
+    this.retainSockets(new Set());
   }
 
   #wait(ms: number): Promise<void> {
@@ -83,23 +83,28 @@ export class IkeService implements Service {
     this.#runner.push(input);
   }
 
-  /** Opens UDP 500 on one address; `id` names the socket in inputs and outputs of the endpoint. */
+  /** Opens UDP 500 on one address; `id` names the socket in inputs and outputs of the endpoint. One elsewhere under this id is closed. */
   openSocket(id: string, vr: string, address: IpAddress): void {
-    if (this.#sockets.has(id)) return;
+    const where = `${vr} ${address}`;
+    if (this.#sockets.get(id)?.where === where) return;
+    this.#closeSocket(id);
     const local = { address, port: IKE_PORT };
-    this.#sockets.set(
-      id,
-      this.#site.network.openDatagram({
-        vr,
-        local,
-        onDatagram: (bytes, remote) => this.push({ kind: 'datagram', socket: id, natt: false, local, remote, bytes }),
-        onError: (error) => this.#log.warning('IKE socket reported an error', { socket: id, cause: error.message }),
-      }),
-    );
+    const socket = this.#site.network.openDatagram({
+      vr,
+      local,
+      onDatagram: (bytes, remote) => this.push({ kind: 'datagram', socket: id, natt: false, local, remote, bytes }),
+      onError: (error) => this.#log.warning('IKE socket reported an error', { socket: id, cause: error.message }),
+    });
+    this.#sockets.set(id, { where, socket });
   }
 
-  closeSocket(id: string): void {
-    this.#sockets.get(id)?.close();
+  /** Closes every socket that is not named. */
+  retainSockets(ids: ReadonlySet<string>): void {
+    for (const id of [...this.#sockets.keys()]) if (!ids.has(id)) this.#closeSocket(id);
+  }
+
+  #closeSocket(id: string): void {
+    this.#sockets.get(id)?.socket.close();
     this.#sockets.delete(id);
   }
 
@@ -157,7 +162,7 @@ export class IkeService implements Service {
       this.#forwarding.sendIke(nattOutside(output.socket), output.remote, output.bytes);
       return;
     }
-    const socket = this.#sockets.get(output.socket);
+    const socket = this.#sockets.get(output.socket)?.socket;
     if (socket === undefined) {
       this.#log.warning('IKE message not sent: its socket is closed', { socket: output.socket, remote: output.remote.address });
       return;
@@ -228,6 +233,12 @@ export class IkeService implements Service {
       this.push({ kind: 'observed-endpoint', ikeSa, endpoint: remote });
     }
   }
+}
+
+/** The sockets that a configuration needs. */
+export function socketsOf(config: DeviceConfiguration, outside: (circuit: string) => number): Set<string> {
+  const wan = config.circuits.flatMap((c) => c.addresses.map((a) => wanSocket(outside(c.name), a)));
+  return new Set([...wan, ...config.tenants.map((t) => clearSocket(t.tenant))]);
 }
 
 /** Socket names: `wan:<outside>:<family>`, `natt:<outside>`, `clear:<tenant>`. */
