@@ -2,7 +2,6 @@
 // cannot be carried out has failed; the others go on.
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { DEFAULT_INSIDE_MTU } from '../../firmware/services/vr-plan.ts';
 import type { BgpNeighborView, SystemView } from '../../firmware/views.ts';
 import { OperationalError } from '../../platform/errors.ts';
 import { SystemClock } from '../../platform/time.ts';
@@ -41,6 +40,8 @@ const LOADED_TENANT = 2;
 const PAUSED = 'branch-2';
 const KILLED = 'branch-1';
 const PING_TIMEOUT_MS = 20_000;
+/** What docs/WIRE.md promises a LAN by default. */
+const LAN_CORE_MTU = 1400;
 const KEY_FILE = 'lib/debug/esp_sa';
 
 class Checks {
@@ -172,7 +173,7 @@ class Checks {
       from: near.name,
       to: far.name,
       addresses: far.addresses.map((address) => ({ family: familyOf(address), address })),
-      mtu: DEFAULT_INSIDE_MTU,
+      mtu: LAN_CORE_MTU,
       connect: (address) => network.ask(near.name, address, 'tcp', PING_TIMEOUT_MS),
     });
   }

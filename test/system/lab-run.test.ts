@@ -24,7 +24,7 @@ for (const nat of ['drop', 'accept'] satisfies NatPolicy[]) {
     it('carries out every check, and each holds', () => {
       assert.deepEqual(
         report.checks.map(({ name, held, cause }) => [name, held, cause]),
-        ['onboarding', 'drivers', 'reachability', 'isolation', 'throughput', 'decryption', 'pause', 'rekey', 'restart', 'wan'].map((name) => [name, true, '']),
+        ['onboarding', 'drivers', 'reachability', 'isolation', 'mtu', 'throughput', 'decryption', 'pause', 'rekey', 'restart', 'wan'].map((name) => [name, true, '']),
       );
       assert.equal(report.nat, nat);
     });
