@@ -2,7 +2,7 @@
 // state, in the order that the kernel needs (a TUN device exists before it gets addresses, an address before a socket).
 import type { Logger } from '../../platform/log.ts';
 import { OperationalError } from '../../platform/errors.ts';
-import { deviceName } from '../model.ts';
+import { deviceName, type OutsideSpec } from '../model.ts';
 import type { ForwardingService } from './forwarding.ts';
 import type { Site } from './service.ts';
 import type { Plan } from './vr-plan.ts';
@@ -16,6 +16,8 @@ export class VirtualRouters {
   readonly #interfaces: InterfaceMap;
   readonly #log: Logger;
   readonly #adopted = new Set<string>();
+  /** What each owner's ports are in the forwarding state now. */
+  readonly #outsides = new Map<string, readonly OutsideSpec[]>();
   #last: Promise<void> = Promise.resolve();
 
   constructor(site: Site, forwarding: ForwardingService, interfaces: InterfaceMap) {
@@ -32,21 +34,30 @@ export class VirtualRouters {
     return run;
   }
 
+  /** Takes one owner's part out of the forwarding state, after the plans that were to be applied before. */
   remove(owner: string): void {
-    this.#forwarding.removePart(owner);
+    this.#last = this.#last.then(() => {
+      this.#outsides.delete(owner);
+      this.#forwarding.removePart(owner);
+    });
   }
 
   async #apply(owner: string, plan: Plan): Promise<void> {
     for (const { vr } of plan.vrs) await this.#site.kernel.ensureVr(vr);
     for (const { vr, name } of plan.adoptions) await this.#adopt(vr, name);
-    this.#forwarding.setPart(owner, { ...plan.part, outsides: [] });
-    this.#forwarding.flush();
+    // Ports whose addresses stay are not closed meanwhile, also when the kernel refuses the rest.
+    const wanted = plan.part.outsides ?? [];
+    const kept = (this.#outsides.get(owner) ?? []).filter((before) => wanted.some((now) => JSON.stringify(now) === JSON.stringify(before)));
+    this.#publish(owner, plan, kept);
     for (const vr of plan.vrs) await this.#site.kernel.apply(vr);
-    if (plan.part.outsides !== undefined) {
-      this.#forwarding.setPart(owner, plan.part);
-      this.#forwarding.flush();
-    }
+    if (wanted.length > kept.length) this.#publish(owner, plan, wanted);
     this.#log.info('virtual routers configured', { owner, vrs: plan.vrs.map((v) => v.vr).join(',') });
+  }
+
+  #publish(owner: string, plan: Plan, outsides: readonly OutsideSpec[]): void {
+    this.#outsides.set(owner, outsides);
+    this.#forwarding.setPart(owner, { ...plan.part, outsides });
+    this.#forwarding.flush();
   }
 
   async #adopt(vr: string, name: string): Promise<void> {

@@ -1,0 +1,65 @@
+// What the forwarder is told while the kernel is brought to a plan.
+import { deepStrictEqual, rejects } from 'node:assert/strict';
+import type { CircuitConfiguration } from '../../firmware/configuration.ts';
+import type { ForwardingState } from '../../firmware/model.ts';
+import { ForwardingService } from '../../firmware/services/forwarding.ts';
+import type { ForwarderHandle } from '../../firmware/services/forwarder-thread.ts';
+import type { Site } from '../../firmware/services/service.ts';
+import { VirtualRouters } from '../../firmware/services/virtual-routers.ts';
+import { circuitPlan, stagingPlan } from '../../firmware/services/vr-plan.ts';
+import { SinkLog } from '../../platform/log.ts';
+import { ManualClock } from './manual-clock.ts';
+
+const FIRST: CircuitConfiguration = { id: 1, name: 'vni-0/0', transport: 'A', addresses: ['192.0.2.1/24'], gateways: [] };
+const SECOND: CircuitConfiguration = { id: 2, name: 'vni-0/1', transport: 'B', addresses: ['198.51.100.1/24'], gateways: [] };
+
+/** `outsides` and `insides` are what each version of the forwarding state had. */
+function make(): { routers: VirtualRouters; forwarding: ForwardingService; outsides: string[]; insides: string[]; kernel: { fails: boolean } } {
+  const [outsides, insides]: string[][] = [[], []];
+  const kernel = {
+    fails: false,
+    ensureVr: async () => undefined,
+    adoptDevice: async () => undefined,
+    apply: async () => {
+      if (kernel.fails) throw new Error('refused by the kernel');
+    },
+  };
+  const site = { clock: new ManualClock(), log: new SinkLog([], () => 0), kernel } as unknown as Site;
+  const apply = (state: ForwardingState): void => {
+    outsides!.push(state.outsides.flatMap((o) => o.addresses).join(' '));
+    insides!.push(state.insides.map((i) => i.name).join(' '));
+  };
+  const forwarding = new ForwardingService(site, { apply } as unknown as ForwarderHandle);
+  const routers = new VirtualRouters(site, forwarding, new Map([['vni-0/0', 'eth0'], ['vni-0/1', 'eth1']]));
+  return { routers, forwarding, outsides: outsides!, insides: insides!, kernel };
+}
+
+describe('services/virtual-routers', () => {
+  it('keeps the ports of unchanged circuits open while a newer configuration is applied', async () => {
+    const { routers, forwarding, outsides } = make();
+    const idFor = (key: string): number => forwarding.idFor(key);
+    await routers.apply('circuits', circuitPlan([FIRST], idFor));
+    outsides.length = 0;
+    await routers.apply('circuits', circuitPlan([FIRST, SECOND], idFor));
+    deepStrictEqual(outsides, ['192.0.2.1', '192.0.2.1 198.51.100.1']);
+  });
+
+  it('keeps them open when the kernel refuses the newer configuration', async () => {
+    const { routers, forwarding, outsides, kernel } = make();
+    const idFor = (key: string): number => forwarding.idFor(key);
+    await routers.apply('circuits', circuitPlan([FIRST], idFor));
+    kernel.fails = true;
+    await rejects(routers.apply('circuits', circuitPlan([FIRST, SECOND], idFor)));
+    deepStrictEqual(outsides.at(-1), '192.0.2.1');
+  });
+
+  it('removes a part also when its plan is still being applied', async () => {
+    // apply(staging) begins --> remove(staging) --> apply(staging) goes on
+    const { routers, forwarding, insides } = make();
+    const applied = routers.apply('staging', stagingPlan('Provider', 1, '172.30.0.2', [], (key) => forwarding.idFor(key)));
+    routers.remove('staging');
+    await applied;
+    await routers.apply('circuits', circuitPlan([], (key) => forwarding.idFor(key)));
+    deepStrictEqual(insides.at(-1), '');
+  });
+});
