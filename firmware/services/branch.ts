@@ -107,9 +107,13 @@ export class BranchControl implements Service {
 
   /** Opens the WAN and the staging tunnel with nothing but the prestaging record. Rejects with an OperationalError of the host. */
   async startStaging(record: PrestagingRecord): Promise<void> {
+    const staging = { record, director: [] };
+    this.#staging = staging;
     await this.#openCircuits(record.circuits);
+    if (this.#staging !== staging) return;
     await this.#routers.apply('staging', stagingPlan(record.provider, record.staging.tenant, undefined, [], (k) => this.#forwarding.idFor(k)));
-    this.#staging = { record, director: [] };
+    // ZTP may have gone on meanwhile.
+    if (this.#staging !== staging) return;
     this.#updateProfiles();
     const candidates = this.#wanCandidates(profileName(record.provider, STAGING_PROFILE), record.controllers);
     this.#connector.want({ profile: profileName(record.provider, STAGING_PROFILE), candidates });
@@ -348,8 +352,12 @@ export class BranchControl implements Service {
     const assignedAddress = up.assigned;
     const plan = stagingPlan(staging.record.provider, staging.record.staging.tenant, assignedAddress, director, (k) => this.#forwarding.idFor(k));
     this.#routers.apply('staging', plan).then(
-      () => this.#hooks.stagingUp({ assignedAddress, directorAddresses: director }),
-      (error: unknown) => this.#hooks.stagingDown(error instanceof Error ? error.message : String(error)),
+      () => {
+        if (this.#staging === staging) this.#hooks.stagingUp({ assignedAddress, directorAddresses: director });
+      },
+      (error: unknown) => {
+        if (this.#staging === staging) this.#hooks.stagingDown(error instanceof Error ? error.message : String(error));
+      },
     );
   }
 }
