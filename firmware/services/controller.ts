@@ -140,8 +140,11 @@ export class ControllerControl implements Service {
     for (const tenant of this.#tenants.values()) tenant.setSites(directory.sites);
     if (this.#config !== undefined && clearAddresses(before) !== clearAddresses(directory)) await this.#applyTenantPlan();
     const enabled = new Set(directory.sites.filter((s) => s.state === 'enabled').flatMap((s) => s.tenants.map((t) => t.identity)));
+    // A box that was onboarded has no staging identity any longer, but may still be about to leave its staging tunnel.
+    const serials = new Set(directory.sites.filter((s) => s.state === 'enabled').map((s) => s.serial));
     for (const ike of this.ike.liveIkeSas()) {
-      if (ike.profile === this.#stagingName() || enabled.has(ike.remoteIdentity.value)) continue;
+      const isStaging = ike.profile === this.#stagingName();
+      if (isStaging ? ike.serial !== undefined && serials.has(ike.serial) : enabled.has(ike.remoteIdentity.value)) continue;
       this.ike.push({ kind: 'terminate', ikeSa: ike.ikeSa, reason: 'the site was revoked or removed by Director' });
     }
   }

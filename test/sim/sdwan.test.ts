@@ -199,6 +199,16 @@ describe('sim/sdwan', () => {
     deepStrictEqual([...(await sdwan.unreached('Acme'))].sort(), ['b1-Acme > b3-Acme', 'b2-Acme > b3-Acme', 'b3-Acme > b1-Acme', 'b3-Acme > b2-Acme']);
   });
 
+  it('ends the staging tunnel of a branch that is revoked meanwhile', async () => {
+    const { world, sdwan } = await bringUp({ staged: true, branches: [branch(1, ['Acme'])] });
+    const controller = sdwan.controller('c1');
+    const tunnels = (): number => controller.ike.liveIkeSas().filter((ike) => ike.profile.endsWith('/staging')).length;
+    await world.settle(() => tunnels() > 0, 10_000, 'a staging tunnel');
+    const sites = sdwan.plan.directory.sites.map((site) => ({ ...site, staging: undefined, state: 'revoked' as const }));
+    await controller.applyDirectory({ generation: 2, sites });
+    strictEqual(tunnels(), 0);
+  });
+
   for (const seed of [1, 2, 3]) {
     it(`comes back to what the model says after every misfortune of seed ${seed}`, async () => {
       deepStrictEqual(await CHAOS_SCENARIO.run(createWorld(seed), { nodes: 4 }), []);
