@@ -20,8 +20,8 @@ export class ForwardingService implements Service {
   readonly #handle: ForwarderHandle;
   readonly #parts = new Map<string, ForwardingPart>();
   readonly #ids = new Map<string, number>();
-  readonly #listeners: ((event: ForwarderEvent) => void)[] = [];
-  readonly #stateListeners: ((state: ForwardingState) => void)[] = [];
+  readonly #listeners = new Set<(event: ForwarderEvent) => void>();
+  readonly #stateListeners = new Set<(state: ForwardingState) => void>();
   #nextId = 1;
   #nextSaId = 1;
   #state: ForwardingState = EMPTY_FORWARDING_STATE;
@@ -103,13 +103,16 @@ export class ForwardingService implements Service {
     this.#handle.sendNatKeepalive(outside, remote);
   }
 
-  /** Called with every version that was handed to the forwarder. */
-  onState(listener: (state: ForwardingState) => void): void {
-    this.#stateListeners.push(listener);
+  /** Called with every version that was handed to the forwarder, until the function that it returns is called. */
+  onState(listener: (state: ForwardingState) => void): () => void {
+    this.#stateListeners.add(listener);
+    return () => void this.#stateListeners.delete(listener);
   }
 
-  onEvent(listener: (event: ForwarderEvent) => void): void {
-    this.#listeners.push(listener);
+  /** Called with everything that the forwarder says, until the function that it returns is called. */
+  onEvent(listener: (event: ForwarderEvent) => void): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
   }
 
   #touch(): void {

@@ -64,6 +64,7 @@ export class TenantService implements Service {
   readonly #withheld: WithheldRoutes;
   /** Keying's newest version that no version of the forwarding state contains yet. */
   #unflushed: number | undefined;
+  readonly #subscriptions: readonly (() => void)[];
   #stopped = false;
 
   constructor(site: Site, forwarding: ForwardingService, options: TenantOptions) {
@@ -117,8 +118,7 @@ export class TenantService implements Service {
       onOutput: (output) => this.#bgpOutput(output),
     });
     this.#withheld = new WithheldRoutes(site.clock, () => this.bgp.peers.some((peer) => this.bgp.isEstablished(peer.id)));
-    forwarding.onEvent((event) => this.#forwarderEvent(event));
-    forwarding.onState((state) => this.#stateFlushed(state.version));
+    this.#subscriptions = [forwarding.onEvent((event) => this.#forwarderEvent(event)), forwarding.onState((state) => this.#stateFlushed(state.version))];
   }
 
   async start(): Promise<void> {
@@ -143,17 +143,21 @@ export class TenantService implements Service {
 
   /** The box stops or starts again: peers keep keys and routes meanwhile. */
   async stop(): Promise<void> {
+    this.#end();
+    await this.bgp.stop();
+  }
+
+  #end(): void {
     this.#stopped = true;
+    for (const unsubscribe of this.#subscriptions) unsubscribe();
     this.#withheld.stop();
     this.#keying.stop();
-    await this.bgp.stop();
   }
 
   /** The tenant is no longer configured as it was: key and routes are withdrawn, secrets wiped, tunnels taken down. */
   async remove(): Promise<void> {
     this.#keying.push({ kind: 'stop' });
-    this.#stopped = true;
-    this.#keying.stop();
+    this.#end();
     await this.bgp.remove();
     this.#forwarding.removePart(this.#owner);
   }
