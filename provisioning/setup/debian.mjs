@@ -34,7 +34,7 @@ export const DEBIAN_PACKAGES = [
   { name: 'libstrongswan-extra-plugins', for: TEST, reason: 'algorithms of the counterpart' },
   { name: 'frr', for: TEST, reason: 'the BGP counterpart', service: 'frr' },
   { name: 'logrotate', for: TEST, reason: 'rotates the logs of a process that keeps writing', service: 'logrotate.timer' },
-  { name: 'systemd', for: TEST, reason: 'systemd-analyze, systemd-tmpfiles and systemd-sysusers judge our units and rules' },
+  { name: 'systemd', for: TEST, reason: 'judges our units and rules, and runs the services in namespaces' },
   { name: 'mmdebstrap', for: TEST, reason: 'a newer release beside this one, for newer counterparts' },
 ];
 

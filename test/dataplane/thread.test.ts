@@ -75,11 +75,16 @@ describe('forwarder thread', () => {
     const [node] = nodes as [Node, Node];
     const good = stateOf(1, vrs[0]);
     const before = node.handle.counters().tunnels.find(({ tunnel }) => tunnel === 110)!;
+    const answers: string[] = [];
+    node.handle.probe(() => answers.push('first thread'));
+    await until('the thread answers a probe', () => answers.length === 1);
     node.handle.apply({ ...good, version: 2, tunnels: [undefined as never] });
+    node.handle.probe(() => answers.push('second thread'));
     await until('death logged', () => node.sink.records.length > 0);
     assert.equal(node.sink.records[0]!.sentence, 'forwarder thread ended');
     node.handle.apply({ ...good, version: 3 });
     await until('version 3 applied', () => node.handle.counters().version === 3);
+    await until('the probe of the dead thread is answered by its successor', () => answers.length === 2);
     const output = execFileSync('ip', ['netns', 'exec', vrs[0], 'ping', '-c', '2', '-i', '0.05', '-W', '2', '10.255.0.2'], { encoding: 'utf8', timeout: 15_000 });
     assert.match(output, / 0% packet loss/);
     assert.equal(before.txPackets, 3);

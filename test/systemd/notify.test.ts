@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { sleep } from '../../platform/time.ts';
 import { ServiceManager } from './service-manager.ts';
 
-const WATCHDOG_MS = 800;
+const WATCHDOG_MS = 600;
 
 describe('an appliance under systemd', () => {
   const manager = new ServiceManager();

@@ -1,0 +1,96 @@
+// The units under a real systemd, with everything they forbid in force: the appliance from credential to virtual router,
+// the watchdog's verdict, and Director.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { RECORD } from '../ztp/configuration-fixture.ts';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const BOOT = fileURLToPath(new URL('boot-machine.sh', import.meta.url));
+
+const BRANCH = { role: 'branch', name: 'b1', serial: RECORD.serial, interfaces: [{ name: 'vni-0/0', device: 'wan0' }] };
+const DIRECTOR = { role: 'director', name: 'd1', provider: 'Provider', serial: 'D1', director: { addresses: ['127.0.0.1'], listenAddress: '127.0.0.1', listenPort: 443 } };
+
+/** What systemd does on a real box within 30 s, it does here within 2. */
+const SHORT_WATCHDOG = '[Service]\nWatchdogSec=2\nRestartSec=200ms\n';
+
+const PROBE = `
+say() { echo "$1=$2"; }
+await() { for i in $(seq 300); do if sh -c "$1" >/dev/null 2>&1; then return 0; fi; sleep 0.05; done; say never "$1"; return 1; }
+main() { systemctl show -P MainPID "$1"; }
+systemctl restart systemd-sysusers systemd-tmpfiles-setup
+ip link set lo up
+ip link add wan0 type veth peer name wan1
+systemctl start selvage.service
+await 'ip netns exec INTERNET-Transport-VR ip addr show dev vni-0_0 | grep 192.0.2.10'
+say circuit "$(ip netns exec INTERNET-Transport-VR ip -br -4 addr show dev vni-0_0 | grep -o '192[^ ]*')"
+await 'ip netns exec Provider-Control-VR true'
+say routers "$(ip netns | cut -d' ' -f1 | sort | tr '\\n' ' ')"
+say status "$(systemctl show -P StatusText selvage)"
+logrotate --force /etc/logrotate.d/selvage
+say reopened "$(journalctl --no-pager -o cat -u selvage | grep -c 'Sent signal SIGHUP to main process')"
+before=$(main selvage)
+kill -STOP "$before"
+await '[ $(systemctl show -P NRestarts selvage) = 1 ] && [ $(systemctl show -P ActiveState selvage) = active ]'
+say watchdog "$(journalctl --no-pager -o cat -u selvage | grep -c 'Watchdog timeout')"
+say restarted "$([ "$before" != "$(main selvage)" ] && echo yes)"
+systemctl stop selvage
+say stopped "$(systemctl show -P Result selvage)"
+cp /probe/etc/selvage/director.json /etc/selvage/selvage.json
+systemctl restart systemd-tmpfiles-setup
+systemctl start selvage-director
+say director "$(systemctl show -P StatusText selvage-director)"
+say listens "$(ss -Hltn | grep -c '127.0.0.1:443')"
+say user "$(ps -o user:20= -p "$(main selvage-director)")"
+say powers "$(grep CapEff /proc/$(main selvage-director)/status | cut -f2)"
+journalctl --no-pager >/probe/journal
+`;
+
+describe('the services under systemd', () => {
+  const scratch = mkdtempSync(join(tmpdir(), 'selvage-boot-'));
+  const facts = new Map<string, string>();
+
+  const put = (path: string, text: string): void => {
+    mkdirSync(dirname(join(scratch, path)), { recursive: true });
+    writeFileSync(join(scratch, path), text, { mode: 0o600 });
+  };
+
+  before(function () {
+    this.timeout(60_000);
+    put('etc/selvage/selvage.json', JSON.stringify(BRANCH));
+    put('etc/selvage/director.json', JSON.stringify(DIRECTOR));
+    put('etc/credstore/selvage.prestaging', JSON.stringify(RECORD));
+    put('etc/systemd/system/selvage.service.d/watchdog.conf', SHORT_WATCHDOG);
+    put('probe', PROBE);
+    const command = ['--mount', '--', 'sh', BOOT, ROOT, process.execPath, scratch];
+    const { stderr } = spawnSync('unshare', command, { encoding: 'utf8', timeout: 50_000, killSignal: 'SIGKILL' });
+    const read = (name: string): string => (existsSync(join(scratch, name)) ? readFileSync(join(scratch, name), 'utf8') : '');
+    for (const line of read('out').split('\n')) facts.set(line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1));
+    assert.ok(facts.has('powers') && !facts.has('never'), `${stderr}\n${read('out')}\n${read('errors')}\n${read('journal').slice(-4000)}`);
+  });
+
+  after(() => rmSync(scratch, { recursive: true, force: true }));
+
+  it('start a branch from a credential, with virtual routers that the operator can enter', () => {
+    assert.equal(facts.get('circuit'), '192.0.2.10/24');
+    assert.equal(facts.get('routers')!.trim(), 'INTERNET-Transport-VR Provider-Control-VR');
+    assert.match(facts.get('status')!, /^branch b1: .*ztp starting \(Stage staging-ike\.\)/);
+  });
+
+  it('ask a running appliance to reopen its logs, start it again when it stands still, and stop it in order', () => {
+    assert.equal(facts.get('reopened'), '1');
+    assert.equal(facts.get('watchdog'), '1');
+    assert.equal(facts.get('restarted'), 'yes');
+    assert.equal(facts.get('stopped'), 'success');
+  });
+
+  it('run Director as a user of its own that may do nothing but listen on port 443', () => {
+    assert.equal(facts.get('director'), 'director d1: up');
+    assert.equal(facts.get('listens'), '1');
+    assert.equal(facts.get('user')!.trim(), 'selvage-director');
+    assert.equal(facts.get('powers'), '0000000000000400');
+  });
+});
