@@ -156,7 +156,13 @@ export class ControllerAgent implements Service {
   }
 
   #report(path: string, body: Readonly<Record<string, unknown>>): void {
-    if (this.#reports.add(path, body)) this.#wakeReporter();
+    try {
+      if (!this.#reports.add(path, body)) return;
+    } catch (error) {
+      // It waits in memory. Boxes cause reports, so a full disk must not become theirs to end the process with.
+      this.#log.warning('Report to Director failed', { cause: causeOf(error) });
+    }
+    this.#wakeReporter();
   }
 
   // ------------------------------------------------------------------------------------------ documents
