@@ -2,14 +2,20 @@
 import type { Instant } from '../../platform/time.ts';
 import { after } from '../../platform/time.ts';
 import type { ChildSa } from './child-sa.ts';
-import { removeChild } from './child-sa.ts';
+import { postponeRekey, removeChild } from './child-sa.ts';
 import { ownRow } from './exchanges.ts';
 import type { IkeSa, SaTimer } from './ike-sa.ts';
 import { ChildRequest } from './tasks/child.ts';
 import { deleteChildRequest, livenessRequest } from './tasks/informational.ts';
+import { addressUpdateRequest } from './tasks/mobike.ts';
 import { IkeRekeyRequest } from './tasks/rekey.ts';
 
 export function rekeyChild(sa: IkeSa, child: ChildSa, now: Instant): void {
+  // A child that the peer made counts when the peer has deleted the one before: until then it may not know the new one.
+  if ([...sa.children.values()].some(({ state }) => state === 'replaced')) {
+    postponeRekey(sa, `rekey-child:${child.number}`, 'the last rekey is not finished', now);
+    return;
+  }
   sa.clearTimer(`rekey-child:${child.number}`);
   // The request may be waiting while the IKE SA is replaced: the child is then one of its successor.
   const wanted = (owner: IkeSa): boolean => child.state === 'up' && owner.announced && owner.children.has(child.number);
@@ -25,7 +31,10 @@ export function rekeyIke(sa: IkeSa, now: Instant): void {
 
 /** RFC 7296 2.4: silence alone proves nothing, so the peer is asked. */
 export function checkLiveness(sa: IkeSa, now: Instant): void {
-  if (!sa.conversation.busy) sa.conversation.enqueue(livenessRequest(), now);
+  if (sa.conversation.busy) return;
+  // Behind a NAT, whose mapping may have changed, the question also says where we are now (RFC 4555 3.8).
+  const behindNat = sa.extensions.mobike && sa.origin.role === 'initiator' && sa.nat.local;
+  sa.conversation.enqueue(behindNat ? addressUpdateRequest(sa.path) : livenessRequest(), now);
 }
 
 function onDpd(sa: IkeSa, now: Instant): void {

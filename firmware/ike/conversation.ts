@@ -121,6 +121,11 @@ export class Conversation {
     this.#transmit(again.messages, this.#sa.path);
   }
 
+  /** Sends the outstanding request once more at once, over a path that has just changed. */
+  resend(): void {
+    this.#transmit(this.#window.outstanding, this.#sa.path);
+  }
+
   #giveUp(now: Instant): void {
     const sendings = this.#window.sendings;
     this.#abandon(now);
@@ -219,6 +224,7 @@ export class Conversation {
   #handleRequest(header: Header, opened: Extract<Opened, { kind: 'whole' }>, path: Path, now: Instant): void {
     if (this.#sa.state === 'closed') return this.#drop(header, 'the IKE SA has ended');
     this.#sa.follow(path);
+    this.#sa.heardOn = path;
     let payloads: readonly Payload[];
     try {
       payloads = innerPayloads(opened);
@@ -258,19 +264,19 @@ export class Conversation {
     const out: Payload[] = [];
     for (const task of tasks) task.build(this.#sa, out, now);
     const reply = this.#encode(this.#header(header.exchange, header.messageId, true), out);
-    const { path } = this.#sa;
     this.#window.remember(reply);
     if (row.to !== undefined) this.#sa.state = row.to;
     this.#sa.log('debug', row.story, { exchange: row.name, messageId: header.messageId });
     // `finish` comes first: the peer may use a child as soon as it has our reply.
     for (const task of tasks) task.finish?.(this.#sa, now);
-    this.#transmit(reply, path);
+    // To where the request came from (RFC 7296 2.11).
+    this.#transmit(reply, this.#sa.heardOn);
   }
 
   #refuse(header: Header, failure: Failure, now: Instant): void {
     const reply = this.#encode(this.#header(header.exchange, header.messageId, true), [notify(failure.notify, failure.data)]);
     this.#window.remember(reply);
-    this.#transmit(reply, this.#sa.path);
+    this.#transmit(reply, this.#sa.heardOn);
     this.#sa.log(failure.scope === 'ike' ? 'warning' : 'info', 'IKE request refused', {
       exchange: exchangeName(header.exchange),
       messageId: header.messageId,

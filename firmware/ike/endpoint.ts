@@ -4,7 +4,7 @@
 // (signatures: ECDSA, Ed25519), 8031, 5903, 6989 (groups), 7634 (ChaCha20-Poly1305), 3948 (UDP encapsulation).
 // Deviations: window size 1 only; an IKE SA without any child is closed after some seconds; certificates must carry
 // the e-mail identity; AUTHENTICATION_FAILED carries its cause to peers of our own kind, inside SK.
-// Not here: EAP (opaque payload only), MOBIKE, transport mode, AH, IPComp, CBC ciphers, RSA, redirect, resumption.
+// Not here: EAP (opaque payload only), transport mode, AH, IPComp, CBC ciphers, RSA, redirect, resumption.
 //
 // What a peer sends never throws. A malformed or unauthentic datagram leaves no trace but a debug line.
 import type { Suite } from '../../platform/crypto.ts';
@@ -24,6 +24,7 @@ import { completeProfile } from './profile.ts';
 import { Reception } from './reception.ts';
 import { SaRegister } from './sa-register.ts';
 import { ownRow } from './exchanges.ts';
+import { move } from './move.ts';
 import { snapshotOf } from './snapshot.ts';
 import { InitRequest } from './tasks/init.ts';
 import { observedRequest } from './tasks/informational.ts';
@@ -96,6 +97,9 @@ export class IkeEndpoint implements Machine<IkeInput, IkeOutput> {
         return;
       case 'rekey-ike':
         this.#whenUp(input.ikeSa, (sa) => rekeyIke(sa, now));
+        return;
+      case 'move':
+        this.#whenUp(input.ikeSa, (sa) => move(sa, this.#register.all(), input, now));
         return;
       case 'observed-endpoint':
         this.#whenUp(input.ikeSa, (sa) => {

@@ -1,5 +1,5 @@
-// Extensions that both ends announce in IKE_SA_INIT: post-quantum pre-shared keys (RFC 8784 3) and IKE SAs that begin
-// without a child (RFC 6023 3).
+// Extensions that both ends announce, in IKE_SA_INIT: post-quantum pre-shared keys (RFC 8784 3) and IKE SAs that begin
+// without a child (RFC 6023 3); in IKE_AUTH: MOBIKE (tasks/mobike.ts).
 import { NotifyType } from '../wire/ike/numbers.ts';
 import type { Payload } from '../wire/ike/payloads.ts';
 import { findNotify, notify } from '../wire/ike/payloads.ts';
@@ -10,9 +10,11 @@ export interface Extensions {
   childless: boolean;
   /** Both ends said USE_PPK. */
   ppk: boolean;
+  /** Both ends said MOBIKE_SUPPORTED, in IKE_AUTH. */
+  mobike: boolean;
 }
 
-export const NO_EXTENSIONS: Readonly<Extensions> = { childless: false, ppk: false };
+export const NO_EXTENSIONS: Readonly<Extensions> = { childless: false, ppk: false, mobike: false };
 
 /** What the other end announced; a responder reads it before it answers. */
 export function readExtensions(sa: IkeSa, payloads: readonly Payload[]): void {

@@ -118,7 +118,11 @@ export class IkeSa {
   state: SaState = 'new';
   path: Path;
   readonly origin: Origin;
+  /** Where the message that is being handled arrived. */
+  heardOn: Path;
   nattPath: Path | undefined;
+  /** What replaced this SA. */
+  successor: IkeSa | undefined;
   nat: NatFinding = NO_NAT;
   spiInitiator: Uint8Array;
   spiResponder: Uint8Array;
@@ -142,6 +146,7 @@ export class IkeSa {
     this.role = options.role;
     this.profile = options.profile;
     this.path = options.path;
+    this.heardOn = options.path;
     this.origin = options.origin ?? { role: options.role, remote: options.path.remote };
     this.nattPath = options.nattPath;
     this.spiInitiator = options.spiInitiator;
@@ -238,11 +243,12 @@ export class IkeSa {
   follow(path: Path): void {
     if (path.socket === this.path.socket && sameEndpoint(path.remote, this.path.remote) && sameEndpoint(path.local, this.path.local)) return;
     const first = this.state === 'half-open';
-    if (!first && (!this.nat.remote || this.nat.local)) return;
+    // RFC 4555 3.8: with MOBIKE only an update of the addresses changes them, so that a path can be tried out.
+    if (!first && (this.extensions.mobike || !this.nat.remote || this.nat.local)) return;
     this.path = path;
     if (first) return;
-    const { local, remote, natt } = path;
-    this.env.emit({ kind: 'endpoint', ikeSa: this.number, local, remote, natt });
+    const { local, remote } = path;
+    this.env.emit({ kind: 'endpoint', ikeSa: this.number, local, remote, natt: this.encapsulates });
     this.log('info', 'IKE peer moved to another endpoint', {});
   }
 
@@ -363,6 +369,7 @@ export class IkeSa {
     this.state = 'rekeyed';
     this.setTimer('linger', after(now, REPLACED_MS));
     successor.announced = true;
+    this.successor = successor;
     for (const request of this.conversation.takeQueue()) successor.conversation.enqueue(request, now);
   }
 

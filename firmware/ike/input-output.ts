@@ -11,6 +11,8 @@ export type IkeInput =
   | { readonly kind: 'terminate'; readonly ikeSa: number; readonly reason: string }
   | { readonly kind: 'rekey-child'; readonly child: number }
   | { readonly kind: 'rekey-ike'; readonly ikeSa: number }
+  /** Our address changed: a connection that we began goes on from there (MOBIKE), or is ended for a new one. `nattSocket`: of UDP 4500, where there is one. */
+  | { readonly kind: 'move'; readonly ikeSa: number; readonly socket: string; readonly nattSocket: string | undefined; readonly local: Endpoint }
   /** Tells the peer from where its packets come (notify OBSERVED_ENDPOINT). */
   | { readonly kind: 'observed-endpoint'; readonly ikeSa: number; readonly endpoint: Endpoint }
   /** Replaces all profiles; SAs of profiles that are gone are ended. */
@@ -88,6 +90,7 @@ export type HistoryEvent =
   | 'IKE Failed'
   | 'IKE Rekeyed'
   | 'IKE Deleted'
+  | 'IKE Moved'
   | 'Peer Down'
   | 'Child Done'
   | 'Child Rekeyed'
@@ -127,7 +130,7 @@ export type IkeOutput =
   | ChildUp
   | { readonly kind: 'child-down'; readonly child: number; readonly ikeSa: number; readonly reason: string }
   | { readonly kind: 'observed'; readonly ikeSa: number; readonly endpoint: Endpoint }
-  /** The peer's (or our) outer address changed, seen on an authentic message. */
+  /** The peer's (or our) outer address changed: the children go there now. `natt`: their ESP is to be encapsulated in UDP 4500. */
   | { readonly kind: 'endpoint'; readonly ikeSa: number; readonly local: Endpoint; readonly remote: Endpoint; readonly natt: boolean }
   /** For counters; what exactly was wrong is a debug line. */
   | { readonly kind: 'dropped'; readonly reason: IkeDropReason }

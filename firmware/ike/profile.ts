@@ -66,6 +66,8 @@ export interface IkeProfile {
   readonly forceUdpEncapsulation?: boolean;
   /** Initiator: make the first child by an exchange of its own where the peer can (RFC 6023). Default: in IKE_AUTH. */
   readonly childless?: boolean;
+  /** Offer and accept MOBIKE (RFC 4555), never with `vxlan`. Default true. */
+  readonly mobike?: boolean;
   /** Post-quantum pre-shared key (RFC 8784). */
   readonly ppk?: Ppk;
 }
@@ -88,6 +90,7 @@ export function completeProfile(profile: IkeProfile): CompleteProfile {
     windowPackets: 1024,
     forceUdpEncapsulation: false,
     childless: false,
+    mobike: true,
     ...withoutUndefined(profile),
   };
 }

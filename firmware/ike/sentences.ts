@@ -18,6 +18,8 @@ export const SENTENCES = [
   'IKE cookie requested',
   'IKE half-open limit reached',
   'IKE peer moved to another endpoint',
+  'IKE SA moved to other addresses',
+  'IKE SA cannot move to another address',
   'NAT detected',
   'peer refused our IKE_SA_INIT without authentication, waiting for a better answer',
   'child SA established',

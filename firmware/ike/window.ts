@@ -66,6 +66,10 @@ export class Window {
     return { messages: out.messages, next: after(now, this.#waitMs(out.sendings)) };
   }
 
+  get outstanding(): readonly Uint8Array[] {
+    return this.#outstanding?.messages ?? [];
+  }
+
   get sendings(): number {
     return this.#outstanding?.sendings ?? 0;
   }

@@ -6,8 +6,9 @@ import { AuthRequest } from './auth.ts';
 import { ChildRequest } from './child.ts';
 import { ChildLater } from './childless.ts';
 import { ConfigRequest } from './config.ts';
+import { MobikeSupport } from './mobike.ts';
 
 export function authRequest(sa: IkeSa): Request {
   const child = sa.profile.childless && sa.extensions.childless ? new ChildLater() : new ChildRequest({ kind: 'first' });
-  return { row: ownRow('auth'), tasks: [new AuthRequest(), new ConfigRequest(), child] };
+  return { row: ownRow('auth'), tasks: [new AuthRequest(), new ConfigRequest(), new MobikeSupport(), child] };
 }

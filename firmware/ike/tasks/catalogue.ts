@@ -6,16 +6,17 @@ import { ChildAnswer } from './child-answer.ts';
 import { ConfigAnswer } from './config.ts';
 import { InformationalAnswer } from './informational.ts';
 import { InitAnswer } from './init.ts';
+import { MobikeAnswer, MobikeSupport } from './mobike.ts';
 import { IkeRekeyAnswer } from './rekey.ts';
 
 const RESPONDERS: Readonly<Record<ExchangeName, () => Task[]>> = {
   init: () => [new InitAnswer()],
-  auth: () => [new AuthAnswer(), new ConfigAnswer(), new ChildAnswer('first')],
-  'auth-childless': () => [new AuthAnswer(), new ConfigAnswer()],
+  auth: () => [new AuthAnswer(), new ConfigAnswer(), new MobikeSupport(), new ChildAnswer('first')],
+  'auth-childless': () => [new AuthAnswer(), new ConfigAnswer(), new MobikeSupport()],
   'rekey-ike': () => [new IkeRekeyAnswer()],
   'rekey-child': () => [new ChildAnswer('rekey')],
   'create-child': () => [new ChildAnswer('create')],
-  informational: () => [new InformationalAnswer()],
+  informational: () => [new InformationalAnswer(), new MobikeAnswer()],
 };
 
 export function responderTasks(name: ExchangeName): Task[] {
