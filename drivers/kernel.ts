@@ -5,6 +5,8 @@ import { OperationalError } from '../platform/errors.ts';
 import { ipBatch, ipJson, run, setParameters } from './iproute.ts';
 import type { Actual, ActualDevice, ActualRoute } from './kernel-diff.ts';
 import { missingDevices, planLines, ROUTE_PROTOCOL } from './kernel-diff.ts';
+import type { ActualRule } from './kernel-rules.ts';
+import { ruleLines } from './kernel-rules.ts';
 import { makeNamespace } from './namespace.ts';
 import type { Kernel, VrPlan } from './port.ts';
 import { checkVrName, namespacePath } from './vr-name.ts';
@@ -61,6 +63,7 @@ export class IprouteKernel implements Kernel {
         throw new OperationalError('DEVICE_MISSING', text, 'open the TUN device or adopt the port before its addresses are set');
       }
       const former = this.#former.get(plan.vr);
+      await this.#applyRules(plan);
       if (former?.forwarding !== plan.forwarding) await this.#setForwarding(plan);
       await ipBatch(plan.vr, planLines(plan, former, actual));
       this.#former.set(plan.vr, plan);
@@ -82,6 +85,13 @@ export class IprouteKernel implements Kernel {
       ipJson(vr, '-6', ...ours),
     ]);
     return { devices: devices as ActualDevice[], routes4: routes4 as ActualRoute[], routes6: routes6 as ActualRoute[] };
+  }
+
+  async #applyRules(plan: VrPlan): Promise<void> {
+    for (const family of ['-4', '-6'] as const) {
+      const lines = ruleLines(plan, (await ipJson(plan.vr, family, 'rule', 'show')) as ActualRule[], family);
+      if (lines.length > 0) await run('ip', ['-n', plan.vr, family, '-batch', '-'], `${lines.join('\n')}\n`);
+    }
   }
 
   async #setForwarding(plan: VrPlan): Promise<void> {

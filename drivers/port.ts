@@ -123,6 +123,8 @@ export interface VrPlan {
   readonly routes: readonly KernelRoute[];
   /** IPv4 and IPv6 forwarding between the VR's devices. */
   readonly forwarding: boolean;
+  /** What enters by such a device is forwarded to these prefixes only; the VR's own addresses stay reachable. */
+  readonly confined?: readonly { readonly device: string; readonly to: readonly string[] }[];
 }
 
 /** Brings the host's namespaces, addresses and routes to a plan; idempotent, and removes what a former plan of ours had. */

@@ -176,13 +176,20 @@ function controlVr(
     addresses: [address],
   });
   return {
-    vr: { vr, devices, routes, forwarding: isProvider && config.southbound !== undefined },
+    vr: { vr, devices, routes, forwarding: isProvider && config.southbound !== undefined, ...confinement(config, isProvider, [clear, encrypted]) },
     insides: [
       inside('clear-tvi', clear, clearInsideId(idFor, tenant.tenant), tenant.clearAddress),
       inside('encrypted-tvi', encrypted, encryptedInsideId(idFor, tenant.tenant), tenant.encryptedAddress),
     ],
     adoptions,
   };
+}
+
+/** Boxes reach Director through a Controller and nothing else: not the southbound network around it, not each other. */
+function confinement(config: DeviceConfiguration, isProvider: boolean, tvis: readonly string[]): Pick<VrPlan, 'confined'> {
+  if (!isProvider || config.southbound === undefined) return {};
+  const to = config.director.addresses.map(hostPrefix);
+  return { confined: tvis.map((name) => ({ device: deviceName(name), to })) };
 }
 
 /** The name of a LAN VR's core device; every LAN VR has one. */

@@ -83,6 +83,20 @@ describe('kernel by iproute2', () => {
     assert.match(ip('-n', vr, '-br', 'link', 'show', 'lo'), /UNKNOWN|UP/);
   });
 
+  it('confines what enters by a device to named prefixes, follows the plan, and leaves rules of others', async () => {
+    const rules = (family: string): string[] => ip('-n', vr, family, 'rule').trim().split('\n').map((line) => line.replace(/\s+/g, ' ').trim()).filter((line) => /^1[01]00:/.test(line));
+    ip('-n', vr, 'rule', 'add', 'pref', '500', 'lookup', 'main');
+    await kernel.apply({ ...plan, confined: [{ device: 'core0', to: ['192.0.2.1/32', '2001:db8:9::/64'] }] });
+    assert.deepEqual(rules('-4'), ['1000: from all to 192.0.2.1 iif core0 lookup main', '1100: from all iif core0 prohibit']);
+    assert.deepEqual(rules('-6'), ['1000: from all to 2001:db8:9::/64 iif core0 lookup main', '1100: from all iif core0 prohibit']);
+    await kernel.apply({ ...plan, confined: [{ device: 'core0', to: ['192.0.2.2/32'] }] });
+    assert.deepEqual(rules('-4'), ['1000: from all to 192.0.2.2 iif core0 lookup main', '1100: from all iif core0 prohibit']);
+    assert.deepEqual(rules('-6'), ['1100: from all iif core0 prohibit']);
+    await kernel.apply(plan);
+    assert.deepEqual([...rules('-4'), ...rules('-6')], []);
+    assert.match(ip('-n', vr, 'rule'), /500:/);
+  });
+
   it('removes what a former plan had and leaves what is not ours', async () => {
     await kernel.apply(plan);
     ip('-n', vr, 'route', 'add', '10.77.0.0/16', 'dev', 'core0');
