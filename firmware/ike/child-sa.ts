@@ -118,7 +118,7 @@ export function installChild(sa: IkeSa, child: ChildSa, replaces: ChildSa | unde
   });
   const fields = { child: child.number, childSpis: childSpis(child), algorithms: childAlgorithmsText(child.algorithms) };
   sa.log('info', replaces === undefined ? 'child SA established' : 'child SA rekeyed', fields);
-  sa.history(replaces === undefined ? 'Child Done' : 'Child Rekeyed', '', childSpis(child));
+  sa.history(replaces === undefined ? 'Child Done' : 'Child Rekeyed', replaces === undefined ? '' : `replaces ${childSpis(replaces)}`, childSpis(child));
 }
 
 /** The child is gone at both ends; the service should keep its inbound SA for packets under way. */

@@ -157,6 +157,10 @@ describe('ike: rekey of the IKE SA', () => {
     deepStrictEqual(after!.children, before!.children);
     equal(branch.of('ike-rekeyed')[0]?.spis, after!.spis);
     equal(controller.of('ike-rekeyed')[0]?.spis, after!.spis);
+    for (const node of [branch, controller]) {
+      const { entry } = node.of('history').find((output) => output.entry.event === 'IKE Rekeyed')!;
+      deepStrictEqual([entry.spis, entry.cause], [after!.spis, `replaces ${before!.spis}`]);
+    }
     assertMirrored(world, branch, controller, 1);
     // The new SA works in both directions.
     world.input(controller, { kind: 'rekey-child', child: children(controller)[0]! });

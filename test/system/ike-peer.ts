@@ -39,7 +39,7 @@ export type PeerCredential =
 /** What of a profile a test may choose besides credentials and identities. */
 export type PeerSettings = Pick<
   IkeProfile,
-  'proposals' | 'childProposals' | 'trafficSelectors' | 'forceUdpEncapsulation' | 'fragmentBytes' | 'dpdMs' | 'childLifetimeMs' | 'ikeLifetimeMs'
+  'proposals' | 'childProposals' | 'trafficSelectors' | 'forceUdpEncapsulation' | 'fragmentBytes' | 'dpdMs' | 'childLifetimeMs' | 'ikeLifetimeMs' | 'childless'
 >;
 
 export interface PeerConfiguration {
@@ -57,6 +57,8 @@ export interface PeerConfiguration {
   readonly remoteIdentity: string;
   readonly credential: PeerCredential;
   readonly settings?: PeerSettings;
+  /** The secret is hexadecimal. */
+  readonly ppk?: { readonly id: string; readonly secret: string; readonly required: boolean };
   readonly retransmission?: Retransmission;
   readonly halfOpen?: HalfOpenLimits;
 }
@@ -101,6 +103,7 @@ function profileOf(config: PeerConfiguration): IkeProfile {
     remoteIdentity: { kind: 'email', value: config.remoteIdentity },
     ...authentication(config.credential),
     ...config.settings,
+    ...(config.ppk === undefined ? {} : { ppk: { ...config.ppk, secret: fromHex(config.ppk.secret) } }),
   };
 }
 

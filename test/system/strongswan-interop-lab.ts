@@ -59,6 +59,8 @@ export interface StrongswanSide {
   readonly connection?: string;
   readonly ikeProposals?: string;
   readonly espProposals?: string;
+  /** A post-quantum pre-shared key, hexadecimal. */
+  readonly ppk?: { readonly id: string; readonly secret: string };
   /** Lines of the child. */
   readonly child?: string;
   /** Lines of the daemon's section of strongswan.conf. */
@@ -69,6 +71,7 @@ export interface OurSide {
   readonly role: 'initiator' | 'responder';
   readonly credential: PeerCredential;
   readonly settings?: PeerSettings;
+  readonly ppk?: PeerConfiguration['ppk'];
   readonly retransmission?: PeerConfiguration['retransmission'];
   readonly halfOpen?: PeerConfiguration['halfOpen'];
 }
@@ -212,6 +215,7 @@ connections {
   }
 }
 ${secret}
+${side.ppk === undefined ? '' : `secrets { ppk { id = "${side.ppk.id}" \n secret = 0x${side.ppk.secret} } }`}
 `;
   }
 

@@ -62,7 +62,7 @@ function promote(sa: IkeSa, successor: IkeSa, now: Instant): void {
   successor.startClocks(now);
   successor.env.emit({ kind: 'ike-rekeyed', ikeSa: successor.number, profile: successor.profile.name, spis: successor.spis, suite: successor.suiteText });
   successor.log('info', 'IKE SA rekeyed', { algorithms: successor.suiteText, oldSpis: sa.spis });
-  successor.history('IKE Rekeyed', '');
+  successor.history('IKE Rekeyed', `replaces ${sa.spis}`);
 }
 
 /** Deletes an SA that a rekey made and that the connection does not go on under. */
