@@ -1,6 +1,6 @@
 // The algorithms of IKE and ESP that are negotiated here, their transforms, and the choice among a peer's proposals
-// (RFC 7296 3.3, RFC 8221, RFC 8247).
-import type { ControlAead, DhGroup, HashName } from '../../platform/crypto.ts';
+// (RFC 7296 3.3, RFC 8221, RFC 8247, RFC 9370 2.2.1).
+import type { ControlAead, DhGroup, HashName, KemId } from '../../platform/crypto.ts';
 import type { SaSpec } from '../model.ts';
 import { Protocol, TransformType } from '../wire/ike/numbers.ts';
 import type { Proposal, Transform } from '../wire/ike/proposal.ts';
@@ -13,6 +13,8 @@ export interface IkeProposal {
   readonly encryption: readonly EspSuite[];
   readonly prf: readonly HashName[];
   readonly groups: readonly DhGroup[];
+  /** Additional key exchange in IKE_INTERMEDIATE; a proposal with it is for peers that have it, and needs it. */
+  readonly additional?: readonly KemId[];
 }
 
 /** One proposal of ESP. `groups` are for rekeys: first-child SAs are made from the IKE SA's own exchange. */
@@ -25,9 +27,15 @@ export interface ChildProposal {
   readonly pfs: 'none' | 'optional' | 'required';
 }
 
-export const DEFAULT_IKE_PROPOSALS: readonly IkeProposal[] = [
-  { encryption: ['aes-256-gcm-16', 'aes-128-gcm-16', 'chacha20-poly1305'], prf: ['sha384', 'sha256', 'sha512'], groups: [31, 19, 20, 14] },
-];
+/** Without an additional key exchange. */
+export const CLASSIC_IKE_PROPOSAL: IkeProposal = {
+  encryption: ['aes-256-gcm-16', 'aes-128-gcm-16', 'chacha20-poly1305'],
+  prf: ['sha384', 'sha256', 'sha512'],
+  groups: [31, 19, 20, 14],
+};
+
+/** A peer that does not know the transform type of the first one takes the second. */
+export const DEFAULT_IKE_PROPOSALS: readonly IkeProposal[] = [{ ...CLASSIC_IKE_PROPOSAL, additional: [36] }, CLASSIC_IKE_PROPOSAL];
 
 export const DEFAULT_CHILD_PROPOSAL: ChildProposal = {
   encryption: ['aes-256-gcm-16', 'aes-128-gcm-16', 'chacha20-poly1305'],
@@ -52,12 +60,14 @@ export const ENCRYPTION: Readonly<Record<EspSuite, Encryption>> = {
 
 const PRF_IDS: Readonly<Record<HashName, number>> = { sha256: 5, sha384: 6, sha512: 7 };
 export const PRF_BYTES: Readonly<Record<HashName, number>> = { sha256: 32, sha384: 48, sha512: 64 };
+const KEM_NAMES: Readonly<Record<KemId, string>> = { 35: 'ml-kem-512', 36: 'ml-kem-768', 37: 'ml-kem-1024' };
 const NONE = 0;
 
 export interface IkeAlgorithms {
   readonly encryption: EspSuite;
   readonly prf: HashName;
   readonly group: DhGroup;
+  readonly additional: KemId | undefined;
 }
 
 export interface ChildAlgorithms {
@@ -68,7 +78,8 @@ export interface ChildAlgorithms {
 }
 
 export function ikeAlgorithmsText(chosen: IkeAlgorithms): string {
-  return `${chosen.encryption}/prf-${chosen.prf}/group-${chosen.group}`;
+  const additional = chosen.additional === undefined ? '' : `/${KEM_NAMES[chosen.additional]}`;
+  return `${chosen.encryption}/prf-${chosen.prf}/group-${chosen.group}${additional}`;
 }
 
 export function childAlgorithmsText(chosen: ChildAlgorithms): string {
@@ -84,8 +95,15 @@ export function encodeIkeProposals(proposals: readonly IkeProposal[], spi: Uint8
       ...proposal.encryption.map((name) => ENCRYPTION[name].transform),
       ...proposal.prf.map((name) => transform(TransformType.PRF, PRF_IDS[name])),
       ...proposal.groups.map((group) => transform(TransformType.DH, group)),
+      ...(proposal.additional ?? []).map((kem) => transform(TransformType.ADDKE1, kem)),
     ],
   }));
+}
+
+/** What is offered where no IKE_INTERMEDIATE can follow. */
+export function withoutAdditional(proposals: readonly IkeProposal[]): readonly IkeProposal[] {
+  const classic = proposals.filter((proposal) => proposal.additional === undefined);
+  return classic.length > 0 ? classic : proposals.map(({ encryption, prf, groups }) => ({ encryption, prf, groups }));
 }
 
 /** `withGroups` is false in IKE_AUTH, where no KE can be sent (RFC 7296 1.2). */
@@ -113,7 +131,11 @@ export function firstChildGroup(proposals: readonly ChildProposal[]): DhGroup | 
   return first === undefined || first.pfs === 'none' ? undefined : first.groups[0];
 }
 
-const KNOWN_TYPES: ReadonlySet<number> = new Set(Object.values(TransformType));
+const KNOWN_TYPES: ReadonlySet<number> = new Set([TransformType.ENCR, TransformType.PRF, TransformType.INTEG, TransformType.DH, TransformType.ESN]);
+
+function isAdditional({ type }: Transform): boolean {
+  return type >= TransformType.ADDKE1 && type <= TransformType.ADDKE7;
+}
 
 /** Ids on offer for one transform type; transforms with strange attributes are not on offer. */
 function offered(proposal: Proposal, type: number): Transform[] {
@@ -130,9 +152,24 @@ function chooseEncryption(own: readonly EspSuite[], proposal: Proposal): EspSuit
 
 /** AEADs bring their own integrity: the type must be absent or NONE; unknown types refuse the proposal (RFC 7296 3.3.6). */
 function usable(proposal: Proposal): boolean {
-  if (proposal.transforms.some((entry) => !KNOWN_TYPES.has(entry.type))) return false;
+  if (proposal.transforms.some((entry) => !KNOWN_TYPES.has(entry.type) && !isAdditional(entry))) return false;
   const integrity = proposal.transforms.filter((entry) => entry.type === TransformType.INTEG);
   return integrity.length === 0 || integrity.some((entry) => entry.id === NONE);
+}
+
+/**
+ * The additional key exchange of an offer, and what is answered for each of its additional types. Undefined: the offer
+ * asks for another one than we want. Only the first type is used; the others must allow NONE (RFC 9370 2.2.1).
+ */
+function chooseAdditional(own: readonly KemId[], proposal: Proposal): { id: KemId | undefined; transforms: readonly Transform[] } | undefined {
+  const types = new Set(proposal.transforms.filter(isAdditional).map((entry) => entry.type));
+  const first = offered(proposal, TransformType.ADDKE1).map((entry) => entry.id);
+  const id = own.find((kem) => first.includes(kem));
+  if (own.length > 0 && id === undefined) return undefined;
+  if (id !== undefined) types.delete(TransformType.ADDKE1);
+  if ([...types].some((type) => !offered(proposal, type).some((entry) => entry.id === NONE))) return undefined;
+  const none = [...types].map((type) => transform(type, NONE));
+  return { id, transforms: id === undefined ? none : [transform(TransformType.ADDKE1, id), ...none] };
 }
 
 export interface Choice<Algorithms> {
@@ -151,9 +188,11 @@ export function chooseIke(offers: readonly Proposal[], own: readonly IkeProposal
       const prf = mine.prf.find((name) => prfs.includes(PRF_IDS[name]));
       const groups = offered(offer, TransformType.DH).map((entry) => entry.id);
       const group = preferGroup(mine.groups.filter((id) => groups.includes(id)), keGroup);
-      if (encryption === undefined || prf === undefined || group === undefined) continue;
-      const [proposal] = encodeIkeProposals([{ encryption: [encryption], prf: [prf], groups: [group] }], spi);
-      return { algorithms: { encryption, prf, group }, proposal: { ...proposal!, number: offer.number } };
+      const additional = chooseAdditional(mine.additional ?? [], offer);
+      if (encryption === undefined || prf === undefined || group === undefined || additional === undefined) continue;
+      const [exact] = encodeIkeProposals([{ encryption: [encryption], prf: [prf], groups: [group] }], spi);
+      const proposal = { ...exact!, number: offer.number, transforms: [...exact!.transforms, ...additional.transforms] };
+      return { algorithms: { encryption, prf, group, additional: additional.id }, proposal };
     }
   }
   return undefined;
@@ -173,11 +212,13 @@ export function chooseChild(offers: readonly Proposal[], own: readonly ChildProp
       // A proposal without ESN transform means "no ESN".
       const esn = mine.esn.find((value) => (esns.length === 0 ? !value : esns.includes(value ? 1 : 0)));
       const group = withGroups ? chooseChildGroup(mine, offered(offer, TransformType.DH), keGroup) : { id: undefined };
-      if (encryption === undefined || esn === undefined || group === undefined) continue;
+      const additional = chooseAdditional([], offer);
+      if (encryption === undefined || esn === undefined || group === undefined || additional === undefined) continue;
       const algorithms: ChildAlgorithms = { encryption, esn, group: group.id };
       const exact: ChildProposal = { encryption: [encryption], esn: [esn], groups: group.id === undefined ? [] : [group.id], pfs: 'required' };
       const [proposal] = encodeChildProposals([exact], spi, true);
-      return { algorithms, proposal: { ...proposal!, number: offer.number } };
+      const transforms = [...proposal!.transforms, ...additional.transforms];
+      return { algorithms, proposal: { ...proposal!, number: offer.number, transforms } };
     }
   }
   return undefined;

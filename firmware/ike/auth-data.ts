@@ -14,11 +14,13 @@ export interface SignedParts {
   readonly skP: Uint8Array;
   /** Body of the signer's ID payload. */
   readonly identity: Uint8Array;
+  /** RFC 9242 3.3.1: empty without IKE_INTERMEDIATE. */
+  readonly intermediate: Uint8Array;
 }
 
-/** RFC 7296 2.15: message | nonce | prf(SK_p, ID body). */
+/** RFC 7296 2.15: message | nonce | prf(SK_p, ID body), and IntAuth. */
 export function signedOctets(suite: Suite, prf: HashName, parts: SignedParts): Uint8Array<ArrayBuffer> {
-  return concat(parts.message, parts.nonce, suite.hmac(prf, parts.skP, parts.identity));
+  return concat(parts.message, parts.nonce, suite.hmac(prf, parts.skP, parts.identity), parts.intermediate);
 }
 
 /** Body of an ID payload: type | reserved 3 | data. */

@@ -1,6 +1,7 @@
 // What each timer of an IKE SA does.
 import type { Instant } from '../../platform/time.ts';
 import { after } from '../../platform/time.ts';
+import { AUTH_EXPIRED } from './auth-lifetime.ts';
 import type { ChildSa } from './child-sa.ts';
 import { postponeRekey, removeChild } from './child-sa.ts';
 import { ownRow } from './exchanges.ts';
@@ -54,7 +55,7 @@ const CONNECTION_TIMERS: Readonly<Record<Exclude<SaTimer, `${string}:${number}`>
   refusal: (sa, now) => sa.conversation.acceptRefusal(now),
   // Anybody can leave half-open SAs behind: no more than a debug line is made of them.
   'half-open': (sa, now) => {
-    sa.log('debug', 'IKE SA could not be established', { cause: 'the peer did not go on after IKE_SA_INIT' });
+    sa.log('debug', 'IKE SA could not be established', { cause: `the peer did not go on after ${sa.state === 'eap' ? 'an EAP request' : 'IKE_SA_INIT'}` });
     sa.close(now, 0);
   },
   dpd: onDpd,
@@ -62,6 +63,7 @@ const CONNECTION_TIMERS: Readonly<Record<Exclude<SaTimer, `${string}:${number}`>
   childless: (sa, now) => sa.end({ reason: 'no child SA is left', event: 'IKE Deleted', tell: 'delete' }, now),
   'rekey-ike': rekeyIke,
   'expire-ike': (sa, now) => sa.end({ reason: 'its lifetime ended', event: 'IKE Deleted', tell: 'delete' }, now),
+  'expire-auth': (sa, now) => sa.end({ reason: AUTH_EXPIRED, event: 'IKE Deleted', tell: 'delete' }, now),
   linger: (sa, now) => sa.close(now, 0),
 };
 

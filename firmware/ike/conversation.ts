@@ -15,6 +15,7 @@ import type { ExchangeRow } from './exchanges.ts';
 import { admit, requestRow } from './exchanges.ts';
 import type { IkeSa, Path } from './ike-sa.ts';
 import type { IkeDropReason } from './input-output.ts';
+import { noteReceived, noteSent } from './intermediate.ts';
 import type { Opened, Sealing } from './sealing.ts';
 import { innerPayloads } from './sealing.ts';
 import type { Failure, Request, Task } from './task.ts';
@@ -33,6 +34,8 @@ export class Conversation {
   readonly #queue: Request[] = [];
   #current: Request | undefined;
   #sealing: Sealing | undefined;
+  /** What sealed the last reply, whose request may come again. */
+  #replySealing: Sealing | undefined;
   #refusal: Failure | undefined;
   lastHeard: Instant;
 
@@ -52,7 +55,19 @@ export class Conversation {
   }
 
   protect(sealing: Sealing): void {
+    if (this.#sealing !== this.#replySealing) this.#sealing?.wipe();
     this.#sealing = sealing;
+  }
+
+  /** The keys that the SA itself does not know any more. */
+  wipeSecrets(): void {
+    this.#replySealing?.wipe();
+  }
+
+  /** The request of the reply that was just made may come again after the keys have been replaced. */
+  #keepReplySealing(): void {
+    if (this.#replySealing !== this.#sealing) this.#replySealing?.wipe();
+    this.#replySealing = this.#sealing;
   }
 
   get protected(): boolean {
@@ -99,6 +114,7 @@ export class Conversation {
     const out: Payload[] = [];
     for (const task of tasks) task.build(this.#sa, out, now);
     const header = this.#header(row.exchange, this.#window.nextId, false);
+    noteSent(this.#sa, header, out);
     const messages = this.#encode(header, out);
     if (row.name === 'init') this.#sa.initRequest = messages[0]!;
     this.#sa.setTimer('retransmit', this.#window.sent(messages, now));
@@ -154,20 +170,21 @@ export class Conversation {
     const repeated = !header.response && this.#window.judgeRequest(header.messageId) === 'repeated';
     const expected = header.response ? header.messageId === this.#window.outstandingId : this.#window.judgeRequest(header.messageId) !== 'outside';
     if (!expected) return this.#drop(header, 'its message id is outside of the window');
-    const opened = this.#open(message, bytes);
+    const opened = this.#open(message, bytes, repeated ? this.#replySealing : this.#sealing);
     if (opened.kind === 'rejected') return this.#drop(header, opened.cause, 'unauthentic');
     if (repeated) return this.#repeatReply(header, opened, path);
     if (opened.kind === 'fragment') return;
     // Only what is new shows that the peer lives: anybody can send a copy again.
     this.lastHeard = now;
+    noteReceived(this.#sa, header, bytes, opened);
     if (header.response) this.#handleResponse(opened, path, now);
     else this.#handleRequest(header, opened, path, now);
     this.startNext(now);
   }
 
-  #open(message: Message, bytes: Uint8Array): Opened {
+  #open(message: Message, bytes: Uint8Array, sealing: Sealing | undefined): Opened {
     try {
-      return this.#sealing!.open(message, bytes);
+      return sealing?.open(message, bytes) ?? { kind: 'rejected', cause: 'it repeats a message that was not encrypted' };
     } catch (error) {
       if (!(error instanceof WireError)) throw error;
       return { kind: 'rejected', cause: error.message };
@@ -216,7 +233,7 @@ export class Conversation {
 
   /** Only while nothing has followed: later the cached reply is another one. */
   repeatInit(path: Path): void {
-    if (this.#sa.state === 'half-open') this.#transmit(this.#window.cachedReply, path);
+    if (this.#sa.state === 'half-open' && this.#window.judgeRequest(0) === 'repeated') this.#transmit(this.#window.cachedReply, path);
   }
 
   // ---------------------------------------------------------------------------------------- peer's requests
@@ -235,11 +252,14 @@ export class Conversation {
     }
     // A peer that has settled a rekey collision earlier repeats what it asks until we have settled it too.
     if (this.#sa.undecided && !deletesIkeSa(payloads)) return this.#drop(header, 'the IKE SA is not in use yet');
-    const row = requestRow(header.exchange, payloads);
+    const row = requestRow(header.exchange, payloads, this.#sa.state);
     if (row === undefined) return this.#refuse(header, { notify: NotifyType.INVALID_SYNTAX, cause: 'the exchange type is not known', nextStep: '', scope: 'exchange' }, now);
     if (!row.from.includes(this.#sa.state)) {
       if (row.wrongState === undefined) return this.#drop(header, `the exchange does not fit the state ${this.#sa.state}`);
       return this.#refuse(header, { notify: row.wrongState, cause: 'the IKE SA is being replaced or closed', nextStep: '', scope: 'exchange' }, now);
+    }
+    if (header.exchange === ExchangeType.IKE_AUTH && this.#sa.keyExchangesDue > 0) {
+      return this.#refuse(header, { notify: NotifyType.INVALID_SYNTAX, cause: 'the peer left out the additional key exchange', nextStep: "check the peer's IKE software", scope: 'ike' }, now);
     }
     this.#runRequest(row, header, payloads, now);
   }
@@ -252,7 +272,7 @@ export class Conversation {
 
   #runRequest(row: ExchangeRow, header: Header, received: readonly Payload[], now: Instant): void {
     const { payloads, missing } = admit(row, received);
-    if (missing !== undefined) return this.#refuse(header, { ...missingPayload(missing), scope: row.exchange === ExchangeType.IKE_AUTH ? 'ike' : 'exchange' }, now);
+    if (missing !== undefined) return this.#refuse(header, { ...missingPayload(missing), scope: this.#sa.everUp ? 'exchange' : 'ike' }, now);
     const tasks = responderTasks(row.name);
     for (const task of tasks) {
       const verdict = task.process(this.#sa, payloads, now);
@@ -263,7 +283,10 @@ export class Conversation {
     }
     const out: Payload[] = [];
     for (const task of tasks) task.build(this.#sa, out, now);
-    const reply = this.#encode(this.#header(header.exchange, header.messageId, true), out);
+    const replyHeader = this.#header(header.exchange, header.messageId, true);
+    noteSent(this.#sa, replyHeader, out);
+    const reply = this.#encode(replyHeader, out);
+    this.#keepReplySealing();
     this.#window.remember(reply);
     if (row.to !== undefined) this.#sa.state = row.to;
     this.#sa.log('debug', row.story, { exchange: row.name, messageId: header.messageId });
@@ -274,8 +297,9 @@ export class Conversation {
   }
 
   #refuse(header: Header, failure: Failure, now: Instant): void {
-    const reply = this.#encode(this.#header(header.exchange, header.messageId, true), [notify(failure.notify, failure.data)]);
+    const reply = this.#encode(this.#header(header.exchange, header.messageId, true), [...(failure.payloads ?? []), notify(failure.notify, failure.data)]);
     this.#window.remember(reply);
+    this.#keepReplySealing();
     this.#transmit(reply, this.#sa.heardOn);
     this.#sa.log(failure.scope === 'ike' ? 'warning' : 'info', 'IKE request refused', {
       exchange: exchangeName(header.exchange),

@@ -1,19 +1,21 @@
 // IKEv2 for one box: all its IKE SAs, both roles. Sans-IO (firmware/machine.ts).
 //
 // Standards: RFC 7296 (PSK and certificates, tunnel mode), 5282 (AEAD in SK), 7383 (fragmentation), 7427 and 8420
-// (signatures: ECDSA, Ed25519), 8031, 5903, 6989 (groups), 7634 (ChaCha20-Poly1305), 3948 (UDP encapsulation).
+// (signatures: ECDSA, Ed25519), 8031, 5903, 6989 (groups), 7634 (ChaCha20-Poly1305), 3948 (UDP encapsulation), 4555
+// (MOBIKE), 6023 (childless), 8784 (PPK), 9242 and 9370 (ML-KEM), EAP-MSCHAPv2 with 5998 and 4478.
 // Deviations: window size 1 only; an IKE SA without any child is closed after some seconds; certificates must carry
 // the e-mail identity; AUTHENTICATION_FAILED carries its cause to peers of our own kind, inside SK.
-// Not here: EAP (opaque payload only), transport mode, AH, IPComp, CBC ciphers, RSA, redirect, resumption.
+// Not here: EAP-TLS, transport mode, AH, IPComp, CBC ciphers, RSA, redirect, resumption.
 //
 // What a peer sends never throws. A malformed or unauthentic datagram leaves no trace but a debug line.
-import type { Suite } from '../../platform/crypto.ts';
+import type { RevocationCheck, Suite } from '../../platform/crypto.ts';
 import type { Random } from '../../platform/random.ts';
 import type { Instant } from '../../platform/time.ts';
 import type { Endpoint } from '../model.ts';
 import { formatEndpoint, sameEndpoint } from '../model.ts';
 import type { Machine, Timeout } from '../machine.ts';
 import { rekeyChild, rekeyIke } from './clocks.ts';
+import type { EapCredentials } from './eap/method.ts';
 import type { Authorization, AuthorizationRequest } from './environment.ts';
 import { DEFAULT_HALF_OPEN_LIMITS } from './half-open.ts';
 import type { HalfOpenLimits } from './half-open.ts';
@@ -46,8 +48,14 @@ export interface IkeEndpointOptions {
   responderProfile(request: { readonly local: Endpoint; readonly remote: Endpoint; readonly socket: string }): IkeProfile | undefined;
   /** Credentials of a peer, for profiles whose remoteAuth is `lookup`. */
   lookupPeer?(profile: IkeProfile, identity: IkeIdentity): PeerCredentials | undefined;
+  /** Password or NT hash of an EAP user, for profiles whose remoteAuth is `eap`; asked at every try. */
+  lookupEap?(profile: IkeProfile, identity: string): EapCredentials | undefined;
+  /** An EAP user was refused once: for whoever locks users out, who then lets lookupEap know nobody. */
+  onEapFailure?(profile: IkeProfile, identity: string, remote: Endpoint): void;
   /** Whether an authenticated peer may come, and what it gets. Default: everybody, nothing. */
   authorize?(request: AuthorizationRequest): Authorization;
+  /** What is known of revoked certificates, asked for at each authentication. Default: nothing. */
+  revocation?(): RevocationCheck | undefined;
   /** Ids of SaSpecs, unique in the process. Default: counted per endpoint from 1. */
   nextSaId?(): number;
   readonly retransmission?: Retransmission;
@@ -72,7 +80,10 @@ export class IkeEndpoint implements Machine<IkeInput, IkeOutput> {
       emit: (output) => void this.#outputs.push(output),
       nextSaId: () => options.nextSaId?.() ?? ++saId,
       lookupPeer: (profile, identity) => options.lookupPeer?.(profile, identity),
+      lookupEap: (profile, identity) => options.lookupEap?.(profile, identity),
+      onEapFailure: (profile, identity, remote) => options.onEapFailure?.(profile, identity, remote),
       authorize: (request) => options.authorize?.(request) ?? { ok: true },
+      revocation: () => options.revocation?.(),
     });
     this.#reception = new Reception(this.#register, (request) => complete(options.responderProfile(request)));
     this.#replaceProfiles(options.profiles);

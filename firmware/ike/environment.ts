@@ -1,11 +1,12 @@
 // What an IKE SA may ask of the endpoint that owns it.
-import type { Suite } from '../../platform/crypto.ts';
+import type { RevocationCheck, Suite } from '../../platform/crypto.ts';
 import type { Fields, LogLevel } from '../../platform/log.ts';
 import type { Random } from '../../platform/random.ts';
 import type { Instant } from '../../platform/time.ts';
 import type { Endpoint, IpAddress } from '../model.ts';
 import type { IkeSa, SaOptions } from './ike-sa.ts';
-import type { CertificateFacts, IkeOutput } from './input-output.ts';
+import type { EapCredentials } from './eap/method.ts';
+import type { CertificateFacts, ClientSettings, IkeOutput } from './input-output.ts';
 import type { CompleteProfile, IkeIdentity, IkeProfile, PeerCredentials } from './profile.ts';
 import type { Sentence } from './sentences.ts';
 import type { Retransmission } from './window.ts';
@@ -13,7 +14,7 @@ import type { Retransmission } from './window.ts';
 export interface AuthorizationRequest {
   readonly profile: IkeProfile;
   readonly identity: IkeIdentity;
-  /** Undefined for a peer that authenticated with a pre-shared key. */
+  /** Undefined for a peer that authenticated with a pre-shared key or by EAP; of an EAP user `identity` is the user. */
   readonly certificate: CertificateFacts | undefined;
   readonly serial: string | undefined;
   readonly tenant: number | undefined;
@@ -26,6 +27,9 @@ export type Authorization =
   | {
       readonly ok: true;
       readonly assignedAddress?: IpAddress | undefined;
+      /** A second address, of the other family. */
+      readonly alsoAssigned?: IpAddress | undefined;
+      readonly settings?: ClientSettings | undefined;
       readonly directorAddresses?: readonly IpAddress[] | undefined;
       /** Tell the peer from where its packets come. */
       readonly observed?: boolean | undefined;
@@ -47,7 +51,11 @@ export interface Environment {
   releaseEspSpi(spi: number): void;
   allocateIkeSpi(): Uint8Array;
   lookupPeer(profile: CompleteProfile, identity: IkeIdentity): PeerCredentials | undefined;
+  lookupEap(profile: CompleteProfile, identity: string): EapCredentials | undefined;
+  onEapFailure(profile: CompleteProfile, identity: string, remote: Endpoint): void;
   authorize(request: AuthorizationRequest): Authorization;
+  /** What is known of revoked certificates now; undefined: nothing. */
+  revocation(): RevocationCheck | undefined;
   /** Whether this is the first IKE SA between its two identities. */
   isInitialContact(sa: IkeSa): boolean;
   /** Ends the others between the same identities (INITIAL_CONTACT). */

@@ -5,12 +5,13 @@ import { findNotify, findPayload } from '../wire/ike/payloads.ts';
 import type { Sentence } from './sentences.ts';
 
 /**
+ * `eap`: between the first and the last IKE_AUTH of an EAP conversation.
  * `rekeyed`: replaced by another IKE SA and waiting for its deletion. `deleting`: our Delete is on its way.
  * `closed`: only repeats its last reply until it is forgotten.
  */
-export type SaState = 'new' | 'init-sent' | 'half-open' | 'auth-sent' | 'established' | 'rekeyed' | 'deleting' | 'closed';
+export type SaState = 'new' | 'init-sent' | 'half-open' | 'auth-sent' | 'eap' | 'established' | 'rekeyed' | 'deleting' | 'closed';
 
-export type ExchangeName = 'init' | 'auth' | 'auth-childless' | 'rekey-ike' | 'rekey-child' | 'create-child' | 'informational';
+export type ExchangeName = 'init' | 'intermediate' | 'auth' | 'eap-first' | 'eap' | 'eap-last' | 'auth-childless' | 'rekey-ike' | 'rekey-child' | 'create-child' | 'informational';
 
 export interface ExchangeRow {
   readonly name: ExchangeName;
@@ -42,9 +43,10 @@ const isIkeRekey = (payloads: readonly Payload[]): boolean => findPayload(payloa
 /** RFC 6023 3: the request that begins IKE_AUTH, with nothing of a child in it. */
 const isChildless = (payloads: readonly Payload[]): boolean =>
   findPayload(payloads, 'IDi') !== undefined && (['SA', 'TSi', 'TSr'] as const).every((kind) => findPayload(payloads, kind) === undefined);
+const hasNoAuth = (payloads: readonly Payload[]): boolean => findPayload(payloads, 'AUTH') === undefined;
 const isChildRekey = (payloads: readonly Payload[]): boolean => findNotify(payloads, NotifyType.REKEY_SA) !== undefined;
 
-const { IKE_SA_INIT, IKE_AUTH, CREATE_CHILD_SA, INFORMATIONAL } = ExchangeType;
+const { IKE_SA_INIT, IKE_INTERMEDIATE, IKE_AUTH, CREATE_CHILD_SA, INFORMATIONAL } = ExchangeType;
 const BUSY = NotifyType.TEMPORARY_FAILURE;
 const CLOSING: readonly SaState[] = ['established', 'rekeyed', 'deleting'];
 
@@ -52,6 +54,15 @@ export const EXCHANGES: readonly ExchangeRow[] = [
   row('init', IKE_SA_INIT, 'responder', ['new'], ['SA', 'KE', 'Nonce'], ['Notify', 'VendorId'], { to: 'half-open', story: 'IKE_SA_INIT answered' }),
   row('init', IKE_SA_INIT, 'initiator', ['init-sent'], ['SA', 'KE', 'Nonce'], ['Notify', 'VendorId', 'CERTREQ'], { to: 'auth-sent', story: 'IKE_SA_INIT was answered by the peer' }),
   row('auth-childless', IKE_AUTH, 'responder', ['half-open'], ['IDi'], ['AUTH', 'IDr', 'CERT', 'CERTREQ', 'CP', 'Notify', 'VendorId'], { to: 'established', when: isChildless }),
+  // RFC 7296 2.16: an initiator that leaves out AUTH wants EAP.
+  row('eap', IKE_AUTH, 'responder', ['eap'], ['EAP'], ['Notify', 'VendorId'], { when: hasNoAuth }),
+  row('eap-last', IKE_AUTH, 'responder', ['eap'], ['AUTH'], ['Notify', 'VendorId'], { to: 'established' }),
+  row('eap-first', IKE_AUTH, 'responder', ['half-open'], ['IDi', 'SA', 'TSi', 'TSr'], ['IDr', 'CERT', 'CERTREQ', 'CP', 'Notify', 'VendorId'], { to: 'eap', when: hasNoAuth }),
+  row('eap-first', IKE_AUTH, 'initiator', ['auth-sent'], ['IDr', 'EAP'], ['AUTH', 'CERT', 'Notify', 'VendorId'], { to: 'eap' }),
+  row('eap', IKE_AUTH, 'initiator', ['eap'], ['EAP'], ['Notify', 'VendorId']),
+  row('eap-last', IKE_AUTH, 'initiator', ['eap'], ['AUTH'], ['CP', 'SA', 'TSi', 'TSr', 'Notify', 'VendorId'], { to: 'established' }),
+  row('intermediate', IKE_INTERMEDIATE, 'responder', ['half-open'], ['KE'], ['Notify']),
+  row('intermediate', IKE_INTERMEDIATE, 'initiator', ['auth-sent'], ['KE'], ['Notify']),
   row('auth', IKE_AUTH, 'responder', ['half-open'], ['IDi', 'SA', 'TSi', 'TSr'], ['AUTH', 'IDr', 'CERT', 'CERTREQ', 'CP', 'Notify', 'VendorId'], { to: 'established' }),
   row('auth', IKE_AUTH, 'initiator', ['auth-sent'], ['IDr', 'AUTH'], ['CERT', 'CP', 'SA', 'TSi', 'TSr', 'Notify', 'VendorId'], { to: 'established' }),
   row('rekey-ike', CREATE_CHILD_SA, 'responder', ['established'], ['SA', 'Nonce', 'KE'], ['Notify'], { when: isIkeRekey, wrongState: BUSY }),
@@ -60,13 +71,15 @@ export const EXCHANGES: readonly ExchangeRow[] = [
   row('rekey-ike', CREATE_CHILD_SA, 'initiator', CLOSING, ['SA', 'Nonce', 'KE'], ['Notify']),
   row('create-child', CREATE_CHILD_SA, 'initiator', CLOSING, ['SA', 'Nonce', 'TSi', 'TSr'], ['KE', 'Notify']),
   row('rekey-child', CREATE_CHILD_SA, 'initiator', CLOSING, ['SA', 'Nonce', 'TSi', 'TSr'], ['KE', 'Notify']),
-  row('informational', INFORMATIONAL, 'responder', CLOSING, [], ['Delete', 'Notify', 'CP']),
+  // During EAP a peer may say that it does not trust us.
+  row('informational', INFORMATIONAL, 'responder', ['eap', ...CLOSING], [], ['Delete', 'Notify', 'CP']),
   row('informational', INFORMATIONAL, 'initiator', CLOSING, [], ['Delete', 'Notify', 'CP']),
 ];
 
-/** The row of a request that arrived. */
-export function requestRow(exchange: number, payloads: readonly Payload[]): ExchangeRow | undefined {
-  return EXCHANGES.find((entry) => entry.role === 'responder' && entry.exchange === exchange && (entry.when?.(payloads) ?? true));
+/** The row of a request that arrived: one that fits the state, if there is any. */
+export function requestRow(exchange: number, payloads: readonly Payload[], state: SaState): ExchangeRow | undefined {
+  const rows = EXCHANGES.filter((entry) => entry.role === 'responder' && entry.exchange === exchange && (entry.when?.(payloads) ?? true));
+  return rows.find((entry) => entry.from.includes(state)) ?? rows[0];
 }
 
 /** The row of a request that we send. */

@@ -1,5 +1,5 @@
 // One IKE SA: its peers' facts, keys, state and clocks. Messages are conversation.ts, their contents tasks/.
-import { toHex } from '../../platform/bytes.ts';
+import { toHex, wipe } from '../../platform/bytes.ts';
 import type { Fields, LogLevel } from '../../platform/log.ts';
 import { randomBelow } from '../../platform/random.ts';
 import type { Instant } from '../../platform/time.ts';
@@ -12,11 +12,13 @@ import type { ChildSa } from './child-sa.ts';
 import { CHILDLESS_MS, removeChild } from './child-sa.ts';
 import { Conversation } from './conversation.ts';
 import type { Environment } from './environment.ts';
+import type { EapRun } from './eap/run.ts';
 import type { SaState } from './exchanges.ts';
 import { ownRow } from './exchanges.ts';
 import type { Extensions } from './extensions.ts';
 import { NO_EXTENSIONS } from './extensions.ts';
-import type { CertificateFacts, HistoryEvent } from './input-output.ts';
+import type { CertificateFacts, ClientSettings, HistoryEvent } from './input-output.ts';
+import { IntermediateTranscript } from './intermediate.ts';
 import type { IkeKeys } from './keymat.ts';
 import { wipeIkeKeys } from './keymat.ts';
 import type { NatFinding } from './nat.ts';
@@ -47,6 +49,7 @@ export type SaTimer =
   | 'childless'
   | 'rekey-ike'
   | 'expire-ike'
+  | 'expire-auth'
   | 'linger'
   | `rekey-child:${number}`
   | `expire-child:${number}`;
@@ -63,6 +66,8 @@ export interface PeerFacts {
   /** It sent our Vendor ID. */
   vendor: boolean;
   fragmentation: boolean;
+  /** It takes part in IKE_INTERMEDIATE. */
+  intermediate: boolean;
   /** Its SIGNATURE_HASH_ALGORITHMS. */
   hashes: readonly number[];
   identity: IkeIdentity | undefined;
@@ -76,6 +81,9 @@ export interface Grant {
   assigned: IpAddress | undefined;
   directorAddresses: readonly IpAddress[] | undefined;
   observed: Endpoint | undefined;
+  /** A second overlay address, of the other family. */
+  alsoAssigned: IpAddress | undefined;
+  settings: ClientSettings | undefined;
 }
 
 export interface SaOptions {
@@ -111,8 +119,8 @@ export class IkeSa {
   readonly role: 'initiator' | 'responder';
   readonly conversation: Conversation;
   readonly children = new Map<number, ChildSa>();
-  readonly peer: PeerFacts = { vendor: false, fragmentation: false, hashes: [], identity: undefined, serial: undefined, tenant: undefined, certificate: undefined };
-  readonly grant: Grant = { assigned: undefined, directorAddresses: undefined, observed: undefined };
+  readonly peer: PeerFacts = { vendor: false, fragmentation: false, intermediate: false, hashes: [], identity: undefined, serial: undefined, tenant: undefined, certificate: undefined };
+  readonly grant: Grant = { assigned: undefined, directorAddresses: undefined, observed: undefined, alsoAssigned: undefined, settings: undefined };
   readonly extensions: Extensions = { ...NO_EXTENSIONS };
   profile: CompleteProfile;
   state: SaState = 'new';
@@ -134,6 +142,11 @@ export class IkeSa {
   nonceResponder: Uint8Array = new Uint8Array(0);
   algorithms: IkeAlgorithms | undefined;
   keys: IkeKeys | undefined;
+  /** While IKE_AUTH goes on with EAP. */
+  eap: EapRun | undefined;
+  /** Additional key exchanges that must come before IKE_AUTH. */
+  keyExchangesDue = 0;
+  readonly intermediates = new IntermediateTranscript();
   /** This SA stands for its connection: the service knows it as up. */
   announced = false;
   /** It, or the SA that it replaces, has been up. */
@@ -234,9 +247,20 @@ export class IkeSa {
   /** Puts keys to use for every message after IKE_SA_INIT (or from the first message of a rekeyed SA). */
   useKeys(algorithms: IkeAlgorithms, keys: IkeKeys): void {
     this.algorithms = algorithms;
+    this.#useKeys(keys);
+  }
+
+  /** Keys of an additional key exchange: everything but the ciphers' keys, which may still open a repeated request, is wiped. */
+  replaceKeys(keys: IkeKeys): void {
+    const { skD, skPi, skPr } = this.keys!;
+    wipe(skD, skPi, skPr);
+    this.#useKeys(keys);
+  }
+
+  #useKeys(keys: IkeKeys): void {
     this.keys = keys;
     const [seal, open] = this.role === 'initiator' ? [keys.skEi, keys.skEr] : [keys.skEr, keys.skEi];
-    this.conversation.protect(new Sealing(this.env.suite, algorithms.encryption, seal, open));
+    this.conversation.protect(new Sealing(this.env.suite, this.algorithms!.encryption, seal, open));
   }
 
   /** Authentic messages move the path: the responder follows the first IKE_AUTH, and later a peer behind a NAT (RFC 7296 2.23). */
@@ -326,7 +350,7 @@ export class IkeSa {
     for (const task of this.conversation.currentTasks) {
       if (task instanceof IkeRekeyRequest) task.yieldToRival(this, now);
     }
-    if (this.state === 'established') this.end({ reason, event: 'IKE Deleted' }, now);
+    if (this.state === 'established' || this.state === 'eap') this.end({ reason, event: 'IKE Deleted' }, now);
     else this.close(now, LINGER_MS);
   }
 
@@ -358,12 +382,15 @@ export class IkeSa {
   }
 
   #clearClocks(): void {
-    const names: readonly SaTimer[] = ['refusal', 'half-open', 'dpd', 'keepalive', 'childless', 'rekey-ike', 'expire-ike'];
+    const names: readonly SaTimer[] = ['refusal', 'half-open', 'dpd', 'keepalive', 'childless', 'rekey-ike', 'expire-ike', 'expire-auth'];
     for (const name of names) this.clearTimer(name);
   }
 
   /** Another IKE SA stands for the connection now; this one waits for its deletion. */
   replacedBy(successor: IkeSa, now: Instant): void {
+    // New keys are no new authentication (RFC 4478 3).
+    const authExpires = this.timerAt('expire-auth');
+    if (authExpires !== undefined) successor.setTimer('expire-auth', authExpires);
     this.#clearClocks();
     this.announced = false;
     this.state = 'rekeyed';
@@ -374,7 +401,10 @@ export class IkeSa {
   }
 
   wipeSecrets(): void {
+    this.conversation.wipeSecrets();
     wipeIkeKeys(this.keys);
     this.keys = undefined;
+    this.eap?.machine.wipe();
+    this.eap = undefined;
   }
 }

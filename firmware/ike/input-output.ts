@@ -33,6 +33,17 @@ export interface InitiateInput {
 export interface CertificateFacts {
   readonly emails: readonly string[];
   readonly uris: readonly string[];
+  /** DER, leaf first: whether it has been revoked is asked again later. */
+  readonly chain?: readonly Uint8Array[];
+}
+
+/** What a remote client is told besides its addresses (RFC 7296 3.15.1, RFC 8598). */
+export interface ClientSettings {
+  readonly dns?: readonly IpAddress[];
+  /** Prefixes behind the responder. */
+  readonly subnets?: readonly string[];
+  /** Names that are to be asked of `dns`. */
+  readonly dnsDomains?: readonly string[];
 }
 
 export interface IkeUp {
@@ -52,6 +63,9 @@ export interface IkeUp {
   /** Overlay address: assigned to us (initiator) or by us (responder). */
   readonly assigned: IpAddress | undefined;
   readonly directorAddresses: readonly IpAddress[] | undefined;
+  /** A second overlay address, of the other family. */
+  readonly alsoAssigned?: IpAddress | undefined;
+  readonly settings?: ClientSettings | undefined;
   /** How the peer sees us. */
   readonly observed: Endpoint | undefined;
   /** What the peer says about itself. */

@@ -1,16 +1,19 @@
 // What an operator or Director configures about an IKE connection, and the defaults that are filled in.
 import { fromHex, fromUtf8, toHex, utf8 } from '../../platform/bytes.ts';
 import type { SignatureAlgorithm } from '../../platform/crypto.ts';
+import { assert } from '../../platform/errors.ts';
 import { addressBytes, addressText } from '../wire/address.ts';
 import { IdType } from '../wire/ike/numbers.ts';
 import type { TrafficSelector } from '../wire/ike/selector.ts';
 import { ANY_IPV4, ANY_IPV6 } from '../wire/ike/selector.ts';
 import type { ChildProposal, IkeProposal } from './algorithms.ts';
 import { DEFAULT_CHILD_PROPOSAL, DEFAULT_IKE_PROPOSALS } from './algorithms.ts';
+import type { EapMethodName } from './eap/method.ts';
 import type { Ppk } from './ppk.ts';
 
 export interface IkeIdentity {
-  readonly kind: 'email' | 'fqdn' | 'ipv4' | 'ipv6' | 'key-id';
+  /** `user`: authenticated by EAP. No ID payload carries it, so no other peer can claim to be the same. */
+  readonly kind: 'email' | 'fqdn' | 'ipv4' | 'ipv6' | 'key-id' | 'user';
   /** Text; hexadecimal for a key id. */
   readonly value: string;
 }
@@ -26,14 +29,36 @@ export type LocalAuth =
       /** PKCS#8 DER. */
       readonly privateKey: Uint8Array;
       readonly algorithm: SignatureAlgorithm;
+    }
+  | {
+      /** Initiator only; the responder must authenticate by certificate. */
+      readonly kind: 'eap';
+      /** Printable ASCII, with or without a `DOMAIN\\` in front. */
+      readonly identity: string;
+      readonly password: string;
+      /** The responder need not show a certificate, if EAP authenticates it (RFC 5998). */
+      readonly eapOnly?: boolean;
     };
 
 export type PeerCredentials =
   | { readonly kind: 'psk'; readonly key: Uint8Array }
   | { readonly kind: 'certificate'; readonly anchors: readonly Uint8Array[] };
 
-/** `lookup`: responder only, the endpoint's option lookupPeer decides by IDi. */
-export type RemoteAuth = PeerCredentials | { readonly kind: 'lookup' };
+export interface EapAuth {
+  readonly kind: 'eap';
+  /** In order of preference; never empty. */
+  readonly methods: readonly EapMethodName[];
+  /** A peer that asks for it need not see our certificate (RFC 5998). */
+  readonly eapOnly?: boolean;
+  /** The user must authenticate anew after this time (RFC 4478). Default 24 h. */
+  readonly lifetimeMs?: number;
+}
+
+/**
+ * `lookup`: responder only, the endpoint's option lookupPeer decides by IDi. `eap`: responder only, its option lookupEap
+ * knows the users; a `remoteIdentity` is then that of the IDi payload.
+ */
+export type RemoteAuth = PeerCredentials | { readonly kind: 'lookup' } | EapAuth;
 
 export interface IkeProfile {
   readonly name: string;
@@ -99,7 +124,7 @@ function withoutUndefined<T extends object>(value: T): T {
   return Object.fromEntries(Object.entries(value).filter(([, entry]) => entry !== undefined)) as T;
 }
 
-const ID_TYPES: Readonly<Record<IkeIdentity['kind'], number>> = {
+const ID_TYPES: Readonly<Record<Exclude<IkeIdentity['kind'], 'user'>, number>> = {
   email: IdType.email,
   fqdn: IdType.fqdn,
   ipv4: IdType.ipv4,
@@ -108,6 +133,7 @@ const ID_TYPES: Readonly<Record<IkeIdentity['kind'], number>> = {
 };
 
 export function encodeIdentity(identity: IkeIdentity): { idType: number; data: Uint8Array } {
+  assert(identity.kind !== 'user', 'a user in an ID payload');
   const idType = ID_TYPES[identity.kind];
   if (identity.kind === 'key-id') return { idType, data: fromHex(identity.value) };
   if (identity.kind === 'ipv4' || identity.kind === 'ipv6') return { idType, data: addressBytes(identity.value) };

@@ -103,7 +103,7 @@ export class Reception {
     const { spiInitiator } = message.header;
     const sa = this.#register.create({ number: this.#register.nextNumber(), role: 'responder', profile, path, spiInitiator, spiResponder }, now);
     const [task] = responderTasks('init');
-    const row = requestRow(ExchangeType.IKE_SA_INIT, message.payloads)!;
+    const row = requestRow(ExchangeType.IKE_SA_INIT, message.payloads, sa.state)!;
     const failure = sa.conversation.answerInit(row, task!, message, bytes, now);
     if (failure === undefined) {
       this.#register.enterHalfOpen(sa, bytes);

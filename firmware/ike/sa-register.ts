@@ -1,10 +1,12 @@
 // All IKE SAs of an endpoint, and what they share: numbers, SPIs, the half-open table, deadlines.
 import { equalBytes, toHex } from '../../platform/bytes.ts';
-import type { Suite } from '../../platform/crypto.ts';
+import type { RevocationCheck, Suite } from '../../platform/crypto.ts';
 import type { Fields, LogLevel } from '../../platform/log.ts';
 import type { Random } from '../../platform/random.ts';
 import type { Instant } from '../../platform/time.ts';
 import { TimerTable } from '../../platform/time.ts';
+import type { Endpoint } from '../model.ts';
+import type { EapCredentials } from './eap/method.ts';
 import type { Authorization, AuthorizationRequest, Environment } from './environment.ts';
 import type { HalfOpenLimits } from './half-open.ts';
 import { HalfOpenTable, originOf } from './half-open.ts';
@@ -30,7 +32,10 @@ export interface RegisterOptions {
   emit(output: IkeOutput): void;
   nextSaId(): number;
   lookupPeer(profile: CompleteProfile, identity: IkeIdentity): PeerCredentials | undefined;
+  lookupEap(profile: CompleteProfile, identity: string): EapCredentials | undefined;
+  onEapFailure(profile: CompleteProfile, identity: string, remote: Endpoint): void;
   authorize(request: AuthorizationRequest): Authorization;
+  revocation(): RevocationCheck | undefined;
 }
 
 export class SaRegister implements Environment {
@@ -204,7 +209,19 @@ export class SaRegister implements Environment {
     return this.#options.lookupPeer(profile, identity);
   }
 
+  lookupEap(profile: CompleteProfile, identity: string): EapCredentials | undefined {
+    return this.#options.lookupEap(profile, identity);
+  }
+
+  onEapFailure(profile: CompleteProfile, identity: string, remote: Endpoint): void {
+    this.#options.onEapFailure(profile, identity, remote);
+  }
+
   authorize(request: AuthorizationRequest): Authorization {
     return this.#options.authorize(request);
+  }
+
+  revocation(): RevocationCheck | undefined {
+    return this.#options.revocation();
   }
 }

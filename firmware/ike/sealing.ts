@@ -1,6 +1,6 @@
 // One IKE SA's protection of messages: sealing into SK or SKF messages, and opening either with reassembly
 // (RFC 7296 3.14, RFC 5282, RFC 7383).
-import { concat, Writer } from '../../platform/bytes.ts';
+import { concat, wipe, Writer } from '../../platform/bytes.ts';
 import type { Suite } from '../../platform/crypto.ts';
 import type { Header, Message } from '../wire/ike/message.ts';
 import { decodeChain, firstTypeOf, writeChain } from '../wire/ike/message.ts';
@@ -35,6 +35,11 @@ export class Sealing {
     this.#encryption = encryption;
     this.#seal = seal;
     this.#open = open;
+  }
+
+  /** The keys are of no use any more. */
+  wipe(): void {
+    wipe(this.#seal.key, this.#seal.salt, this.#open.key, this.#open.salt);
   }
 
   /** One SK message, or SKF messages of at most `fragmentBytes` octets each when that is given and needed. */

@@ -22,6 +22,7 @@ export const SENTENCES = [
   'IKE SA cannot move to another address',
   'NAT detected',
   'peer refused our IKE_SA_INIT without authentication, waiting for a better answer',
+  'EAP user refused',
   'child SA established',
   'child SA rekeyed',
   'child SA deleted',

@@ -1,5 +1,6 @@
-// SHA-1 (FIPS 180-4), because NAT_DETECTION_* (RFC 7296 2.23) and CERTREQ (3.7) are defined with it. Neither use
-// relies on its strength, and nothing else may use it, so it stays out of the Suite.
+// SHA-1 (FIPS 180-4), because NAT_DETECTION_* (RFC 7296 2.23), CERTREQ (3.7) and MSCHAPv2 (RFC 2759) are defined with
+// it. The first two do not rely on its strength, the third is no stronger than its DES. Nothing else may use it, so it
+// stays out of the Suite.
 import { Writer } from '../../platform/bytes.ts';
 
 const BLOCK_BYTES = 64;

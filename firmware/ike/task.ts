@@ -10,6 +10,8 @@ export interface Failure {
   /** Notify that the responder answers, or that the initiator got or found. */
   readonly notify: number;
   readonly data?: Uint8Array;
+  /** Responder: payloads that go with the notify. */
+  readonly payloads?: readonly Payload[];
   /** A clause that names what is wrong. */
   readonly cause: string;
   /** What the operator can do about it. */

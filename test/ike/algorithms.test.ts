@@ -46,7 +46,7 @@ describe('ike: choice of algorithms', () => {
     ['with a key length where there is none', ike(transform(1, 28, 256), SHA_256, X25519)],
     ['with an unknown attribute', ike({ ...GCM_256, strange: true }, SHA_256, X25519)],
     ['with an integrity algorithm beside the AEAD', ike(GCM_256, SHA_256, X25519, transform(3, 12))],
-    ['with a transform type that is not known', ike(GCM_256, SHA_256, X25519, transform(6, 36))],
+    ['with a transform type that is not known', ike(GCM_256, SHA_256, X25519, transform(13, 36))],
     ['for another protocol', esp(GCM_256, SHA_256, X25519)],
     ['with an SPI where none belongs', [{ ...ike(GCM_256, SHA_256, X25519)[0]!, spi: SPI }]],
   ];

@@ -1,11 +1,11 @@
 import { deepStrictEqual, equal, match, ok } from 'node:assert/strict';
 import { generateKeyPairSync, webcrypto } from 'node:crypto';
 import type { IkeProfile } from '../../firmware/ike/profile.ts';
-import type { SignatureAlgorithm } from '../../platform/crypto.ts';
+import type { RevocationCheck, SignatureAlgorithm } from '../../platform/crypto.ts';
 import { installReflectMetadata } from '../../platform/reflect-metadata.ts';
 import { dateFromUnixMs } from '../../platform/time.ts';
 import type { Authority } from '../../platform/x509.ts';
-import { createAuthority, createCsr, generateKeyPair, issueFromCsr } from '../../platform/x509.ts';
+import { createAuthority, createCsr, generateKeyPair, issueCrl, issueFromCsr } from '../../platform/x509.ts';
 import { pair, UNIX_MS } from './pair.ts';
 
 const URI = 'urn:selvage:acme:site:101:tenant:2';
@@ -65,10 +65,26 @@ describe('ike: certificates', () => {
   it('authenticates both ends with ECDSA certificates and passes their names on', () => {
     const { branch, controller, world } = connect(credentials(branchDevice, [authority.certificate]));
     equal(branch.of('ike-up').length, 1, world.story() + JSON.stringify(branch.of('connect-failed')));
-    deepStrictEqual(controller.of('ike-up')[0]?.certificate, { emails: ['b1@acme.example'], uris: [URI] });
+    deepStrictEqual(controller.of('ike-up')[0]?.certificate, { emails: ['b1@acme.example'], uris: [URI], chain: [branchDevice.certificate] });
     deepStrictEqual(branch.of('ike-up')[0]?.certificate?.emails, ['c1@acme.example']);
     // A certificate needs fragments at the default size.
     ok(world.packets.every((packet) => packet.send.bytes.length <= 1200));
+  });
+
+  it('refuses a revoked certificate on either side, and takes it again from one that knows of no revocation', async () => {
+    const crls = [await issueCrl(authority, { revoked: [{ serialNumber: '01', revokedUnixMs: UNIX_MS }], unixMs: UNIX_MS, days: 1 })];
+    const parts = { branch: credentials(branchDevice, [authority.certificate]), controller: credentials(controllerDevice, [authority.certificate]) };
+    const revocation = (): RevocationCheck => ({ crls, policy: 'soft' });
+    const careful = pair({ ...parts, controllerOptions: { revocation } });
+    careful.world.initiate(careful.branch, careful.controller, 'to-controller');
+    careful.world.run(2000);
+    equal(careful.controller.of('peer-refused')[0]?.cause, "peer's certificate was revoked on 2026-11-23");
+    match(careful.branch.of('connect-failed')[0]!.cause, /certificate was revoked on 2026-11-23/);
+    const hard = pair({ ...parts, controllerOptions: { revocation: () => ({ crls: [], policy: 'hard' }) } });
+    hard.world.initiate(hard.branch, hard.controller, 'to-controller');
+    hard.world.run(2000);
+    equal(hard.controller.of('peer-refused')[0]?.cause, "peer's certificate cannot be checked: no current CRL of issuer Example provider (hard fail)");
+    equal(connect(parts.branch).branch.of('ike-up').length, 1);
   });
 
   for (const algorithm of ['ecdsa-sha384', 'ecdsa-sha512'] as const) {

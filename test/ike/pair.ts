@@ -2,6 +2,7 @@
 import { decodeHeader } from '../../firmware/wire/ike/message.ts';
 import { exchangeName } from '../../firmware/wire/ike/numbers.ts';
 import type { IkeEndpointOptions, IkeInput, IkeOutput } from '../../firmware/ike/endpoint.ts';
+import { CLASSIC_IKE_PROPOSAL } from '../../firmware/ike/algorithms.ts';
 import { IkeEndpoint } from '../../firmware/ike/endpoint.ts';
 import type { IkeProfile } from '../../firmware/ike/profile.ts';
 import type { Endpoint } from '../../firmware/model.ts';
@@ -169,6 +170,8 @@ export function pskProfile(name: string, local: string, remote: string | undefin
     remoteIdentity: remote === undefined ? undefined : { kind: 'email', value: remote },
     localAuth: { kind: 'psk', key: KEY },
     remoteAuth: { kind: 'psk', key: KEY },
+    // One exchange less: message ids are those of RFC 7296 alone.
+    proposals: [CLASSIC_IKE_PROPOSAL],
     ...extra,
   };
 }

@@ -6,9 +6,11 @@ import { AuthRequest } from './auth.ts';
 import { ChildRequest } from './child.ts';
 import { ChildLater } from './childless.ts';
 import { ConfigRequest } from './config.ts';
+import { eapRequest } from './eap.ts';
 import { MobikeSupport } from './mobike.ts';
 
 export function authRequest(sa: IkeSa): Request {
+  if (sa.profile.localAuth.kind === 'eap') return eapRequest();
   const child = sa.profile.childless && sa.extensions.childless ? new ChildLater() : new ChildRequest({ kind: 'first' });
   return { row: ownRow('auth'), tasks: [new AuthRequest(), new ConfigRequest(), new MobikeSupport(), child] };
 }

@@ -3,11 +3,15 @@ import { utf8, wipe } from '../../../platform/bytes.ts';
 import type { ChainResult } from '../../../platform/crypto.ts';
 import { assert } from '../../../platform/errors.ts';
 import type { Instant } from '../../../platform/time.ts';
+import { after } from '../../../platform/time.ts';
 import { AuthMethod, CertEncoding, NotifyType, notifyName } from '../../wire/ike/numbers.ts';
 import type { Payload, PayloadOf } from '../../wire/ike/payloads.ts';
 import { findNotify, findPayload, notify } from '../../wire/ike/payloads.ts';
 import { identityBody, sharedKeyAuth, sharedKeyMatches, signatureAuth, signatureHash, signatureProblem, signedOctets } from '../auth-data.ts';
 import { certificateRequestData } from '../certificate-request.ts';
+import { authLifetimeMs } from '../auth-lifetime.ts';
+import type { EapRun } from '../eap/run.ts';
+import type { EapServer } from '../eap/server.ts';
 import type { Authorization } from '../environment.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import { deviceSerial, observedEndpoint, observedEndpointNotify, refusalText, serialNotify, tenantNotify, tenantOf } from '../private-notifies.ts';
@@ -27,23 +31,25 @@ export function certificateRequest(sa: IkeSa): Payload[] {
 }
 
 /** The octets that `signer` signs; its identity is the body of its own ID payload. */
-function octetsOf(sa: IkeSa, signer: 'initiator' | 'responder', identity: Uint8Array, keys = sa.keys!): Uint8Array {
+export function octetsOf(sa: IkeSa, signer: 'initiator' | 'responder', identity: Uint8Array, keys = sa.keys!): Uint8Array {
+  const common = { identity, intermediate: sa.intermediates.signed };
   const parts =
     signer === 'initiator'
-      ? { message: sa.initRequest, nonce: sa.nonceResponder, skP: keys.skPi, identity }
-      : { message: sa.initResponse, nonce: sa.nonceInitiator, skP: keys.skPr, identity };
+      ? { ...common, message: sa.initRequest, nonce: sa.nonceResponder, skP: keys.skPi }
+      : { ...common, message: sa.initResponse, nonce: sa.nonceInitiator, skP: keys.skPr };
   return signedOctets(sa.env.suite, sa.algorithms!.prf, parts);
 }
 
 /** Why we cannot authenticate ourselves to this peer, or undefined. */
 export function credentialProblem(sa: IkeSa, local: LocalAuth | PeerCredentials): string | undefined {
   if (local.kind === 'psk') return undefined;
+  if (local.kind === 'eap') return sa.profile.ppk?.required === true ? 'a post-quantum pre-shared key cannot be required together with EAP' : undefined;
   if (local.kind !== 'certificate' || !('privateKey' in local)) return 'no credential of our own is configured';
   return sa.peer.hashes.includes(signatureHash(local.algorithm)) ? undefined : `the peer does not accept ${local.algorithm} signatures`;
 }
 
 /** Our AUTH payload, once credentialProblem has none. */
-function ownAuth(sa: IkeSa, local: LocalAuth | PeerCredentials, keys = sa.keys!): PayloadOf<'AUTH'> {
+export function ownAuth(sa: IkeSa, local: LocalAuth | PeerCredentials, keys = sa.keys!): PayloadOf<'AUTH'> {
   const { idType, data } = encodeIdentity(sa.profile.localIdentity);
   const octets = octetsOf(sa, sa.role, identityBody(idType, data), keys);
   const { suite } = sa.env;
@@ -63,7 +69,7 @@ function authWithPpk(sa: IkeSa, local: LocalAuth): Payload[] {
   return [auth, ...ppkNotifies(ppk, without)];
 }
 
-function ownIdentity(sa: IkeSa, kind: 'IDi' | 'IDr'): Payload[] {
+export function ownIdentity(sa: IkeSa, kind: 'IDi' | 'IDr'): Payload[] {
   const out: Payload[] = [{ kind, ...encodeIdentity(sa.profile.localIdentity) }];
   const { localAuth } = sa.profile;
   if (localAuth.kind === 'certificate') {
@@ -86,11 +92,11 @@ function checkAuth(sa: IkeSa, payloads: readonly Payload[], id: PayloadOf<'IDi' 
   }
   if (auth.method !== AuthMethod.digitalSignature) return { ok: false, cause: 'the peer did not authenticate with a digital signature' };
   const chain = payloads.flatMap((payload) => (payload.kind === 'CERT' && payload.encoding === CertEncoding.x509Signature ? [payload.data] : []));
-  const result = sa.env.suite.checkChain({ chain, anchors: credentials.anchors, unixMs: sa.env.unixMs() });
+  const result = sa.env.suite.checkChain({ chain, anchors: credentials.anchors, unixMs: sa.env.unixMs(), revocation: sa.env.revocation() });
   if (!result.ok) return { ok: false, cause: `peer's ${result.cause.replace(/^there is no certificate$/, 'certificate is missing')}` };
   const problem = certificateProblem(sa, result, octets, auth.data, identity);
   if (problem !== undefined) return { ok: false, cause: problem };
-  sa.peer.certificate = { emails: result.emails, uris: result.uris };
+  sa.peer.certificate = { emails: result.emails, uris: result.uris, chain: chain.map((der) => der.slice()) };
   return { ok: true };
 }
 
@@ -114,32 +120,49 @@ function ownFacts(sa: IkeSa): Payload[] {
   return [...(serial === undefined ? [] : [serialNotify(serial)]), tenantNotify(tenant)];
 }
 
+/** Checks the responder's IDr and AUTH; on success its identity is in `sa.peer`. */
+export function authenticateResponder(sa: IkeSa, payloads: readonly Payload[]): Failure | undefined {
+  const id = findPayload(payloads, 'IDr');
+  if (id === undefined || findPayload(payloads, 'AUTH') === undefined) return refusedByPeer(sa, errorNotify(payloads));
+  const identity = responderIdentity(sa, id);
+  if ('cause' in identity) return identity;
+  const { remoteAuth } = sa.profile;
+  if (remoteAuth.kind === 'lookup' || remoteAuth.kind === 'eap') return distrusted('the profile does not say how the peer authenticates');
+  const unmixed = settleAsInitiator(sa, payloads);
+  if (unmixed !== undefined) return distrusted(unmixed);
+  const proof = checkAuth(sa, payloads, id, identity, remoteAuth);
+  if (!proof.ok) return distrusted(proof.cause);
+  sa.peer.identity = identity;
+  return undefined;
+}
+
+/** The identity that the responder claims, if it is the one that we expect. */
+export function responderIdentity(sa: IkeSa, id: PayloadOf<'IDr'>): IkeIdentity | Failure {
+  const identity = decodeIdentity(id.idType, id.data);
+  const { remoteIdentity } = sa.profile;
+  if (identity === undefined) return distrusted(`the peer's identity is of type ${id.idType} or not readable`);
+  if (remoteIdentity === undefined || sameIdentity(identity, remoteIdentity)) return identity;
+  return distrusted(`the peer presents the identity ${identityText(identity)}, expected is ${identityText(remoteIdentity)}`);
+}
+
 export class AuthRequest implements Task {
+  #lifetimeMs: number | undefined;
+
   build(sa: IkeSa, out: Payload[]): void {
     const { localAuth, remoteIdentity } = sa.profile;
     out.push(...ownIdentity(sa, 'IDi'), ...certificateRequest(sa));
     if (remoteIdentity !== undefined) out.push({ kind: 'IDr', ...encodeIdentity(remoteIdentity) });
-    out.push(...authWithPpk(sa, localAuth));
+    // Who leaves out AUTH wants EAP (RFC 7296 2.16).
+    if (localAuth.kind !== 'eap') out.push(...authWithPpk(sa, localAuth));
     if (sa.env.isInitialContact(sa)) out.push(notify(NotifyType.INITIAL_CONTACT));
     out.push(...ownFacts(sa));
   }
 
   process(sa: IkeSa, payloads: readonly Payload[]): Failure | undefined {
-    const id = findPayload(payloads, 'IDr');
-    const error = errorNotify(payloads);
-    if (id === undefined || findPayload(payloads, 'AUTH') === undefined) return refusedByPeer(sa, error);
-    const identity = decodeIdentity(id.idType, id.data);
-    const { remoteIdentity, remoteAuth } = sa.profile;
-    if (identity === undefined) return distrusted(`the peer's identity is of type ${id.idType} or not readable`);
-    if (remoteIdentity !== undefined && !sameIdentity(identity, remoteIdentity)) {
-      return distrusted(`the peer presents the identity ${identityText(identity)}, expected is ${identityText(remoteIdentity)}`);
-    }
-    if (remoteAuth.kind === 'lookup') return distrusted('the profile does not say how the peer authenticates');
-    const unmixed = settleAsInitiator(sa, payloads);
-    if (unmixed !== undefined) return distrusted(unmixed);
-    const proof = checkAuth(sa, payloads, id, identity, remoteAuth);
-    if (!proof.ok) return distrusted(proof.cause);
-    sa.peer.identity = identity;
+    // With EAP the responder has authenticated itself before.
+    const failure = sa.eap === undefined ? authenticateResponder(sa, payloads) : undefined;
+    if (failure !== undefined) return failure;
+    this.#lifetimeMs = authLifetimeMs(payloads);
     readFacts(sa, payloads);
     if (sa.peer.vendor) sa.grant.observed = observedEndpoint(payloads);
     return undefined;
@@ -147,18 +170,27 @@ export class AuthRequest implements Task {
 
   finish(sa: IkeSa, now: Instant): void {
     sa.establish(now);
+    if (this.#lifetimeMs !== undefined) sa.setTimer('expire-auth', after(now, this.#lifetimeMs));
   }
 }
 
-function distrusted(cause: string): Failure {
+export function distrusted(cause: string): Failure {
   return { notify: NotifyType.AUTHENTICATION_FAILED, cause, nextStep: CREDENTIALS_STEP, scope: 'ike', tell: 'authentication-failed' };
 }
 
-function refusedByPeer(sa: IkeSa, error: PayloadOf<'Notify'> | undefined): Failure {
+export function refusedByPeer(sa: IkeSa, error: PayloadOf<'Notify'> | undefined): Failure {
   if (error === undefined) return distrusted('the peer did not authenticate itself');
   const text = sa.peer.vendor ? refusalText(error.data) : undefined;
   const cause = text ?? (error.type === NotifyType.AUTHENTICATION_FAILED ? 'the peer does not accept our identity or credential' : `the peer answered ${notifyName(error.type)}`);
   return { notify: error.type, cause: `peer refuses: ${cause}`, nextStep: CREDENTIALS_STEP, scope: 'ike' };
+}
+
+/** Answers AUTHENTICATION_FAILED and tells the service who was refused. */
+export function refuseInitiator(sa: IkeSa, identity: IkeIdentity | undefined, cause: string): Failure {
+  sa.env.emit({ kind: 'peer-refused', profile: sa.profile.name, remote: sa.path.remote, identity, serial: sa.peer.serial, cause });
+  const failure: Failure = { notify: NotifyType.AUTHENTICATION_FAILED, cause, nextStep: CREDENTIALS_STEP, scope: 'ike' };
+  // RFC 7296 2.21.2 gives no reason to the peer; one of our kind gets it, inside SK.
+  return sa.peer.vendor ? { ...failure, data: utf8(cause) } : failure;
 }
 
 export class AuthAnswer implements Task {
@@ -169,14 +201,18 @@ export class AuthAnswer implements Task {
 
   process(sa: IkeSa, payloads: readonly Payload[]): Failure | undefined {
     const id = findPayload(payloads, 'IDi')!;
-    const identity = decodeIdentity(id.idType, id.data);
     readFacts(sa, payloads);
+    if (sa.eap !== undefined) return this.#admitUser(sa, payloads, sa.eap);
+    const identity = decodeIdentity(id.idType, id.data);
     const cause = identity === undefined ? 'the identity is of a type that is not accepted, or not readable' : this.#judge(sa, payloads, id, identity);
-    if (cause === undefined) return undefined;
-    sa.env.emit({ kind: 'peer-refused', profile: sa.profile.name, remote: sa.path.remote, identity, serial: sa.peer.serial, cause });
-    const failure: Failure = { notify: NotifyType.AUTHENTICATION_FAILED, cause, nextStep: CREDENTIALS_STEP, scope: 'ike' };
-    // RFC 7296 2.21.2 gives no reason to the peer; one of our kind gets it, inside SK.
-    return sa.peer.vendor ? { ...failure, data: utf8(cause) } : failure;
+    return cause === undefined ? undefined : refuseInitiator(sa, identity, cause);
+  }
+
+  /** EAP has authenticated the user. */
+  #admitUser(sa: IkeSa, payloads: readonly Payload[], eap: EapRun): Failure | undefined {
+    const user = { kind: 'user', value: (eap.machine as EapServer).identity! } as const;
+    const cause = this.#admit(sa, payloads, user);
+    return cause === undefined ? undefined : refuseInitiator(sa, user, cause);
   }
 
   #judge(sa: IkeSa, payloads: readonly Payload[], id: PayloadOf<'IDi'>, identity: IkeIdentity): string | undefined {
@@ -184,6 +220,7 @@ export class AuthAnswer implements Task {
     if (remoteIdentity !== undefined && !sameIdentity(identity, remoteIdentity)) return `the identity ${identityText(identity)} is not expected here`;
     const credentials = remoteAuth.kind === 'lookup' ? sa.env.lookupPeer(sa.profile, identity) : remoteAuth;
     if (credentials === undefined) return `the identity ${identityText(identity)} is not known`;
+    if (credentials.kind === 'eap') return 'the peer must authenticate by EAP';
     const ppk = settleAsResponder(sa, payloads);
     if (!ppk.ok) return ppk.cause;
     this.#ppkUsed = ppk.used;
@@ -193,13 +230,20 @@ export class AuthAnswer implements Task {
     const problem = credentialProblem(sa, own);
     if (problem !== undefined) return problem;
     // Last, because an address may be taken from a pool: from here on the IKE SA comes up.
+    const refusal = this.#admit(sa, payloads, identity);
+    if (refusal === undefined) this.#auth = ownAuth(sa, own);
+    return refusal;
+  }
+
+  #admit(sa: IkeSa, payloads: readonly Payload[], identity: IkeIdentity): string | undefined {
     const verdict = this.#authorize(sa, payloads, identity);
     if (!verdict.ok) return verdict.cause;
     sa.peer.identity = identity;
     sa.grant.assigned = verdict.assignedAddress;
+    sa.grant.alsoAssigned = verdict.alsoAssigned;
+    sa.grant.settings = verdict.settings;
     sa.grant.directorAddresses = verdict.directorAddresses;
     this.#observed = verdict.observed === true;
-    this.#auth = ownAuth(sa, own);
     this.#initialContact = findNotify(payloads, NotifyType.INITIAL_CONTACT) !== undefined;
     return undefined;
   }
@@ -211,7 +255,8 @@ export class AuthAnswer implements Task {
   }
 
   build(sa: IkeSa, out: Payload[]): void {
-    out.push(...ownIdentity(sa, 'IDr'), this.#auth!, ...ownFacts(sa));
+    if (sa.eap === undefined) out.push(...ownIdentity(sa, 'IDr'), this.#auth!);
+    out.push(...ownFacts(sa));
     if (this.#ppkUsed) out.push(notify(NotifyType.PPK_IDENTITY));
     if (this.#observed && sa.peer.vendor) out.push(observedEndpointNotify(sa.path.remote));
   }

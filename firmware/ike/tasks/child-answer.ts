@@ -4,6 +4,7 @@ import type { Instant } from '../../../platform/time.ts';
 import { NotifyType, Protocol } from '../../wire/ike/numbers.ts';
 import type { Payload } from '../../wire/ike/payloads.ts';
 import { findNotify, findPayload, notify } from '../../wire/ike/payloads.ts';
+import type { TrafficSelector } from '../../wire/ike/selector.ts';
 import { narrowSelectors } from '../../wire/ike/selector.ts';
 import type { ChildAlgorithms, Choice } from '../algorithms.ts';
 import { chooseChild } from '../algorithms.ts';
@@ -66,7 +67,7 @@ export class ChildAnswer implements Task {
       return { notify: NotifyType.INVALID_KE_PAYLOAD, data: groupBytes(group), cause: `Diffie-Hellman group ${group} is wanted` };
     }
     const { local, remote } = profile.trafficSelectors;
-    const remoteSelectors = narrowSelectors(findPayload(payloads, 'TSi')!.selectors, remote, MAX_SELECTORS);
+    const remoteSelectors = narrowSelectors(findPayload(payloads, 'TSi')!.selectors, ofUser(sa, remote), MAX_SELECTORS);
     const localSelectors = narrowSelectors(findPayload(payloads, 'TSr')!.selectors, local, MAX_SELECTORS);
     if (localSelectors.length === 0 || remoteSelectors.length === 0) return { notify: NotifyType.TS_UNACCEPTABLE, cause: 'the traffic selectors have nothing in common' };
     const vni = vxlanVni(payloads);
@@ -143,4 +144,12 @@ export class ChildAnswer implements Task {
 
 function wantsAddressInVain(sa: IkeSa, payloads: readonly Payload[]): boolean {
   return findPayload(payloads, 'CP') !== undefined && sa.grant.assigned === undefined;
+}
+
+/** An EAP user sends from the addresses that it was given, from no others. */
+function ofUser(sa: IkeSa, allowed: readonly TrafficSelector[]): readonly TrafficSelector[] {
+  const addresses = [sa.grant.assigned, sa.grant.alsoAssigned].filter((address) => address !== undefined);
+  if (sa.profile.remoteAuth.kind !== 'eap' || addresses.length === 0) return allowed;
+  const hosts = addresses.map((address) => ({ protocol: 0, startPort: 0, endPort: 65535, startAddress: address, endAddress: address }));
+  return narrowSelectors(hosts, allowed, MAX_SELECTORS);
 }

@@ -4,6 +4,7 @@ import { addressBytes, addressText } from '../../wire/address.ts';
 import { CfgAttribute, CfgType, NotifyType } from '../../wire/ike/numbers.ts';
 import type { CfgAttributeValue, Payload } from '../../wire/ike/payloads.ts';
 import { findPayload, notify } from '../../wire/ike/payloads.ts';
+import { decodeSettings, encodeSettings, SETTING_TYPES } from '../client-settings.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import type { Failure, Task } from '../task.ts';
 import { errorNotify } from '../task.ts';
@@ -16,7 +17,7 @@ export class ConfigRequest implements Task {
   build(sa: IkeSa, out: Payload[]): void {
     if (!sa.profile.requestConfiguration) return;
     const { internalIp4Address, internalIp6Address, directorIp4, directorIp6 } = CfgAttribute;
-    const types = [internalIp4Address, internalIp6Address, ...(sa.peer.vendor ? [directorIp4, directorIp6] : [])];
+    const types = [internalIp4Address, internalIp6Address, ...SETTING_TYPES, ...(sa.peer.vendor ? [directorIp4, directorIp6] : [])];
     out.push({ kind: 'CP', type: CfgType.request, attributes: types.map((type) => ({ type, value: EMPTY })) });
   }
 
@@ -24,7 +25,10 @@ export class ConfigRequest implements Task {
     if (!sa.profile.requestConfiguration) return undefined;
     const reply = findPayload(payloads, 'CP');
     const attributes = reply?.type === CfgType.reply ? reply.attributes : [];
-    sa.grant.assigned = assignedAddress(attributes);
+    const [assigned, alsoAssigned] = assignedAddresses(attributes);
+    sa.grant.assigned = assigned;
+    sa.grant.alsoAssigned = alsoAssigned;
+    sa.grant.settings = decodeSettings(attributes);
     sa.grant.directorAddresses = directorAddresses(attributes);
     if (sa.grant.assigned !== undefined) return undefined;
     const error = errorNotify(payloads);
@@ -38,11 +42,11 @@ export class ConfigRequest implements Task {
   }
 }
 
-function assignedAddress(attributes: readonly CfgAttributeValue[]): string | undefined {
+/** One of each family, IPv4 first. */
+function assignedAddresses(attributes: readonly CfgAttributeValue[]): string[] {
   const v4 = attributes.find((entry) => entry.type === CfgAttribute.internalIp4Address && entry.value.length === 4);
   const v6 = attributes.find((entry) => entry.type === CfgAttribute.internalIp6Address && entry.value.length === 17);
-  if (v4 !== undefined) return addressText(v4.value);
-  return v6 === undefined ? undefined : addressText(v6.value.subarray(0, 16));
+  return [v4?.value, v6?.value.subarray(0, 16)].flatMap((value) => (value === undefined ? [] : [addressText(value)]));
 }
 
 function directorAddresses(attributes: readonly CfgAttributeValue[]): string[] {
@@ -61,12 +65,14 @@ export class ConfigAnswer implements Task {
 
   build(sa: IkeSa, out: Payload[]): void {
     if (!this.#asked) return;
-    const { assigned, directorAddresses: directors } = sa.grant;
+    const { assigned, alsoAssigned, settings, directorAddresses: directors } = sa.grant;
     if (assigned === undefined) {
       out.push(notify(NotifyType.INTERNAL_ADDRESS_FAILURE));
       return;
     }
     const attributes: CfgAttributeValue[] = [addressAttribute(addressBytes(assigned))];
+    if (alsoAssigned !== undefined) attributes.push(addressAttribute(addressBytes(alsoAssigned)));
+    if (settings !== undefined) attributes.push(...encodeSettings(settings));
     for (const director of sa.peer.vendor ? (directors ?? []) : []) {
       const value = addressBytes(director);
       attributes.push({ type: value.length === 4 ? CfgAttribute.directorIp4 : CfgAttribute.directorIp6, value });

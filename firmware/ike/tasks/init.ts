@@ -20,6 +20,7 @@ import type { Failure, Task, Verdict } from '../task.ts';
 import { errorNotify } from '../task.ts';
 import { authRequest } from './auth-request.ts';
 import { certificateRequest, credentialProblem, CREDENTIALS_STEP } from './auth.ts';
+import { intermediateRequest } from './intermediate.ts';
 
 const NO_SPI = new Uint8Array(0);
 const ZERO_SPI = new Uint8Array(8);
@@ -32,11 +33,16 @@ function vendorId(suite: Suite): Uint8Array {
   return suite.hash('sha256', utf8('Selvage IKE 1')).slice(0, 16);
 }
 
+function offersIntermediate(payloads: readonly Payload[]): boolean {
+  return findNotify(payloads, NotifyType.INTERMEDIATE_EXCHANGE_SUPPORTED) !== undefined;
+}
+
 /** `spiResponder`: as it is in the header of the peer's message, which its NAT detection hashes cover. */
 function readSupport(sa: IkeSa, payloads: readonly Payload[], spiResponder: Uint8Array): void {
   const ours = vendorId(sa.env.suite);
   sa.peer.vendor = payloads.some((payload) => payload.kind === 'VendorId' && equalBytes(payload.data, ours));
   sa.peer.fragmentation = findNotify(payloads, NotifyType.FRAGMENTATION_SUPPORTED) !== undefined;
+  sa.peer.intermediate = offersIntermediate(payloads);
   const hashes = findNotify(payloads, NotifyType.SIGNATURE_HASH_ALGORITHMS)?.data ?? new Uint8Array(0);
   sa.peer.hashes = Array.from({ length: hashes.length >> 1 }, (_, i) => (hashes[2 * i]! << 8) | hashes[2 * i + 1]!);
   sa.nat = detectNat(payloads, sa.spiInitiator, spiResponder, sa.path.local, sa.path.remote);
@@ -50,6 +56,8 @@ function support(sa: IkeSa, peerSpi: Uint8Array): Payload[] {
     ...natNotifies(sa.spiInitiator, peerSpi, sa.path.local, sa.path.remote, sa.profile.forceUdpEncapsulation),
     notify(NotifyType.FRAGMENTATION_SUPPORTED),
     notify(NotifyType.SIGNATURE_HASH_ALGORITHMS, hashes),
+    // A responder answers this notify, it does not begin with it (RFC 9242 3.1).
+    ...(sa.role === 'initiator' || sa.peer.intermediate ? [notify(NotifyType.INTERMEDIATE_EXCHANGE_SUPPORTED)] : []),
     ...extensionNotifies(sa),
   ];
 }
@@ -57,6 +65,7 @@ function support(sa: IkeSa, peerSpi: Uint8Array): Payload[] {
 function keysFrom(sa: IkeSa, algorithms: IkeAlgorithms, shared: Uint8Array): void {
   const secrets = { shared, nonceI: sa.nonceInitiator, nonceR: sa.nonceResponder, spiI: sa.spiInitiator, spiR: sa.spiResponder };
   sa.useKeys(algorithms, deriveIkeKeys(sa.env.suite, algorithms, secrets));
+  sa.keyExchangesDue = algorithms.additional === undefined ? 0 : 1;
   wipe(shared);
 }
 
@@ -88,6 +97,7 @@ export class InitRequest implements Task {
     if (keyExchange === undefined) return badAnswer('our Diffie-Hellman pair was used up by a worse answer');
     const algorithms = acceptIke(offer.proposals, sa.profile.proposals, 0);
     if (algorithms === undefined || algorithms.group !== keyExchange.group) return badAnswer('the peer chose algorithms that were not offered');
+    if (algorithms.additional !== undefined && !offersIntermediate(payloads)) return badAnswer('the peer chose an additional key exchange without IKE_INTERMEDIATE');
     const shared = keyExchange.shared(ke);
     if (shared === undefined) {
       // The pair is used up; a better answer needs a fresh one, which means another request.
@@ -123,7 +133,7 @@ export class InitRequest implements Task {
     sa.clearTimer('refusal');
     this.#float(sa);
     const problem = credentialProblem(sa, sa.profile.localAuth) ?? ppkProblem(sa);
-    if (problem === undefined) sa.conversation.enqueue(authRequest(sa), now);
+    if (problem === undefined) sa.conversation.enqueue(sa.keyExchangesDue > 0 ? intermediateRequest() : authRequest(sa), now);
     else sa.end({ reason: problem, nextStep: CREDENTIALS_STEP, event: 'IKE Failed' }, now);
   }
 
@@ -160,7 +170,9 @@ export class InitAnswer implements Task {
 
   process(sa: IkeSa, payloads: readonly Payload[]): Failure | undefined {
     const ke = findPayload(payloads, 'KE')!;
-    const choice = chooseIke(findPayload(payloads, 'SA')!.proposals, sa.profile.proposals, ke.group, NO_SPI, 0);
+    const { proposals } = sa.profile;
+    const acceptable = offersIntermediate(payloads) ? proposals : proposals.filter((proposal) => proposal.additional === undefined);
+    const choice = chooseIke(findPayload(payloads, 'SA')!.proposals, acceptable, ke.group, NO_SPI, 0);
     if (choice === undefined) {
       return { notify: NotifyType.NO_PROPOSAL_CHOSEN, cause: 'no IKE proposal of the peer is acceptable', nextStep: 'compare the IKE proposals of both ends', scope: 'exchange' };
     }

@@ -8,7 +8,7 @@ import { NotifyType, notifyName } from '../../wire/ike/numbers.ts';
 import type { Payload } from '../../wire/ike/payloads.ts';
 import { findPayload } from '../../wire/ike/payloads.ts';
 import type { IkeAlgorithms } from '../algorithms.ts';
-import { acceptIke, chooseIke, encodeIkeProposals } from '../algorithms.ts';
+import { acceptIke, chooseIke, encodeIkeProposals, withoutAdditional } from '../algorithms.ts';
 import { moveChildren, postponeRekey } from '../child-sa.ts';
 import { ownRow } from '../exchanges.ts';
 import type { IkeSa } from '../ike-sa.ts';
@@ -88,7 +88,7 @@ export class IkeRekeyRequest implements Task {
     if (this.#nonce.length === 0) this.#nonce = env.random.bytes(NONCE_BYTES);
     // The group in use is one that both ends know.
     this.#keyExchange ??= new KeyExchange(env.suite, env.random, sa.algorithms!.group);
-    const proposals = encodeIkeProposals(profile.proposals, this.#spi);
+    const proposals = encodeIkeProposals(withoutAdditional(profile.proposals), this.#spi);
     out.push({ kind: 'SA', proposals }, { kind: 'Nonce', data: this.#nonce }, this.#keyExchange.payload());
   }
 
@@ -102,7 +102,7 @@ export class IkeRekeyRequest implements Task {
     const ke = findPayload(payloads, 'KE')!;
     const nonce = findPayload(payloads, 'Nonce')!;
     const answer = findPayload(payloads, 'SA')!.proposals;
-    const algorithms = acceptIke(answer, sa.profile.proposals, IKE_SPI_BYTES);
+    const algorithms = acceptIke(answer, withoutAdditional(sa.profile.proposals), IKE_SPI_BYTES);
     const shared = algorithms?.group === this.#keyExchange!.group ? this.#keyExchange!.shared(ke) : undefined;
     if (algorithms === undefined || shared === undefined) return refusal(NotifyType.NO_PROPOSAL_CHOSEN, "the peer's answer to the IKE rekey is not acceptable");
     const spiInitiator = this.#spi!;
@@ -184,7 +184,7 @@ export class IkeRekeyAnswer implements Task {
     const ke = findPayload(payloads, 'KE')!;
     const offers = findPayload(payloads, 'SA')!.proposals;
     const spiResponder = env.allocateIkeSpi();
-    const choice = chooseIke(offers, profile.proposals, ke.group, spiResponder, IKE_SPI_BYTES);
+    const choice = chooseIke(offers, withoutAdditional(profile.proposals), ke.group, spiResponder, IKE_SPI_BYTES);
     if (choice === undefined) return refusal(NotifyType.NO_PROPOSAL_CHOSEN, 'no IKE proposal of the peer is acceptable');
     const { algorithms, proposal } = choice;
     if (algorithms.group !== ke.group) {

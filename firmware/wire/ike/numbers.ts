@@ -1,6 +1,6 @@
 // Numbers of the IANA IKEv2 registry (RFC 7296 3) that this product knows, and its own private ones (docs/WIRE.md).
 
-export const ExchangeType = { IKE_SA_INIT: 34, IKE_AUTH: 35, CREATE_CHILD_SA: 36, INFORMATIONAL: 37 } as const;
+export const ExchangeType = { IKE_SA_INIT: 34, IKE_AUTH: 35, CREATE_CHILD_SA: 36, INFORMATIONAL: 37, IKE_INTERMEDIATE: 43 } as const;
 
 export const PayloadType = {
   none: 0,
@@ -25,7 +25,7 @@ export const PayloadType = {
 
 export const Protocol = { none: 0, IKE: 1, AH: 2, ESP: 3 } as const;
 
-export const TransformType = { ENCR: 1, PRF: 2, INTEG: 3, DH: 4, ESN: 5 } as const;
+export const TransformType = { ENCR: 1, PRF: 2, INTEG: 3, DH: 4, ESN: 5, ADDKE1: 6, ADDKE7: 12 } as const;
 
 export const IdType = { ipv4: 1, fqdn: 2, email: 3, ipv6: 5, derDn: 9, keyId: 11 } as const;
 
@@ -37,7 +37,17 @@ export const CertEncoding = { x509Signature: 4 } as const;
 export const SignatureHash = { sha256: 2, sha384: 3, sha512: 4, identity: 5 } as const;
 
 export const CfgType = { request: 1, reply: 2, set: 3, ack: 4 } as const;
-export const CfgAttribute = { internalIp4Address: 1, internalIp6Address: 8, directorIp4: 20480, directorIp6: 20481 } as const;
+export const CfgAttribute = {
+  internalIp4Address: 1,
+  internalIp4Dns: 3,
+  internalIp6Address: 8,
+  internalIp6Dns: 10,
+  internalIp4Subnet: 13,
+  internalIp6Subnet: 15,
+  internalDnsDomain: 25,
+  directorIp4: 20480,
+  directorIp6: 20481,
+} as const;
 
 /** Types below 16384 are errors. */
 export const NotifyType = {
@@ -66,6 +76,8 @@ export const NotifyType = {
   COOKIE: 16390,
   USE_TRANSPORT_MODE: 16391,
   REKEY_SA: 16393,
+  AUTH_LIFETIME: 16403,
+  EAP_ONLY_AUTHENTICATION: 16417,
   MOBIKE_SUPPORTED: 16396,
   ADDITIONAL_IP4_ADDRESS: 16397,
   ADDITIONAL_IP6_ADDRESS: 16398,
@@ -76,6 +88,7 @@ export const NotifyType = {
   CHILDLESS_IKEV2_SUPPORTED: 16418,
   FRAGMENTATION_SUPPORTED: 16430,
   SIGNATURE_HASH_ALGORITHMS: 16431,
+  INTERMEDIATE_EXCHANGE_SUPPORTED: 16438,
   USE_PPK: 16435,
   PPK_IDENTITY: 16436,
   NO_PPK_AUTH: 16437,

@@ -1,0 +1,44 @@
+// What an EAP method is to the two machines that carry it (server.ts, client.ts). Methods see their type data only.
+import type { Random } from '../../../platform/random.ts';
+import type { Suite } from '../../../platform/crypto.ts';
+
+/** What the operator's side knows of a user. */
+export type EapCredentials = { readonly password: string } | { readonly ntHash: Uint8Array };
+
+export type EapMethodName = 'mschapv2';
+
+export interface EapTools {
+  readonly suite: Suite;
+  readonly random: Random;
+}
+
+export type ServerMethodStep =
+  /** `attempt`: why the user's answer was refused, though the conversation goes on. */
+  | { readonly kind: 'request'; readonly data: Uint8Array; readonly attempt?: string }
+  /** The caller owns and wipes `msk`. */
+  | { readonly kind: 'success'; readonly msk: Uint8Array }
+  | { readonly kind: 'failure'; readonly cause: string };
+
+export interface EapServerMethod {
+  readonly type: number;
+  /** Type data of the first request. */
+  begin(): Uint8Array;
+  /** Throws WireError for data that is not legal. */
+  receive(data: Uint8Array): ServerMethodStep;
+  wipe(): void;
+}
+
+export type ClientMethodStep =
+  | { readonly kind: 'response'; readonly data: Uint8Array }
+  /** The user is refused: `data` acknowledges it, `cause` is for our log. */
+  | { readonly kind: 'refused'; readonly data: Uint8Array; readonly cause: string }
+  | { readonly kind: 'failure'; readonly cause: string };
+
+export interface EapClientMethod {
+  readonly type: number;
+  /** Throws WireError for data that is not legal. */
+  receive(data: Uint8Array): ClientMethodStep;
+  /** Undefined until the server has proven itself; the caller copies it. */
+  readonly msk: Uint8Array | undefined;
+  wipe(): void;
+}
