@@ -2,6 +2,7 @@
 // order on a signal. `--config FILE` is the only argument.
 import { parseArgs } from 'node:util';
 import { createWakeup, notifySystemd, openDrivers } from '../drivers/open.ts';
+import { Alarms } from '../platform/alarms.ts';
 import { loadConfig, type Config } from '../platform/config.ts';
 import { withCredentials } from '../platform/credentials.ts';
 import { RealSuite } from '../platform/crypto-real.ts';
@@ -42,6 +43,7 @@ async function start(config: Config): Promise<void> {
     random: new SystemRandom(),
     suite: new RealSuite(),
     log,
+    alarms: new Alarms(log.channel('alarms'), () => clock.unixMs()),
     store: new FileStore(`${config.dataDirectory}/state`),
     network: drivers.network,
     kernel: drivers.kernel,

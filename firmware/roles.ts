@@ -72,7 +72,7 @@ function createBranch(context: RoleContext): readonly Service[] {
     },
   });
   const services: Service[] = [forwarding, ...keyExport(context, forwarding), control, agent];
-  const queries = new Map([...branchQueries(control, forwarding), ...systemQuery(systemFacts(context), services)]);
+  const queries = new Map([...branchQueries(control, forwarding), ...systemQuery(systemFacts(context), services, site.alarms)]);
   services.push(new MonitorService(monitorPath(config), queries));
   return services;
 }
@@ -100,7 +100,7 @@ function createController(context: RoleContext): readonly Service[] {
     },
   });
   const services: Service[] = [forwarding, ...keyExport(context, forwarding), southboundService(context, routers), control, agent];
-  const queries = new Map([...controllerQueries(control, forwarding), ...systemQuery(systemFacts(context), services)]);
+  const queries = new Map([...controllerQueries(control, forwarding), ...systemQuery(systemFacts(context), services, site.alarms)]);
   services.push(new MonitorService(monitorPath(config), queries));
   return services;
 }

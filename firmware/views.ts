@@ -1,6 +1,15 @@
 // What the monitor service answers: configuration joined with state, as plain data. The shell prints it, Director reads it.
 // Whatever is configured is listed, with state `down` and a cause when it is not up.
 
+export interface AlarmView {
+  readonly since: string;
+  readonly severity: string;
+  readonly name: string;
+  readonly object: string;
+  readonly cause: string;
+  readonly nextStep: string;
+}
+
 export interface IkeHistoryView {
   readonly time: string;
   readonly event: string;

@@ -6,7 +6,7 @@ import { listFiles, readText } from './source-files.ts';
 const CALL = /(?:\.|#)(?:log|debug|info|warning|error)\(\s*(?:'(?:debug|info|warning|error)',\s*|[a-zA-Z]+ \? '[a-z]+' : '[a-z]+',\s*[a-zA-Z]+ \? '([^']+)' : )?'([^']+)'/g;
 
 const sources = listFiles()
-  .filter((path) => /^(firmware|provisioning)\/.*\.ts$/.test(path) && !path.startsWith('provisioning/lab/'))
+  .filter((path) => /^(platform|firmware|provisioning)\/.*\.ts$/.test(path) && !path.startsWith('provisioning/lab/'))
   .map((path) => readText(path) ?? '')
   .join('\n');
 

@@ -1,9 +1,10 @@
 // The queries that the monitor service answers, by role: configuration joined with state, so that what is configured
 // but down is listed as down.
+import type { Alarms } from '../../platform/alarms.ts';
 import { UsageError } from '../../platform/errors.ts';
 import { rfc3339 } from '../../platform/time.ts';
 import { formatEndpoint, type Endpoint, type TenantId } from '../model.ts';
-import type { BgpNeighborView, ChildSaView, DhkeyView, DropView, DynamicTunnelView, IkeHistoryView, IkeSaView, RekeyView, SystemView } from '../views.ts';
+import type { AlarmView, BgpNeighborView, ChildSaView, DhkeyView, DropView, DynamicTunnelView, IkeHistoryView, IkeSaView, RekeyView, SystemView } from '../views.ts';
 import { PLATFORM_VERSION } from '../version.ts';
 import type { BgpSpeaker } from '../bgp/speaker.ts';
 import type { BranchControl } from './branch.ts';
@@ -94,8 +95,9 @@ export interface SystemFacts {
   readonly drivers: string;
 }
 
-export function systemQuery(facts: SystemFacts, services: readonly Service[]): Queries {
+export function systemQuery(facts: SystemFacts, services: readonly Service[], alarms: Alarms): Queries {
   return [
+    ['alarms', (): AlarmView[] => alarms.active().map(({ sinceUnixMs, ...rest }) => ({ ...rest, since: rfc3339(sinceUnixMs) }))],
     [
       'system',
       (): SystemView => ({

@@ -1,4 +1,5 @@
 // A service joins pure machines to ports. A role is a list of services (firmware/roles.ts).
+import type { Alarms } from '../../platform/alarms.ts';
 import type { Suite } from '../../platform/crypto.ts';
 import type { Log } from '../../platform/log.ts';
 import type { Random } from '../../platform/random.ts';
@@ -14,6 +15,8 @@ export interface Site {
   readonly random: Random;
   readonly suite: Suite;
   readonly log: Log;
+  /** Conditions that an operator should know about now. */
+  readonly alarms: Alarms;
   readonly store: Store;
   readonly network: Network;
   readonly kernel: Kernel;

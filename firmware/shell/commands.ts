@@ -1,5 +1,6 @@
 // Every command of the operator's shell: its words, the query behind it, and how the answer looks as text.
 import type {
+  AlarmView,
   BgpNeighborView,
   DhkeyView,
   DropView,
@@ -36,6 +37,7 @@ export const COMMANDS: readonly Command[] = [
   command('show interfaces dynamic-tunnels', 'dynamic-tunnels', 'tunnels to peers, their endpoints, MTU, SPIs and packets', renderTunnels),
   command('show counters drops', 'drops', 'dropped packets by reason', renderDrops),
   command('show rekey tenant <tenant>', 'rekey', 'a Controller\'s supervision of a tenant\'s rekeys', renderRekey),
+  command('show alarms', 'alarms', 'conditions that need an operator, oldest first', renderAlarms),
   command('show system status', 'system', 'this box, its drivers and services', renderSystem),
   command('request rekey tenant <tenant>', 'request-rekey', 'on a Controller: all branches of the tenant; on a branch: this box', () => 'rekey ordered'),
   command('request ike rekey-child <tenant>', 'request-rekey-child', 'a new child SA with every Controller (or branch) of the tenant', renderOrdered),
@@ -201,6 +203,21 @@ function renderDrops(rows: readonly DropView[]): string {
     ],
     rows,
     'nothing was dropped',
+  );
+}
+
+function renderAlarms(rows: readonly AlarmView[]): string {
+  return textTable(
+    [
+      { title: 'Since', cell: (r) => r.since },
+      { title: 'Severity', cell: (r) => r.severity },
+      { title: 'Alarm', cell: (r) => r.name },
+      { title: 'About', cell: (r) => r.object },
+      { title: 'Cause', cell: (r) => r.cause },
+      { title: 'Next step', cell: (r) => r.nextStep },
+    ],
+    rows,
+    'no alarm is active',
   );
 }
 

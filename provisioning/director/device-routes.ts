@@ -4,6 +4,8 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
 import { after } from '../../platform/time.ts';
 import { Address, Identity, Serial } from '../ztp/schema.ts';
+import type { Alarm } from '../../platform/alarms.ts';
+import { tellAlarms } from './alarms.ts';
 import { requireDevice } from './caller.ts';
 import { listedRevocations } from './certificates.ts';
 import type { DirectorContext } from './context.ts';
@@ -18,6 +20,7 @@ const CLOSED = { additionalProperties: false } as const;
 const LONG_POLL_MS = 25_000;
 const LONGEST_MESSAGE = 500;
 const REPORTS_PER_REQUEST = 50;
+const ALARMS_PER_BOX = 500;
 
 const Base64 = Type.String({ pattern: '^[A-Za-z0-9+/]+={0,2}$', maxLength: 8192, description: 'base64' });
 const ReportId = Type.String({ pattern: '^[A-Za-z0-9_-]{8,64}$', description: '8 to 64 of A-Z a-z 0-9 _ -' });
@@ -64,6 +67,25 @@ const BranchFailedBody = Type.Object(
   },
   CLOSED,
 );
+const AlarmsBody = Type.Object(
+  {
+    alarms: Type.Array(
+      Type.Object(
+        {
+          name: Type.String({ pattern: '^[a-z0-9-]{1,60}$', description: 'lower-case words with hyphens' }),
+          object: Type.String({ maxLength: 200 }),
+          severity: Type.Union([Type.Literal('critical'), Type.Literal('major'), Type.Literal('minor'), Type.Literal('warning')]),
+          cause: Message,
+          nextStep: Message,
+          sinceUnixMs: Type.Number({ minimum: 0 }),
+        },
+        CLOSED,
+      ),
+      { maxItems: ALARMS_PER_BOX },
+    ),
+  },
+  CLOSED,
+);
 const Digits = Type.Optional(Type.String({ pattern: '^[0-9]{1,16}$', description: 'a number' }));
 const BundleQuery = Type.Object({ after: Digits });
 const DirectoryQuery = Type.Object({ after: Digits, directive: Digits, configuration: Digits });
@@ -106,6 +128,10 @@ function selfRoutes(app: FastifyInstance, context: DirectorContext): void {
   });
   app.post<{ Body: { reports: ProgressReport[] } }>('/devices/self/progress', { schema: { body: ProgressBody } }, async (request, reply) => {
     await deviceProgress(context, await requireDevice(context, request, 'branch'), request.body.reports);
+    return reply.code(204).send();
+  });
+  app.post<{ Body: { alarms: Alarm[] } }>('/devices/self/alarms', { schema: { body: AlarmsBody } }, async (request, reply) => {
+    await tellAlarms(context, await requireDevice(context, request), request.body.alarms);
     return reply.code(204).send();
   });
   app.get('/devices/self/software', async (request) => {

@@ -2,6 +2,7 @@
 import type { FastifyInstance } from 'fastify';
 import { Type } from 'typebox';
 import { AddressWithLength, Circuits, KeyingChange, LanPort, Name, Serial, Southbound } from '../ztp/schema.ts';
+import { listAlarms } from './alarms.ts';
 import { requireOperator } from './caller.ts';
 import type { DirectorContext } from './context.ts';
 import { createController, listControllers } from './controllers.ts';
@@ -105,6 +106,7 @@ function orderRoutes(app: FastifyInstance, context: DirectorContext): void {
 function watchRoutes(app: FastifyInstance, context: DirectorContext): void {
   app.get('/tasks', async () => listTasks(context.db, TASKS_SHOWN));
   app.get<{ Params: { id: string } }>('/tasks/:id', { schema: { params: TaskParams } }, async (request) => taskById(context.db, Number(request.params.id)));
+  app.get('/alarms', async () => listAlarms(context));
   app.get('/audit', async () => context.db.selectFrom('audit').selectAll().orderBy('id', 'desc').limit(AUDIT_SHOWN).execute());
 }
 

@@ -9,6 +9,7 @@ import { OperationalError } from '../../platform/errors.ts';
 import type { Logger } from '../../platform/log.ts';
 import type { CancelTimer } from '../../platform/time.ts';
 import type { Timeout } from '../../firmware/machine.ts';
+import { AlarmReport } from './alarm-report.ts';
 import { canonicalJson } from './canonical.ts';
 import { deviceCsr, deviceKey, notBefore, renewalCause, storedIdentity } from './device-credential.ts';
 import { DeviceStore } from './device-store.ts';
@@ -66,6 +67,7 @@ export class ZtpAgent implements Service {
   readonly #store: DeviceStore;
   readonly #transport: DirectorTransport;
   readonly #checks: DocumentChecks = documentChecks();
+  readonly #alarmReport: AlarmReport;
   readonly #stages: Stages;
   #record: PrestagingRecord | undefined;
   #configuration: DeviceConfiguration | undefined;
@@ -82,6 +84,7 @@ export class ZtpAgent implements Service {
     this.#log = site.log.channel('ztp');
     this.#store = new DeviceStore(site.store);
     this.#transport = options.transport ?? networkTransport(site);
+    this.#alarmReport = new AlarmReport(site.alarms);
     this.#stages = new Stages({ random: site.random, softwareVersion: options.softwareVersion });
   }
 
@@ -322,6 +325,7 @@ export class ZtpAgent implements Service {
   async #askBundle(session: DirectorSession, id: number, after: number, record: PrestagingRecord, anchor: Uint8Array): Promise<StageOutcome> {
     const bytes = await session.bundle(after);
     this.#expectCurrent(id);
+    await this.#alarmReport.tell(session);
     let configuration = this.#configuration;
     if (bytes) {
       const opened = openDeviceBundle(bytes, this.#opening(anchor, record), this.#configuration);

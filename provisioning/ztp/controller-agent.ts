@@ -10,6 +10,7 @@ import type { Logger } from '../../platform/log.ts';
 import { randomBelow } from '../../platform/random.ts';
 import { after } from '../../platform/time.ts';
 import type { Instant } from '../../platform/time.ts';
+import { AlarmReport } from './alarm-report.ts';
 import { checkPollReply } from './controller-messages.ts';
 import type { BranchConnectFacts, BranchFailedFacts, DirectorDirective, PollReply } from './controller-messages.ts';
 import { deviceCsr, deviceKey, notBefore, renewalCause, storedIdentity } from './device-credential.ts';
@@ -73,6 +74,7 @@ export class ControllerAgent implements Service {
   readonly #transport: DirectorTransport;
   readonly #reports: ReportQueue;
   readonly #checks = documentChecks();
+  readonly #alarmReport: AlarmReport;
   readonly #checkPoll = checkPollReply();
   #configuration: DeviceConfiguration | undefined;
   #identity: DeviceIdentity | undefined;
@@ -94,6 +96,7 @@ export class ControllerAgent implements Service {
     this.#log = site.log.channel('ztp');
     this.#store = new DeviceStore(site.store);
     this.#transport = options.transport ?? networkTransport(site);
+    this.#alarmReport = new AlarmReport(site.alarms);
     this.#reports = new ReportQueue(site.store, site.random);
   }
 
@@ -320,6 +323,7 @@ export class ControllerAgent implements Service {
     const query = `after=${this.#directory?.generation ?? 0}&directive=${this.#lastDirective}&configuration=${this.#configuration!.generation}`;
     let poll: PollReply;
     try {
+      await this.#alarmReport.tell(this.#session());
       poll = this.#checkPoll(await this.#session().json('GET', `/api/v1/controllers/self/directory?${query}`, undefined, POLL_TIMEOUT_MS));
       if (poll.directory !== null) await this.#takeDirectory(this.#checks.directory(poll.directory));
     } catch (error) {

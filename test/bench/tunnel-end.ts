@@ -9,6 +9,7 @@ import { ThreadForwarder } from '../../firmware/services/forwarder-thread.ts';
 import type { Site } from '../../firmware/services/service.ts';
 import { VirtualRouters } from '../../firmware/services/virtual-routers.ts';
 import { hostPrefix } from '../../firmware/services/vr-plan.ts';
+import { Alarms } from '../../platform/alarms.ts';
 import { RealSuite } from '../../platform/crypto-real.ts';
 import { formatEvent } from '../../platform/log-line.ts';
 import { SinkLog } from '../../platform/log.ts';
@@ -40,7 +41,7 @@ function openSite(): { site: Site; forwarding: ForwardingService } {
   const sink = { write: (record: Parameters<typeof formatEvent>[0]) => void process.stderr.write(`${formatEvent(record)}\n`), reopen: () => undefined, close: () => undefined };
   const log = new SinkLog([sink], () => clock.unixMs());
   const drivers = openDrivers();
-  const site: Site = { name: 'bench', clock, random: new SystemRandom(), suite: new RealSuite(), log, store: new MemoryStore(), network: drivers.network, kernel: drivers.kernel };
+  const site: Site = { name: 'bench', clock, random: new SystemRandom(), suite: new RealSuite(), log, alarms: new Alarms(log.channel('alarms'), () => clock.unixMs()), store: new MemoryStore(), network: drivers.network, kernel: drivers.kernel };
   const handle = new ThreadForwarder({ devices: drivers.devices, clock, log: log.channel('forwarder'), wakeup: createWakeup() });
   return { site, forwarding: new ForwardingService(site, handle) };
 }

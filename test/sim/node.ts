@@ -1,4 +1,5 @@
 // One box of the simulated world: what survives a reboot (store, cables, log), and what each boot makes anew.
+import { Alarms } from '../../platform/alarms.ts';
 import type { Suite } from '../../platform/crypto.ts';
 import { FakeSuite } from '../../platform/crypto-fake.ts';
 import { InternalError } from '../../platform/errors.ts';
@@ -91,7 +92,7 @@ export class SimNode {
     const host = new SimHost({ node: name, clock, random: random.fork('host'), flow: this.#context.flow });
     const log = new SinkLog([this.log], () => clock.unixMs());
     const suite = this.#options.suite ?? new FakeSuite();
-    this.#boot = { clock, host, site: { name, clock, random, suite, log, store: this.store, network: host, kernel: host } };
+    this.#boot = { clock, host, site: { name, clock, random, suite, log, alarms: new Alarms(log.channel('alarms'), () => clock.unixMs()), store: this.store, network: host, kernel: host } };
     for (const [device, cable] of this.#cables) cable.attachment = host.plug(device, cable.wire, cable.quality);
   }
 

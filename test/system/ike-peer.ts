@@ -19,6 +19,7 @@ import type { TunnelContext } from '../../firmware/services/ike-tunnels.ts';
 import type { Service, ServiceStatus, Site } from '../../firmware/services/service.ts';
 import { VirtualRouters } from '../../firmware/services/virtual-routers.ts';
 import { hostPrefix, isIpv6 } from '../../firmware/services/vr-plan.ts';
+import { Alarms } from '../../platform/alarms.ts';
 import { fromHex } from '../../platform/bytes.ts';
 import { RealSuite } from '../../platform/crypto-real.ts';
 import { formatEvent } from '../../platform/log-line.ts';
@@ -118,6 +119,7 @@ function openSite(): { site: Site; forwarding: ForwardingService } {
     random: new SystemRandom(),
     suite: new RealSuite(),
     log,
+    alarms: new Alarms(log.channel('alarms'), () => clock.unixMs()),
     store: new MemoryStore(),
     network: drivers.network,
     kernel: drivers.kernel,

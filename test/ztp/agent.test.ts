@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import type { DeviceConfiguration, PrestagingRecord, SiteDirectory } from '../../firmware/configuration.ts';
 import type { Site } from '../../firmware/services/service.ts';
 import { NodeNetwork } from '../../drivers/portable/sockets.ts';
+import { Alarms } from '../../platform/alarms.ts';
 import { MemorySink, SinkLog } from '../../platform/log.ts';
 import { SystemRandom } from '../../platform/random.ts';
 import { MemoryStore } from '../../platform/store.ts';
@@ -33,7 +34,9 @@ function host(name: string, store = new MemoryStore()): { site: Site; vrs: (stri
     },
   };
   const kernel: Site['kernel'] = { ensureVr: async () => {}, adoptDevice: async () => {}, apply: async () => {}, removeVr: async () => {} };
-  return { vrs, log, site: { name, clock, random: new SystemRandom(), suite, log: new SinkLog([log], () => clock.unixMs()), store, network, kernel } };
+  const sinkLog = new SinkLog([log], () => clock.unixMs());
+  const alarms = new Alarms(sinkLog.channel('alarms'), () => clock.unixMs());
+  return { vrs, log, site: { name, clock, random: new SystemRandom(), suite, log: sinkLog, alarms, store, network, kernel } };
 }
 
 async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
@@ -97,6 +100,7 @@ describe('ZTP agents with a real Director', () => {
 
   interface Controller {
     readonly agent: ControllerAgent;
+    readonly alarms: Alarms;
     readonly configurations: DeviceConfiguration[];
     readonly identities: DeviceIdentity[];
     readonly directories: SiteDirectory[];
@@ -107,7 +111,7 @@ describe('ZTP agents with a real Director', () => {
   async function controller(store = new MemoryStore(), token?: string): Promise<Controller> {
     const order = token === undefined ? await fixture.operator.orderEnrolment('Controller-1') : undefined;
     const { site, log } = host('Controller-1', store);
-    const found: Omit<Controller, 'agent'> = { configurations: [], identities: [], directories: [], directives: [], log };
+    const found: Omit<Controller, 'agent'> = { alarms: site.alarms, configurations: [], identities: [], directories: [], directives: [], log };
     const agent = createControllerAgent({
       site,
       serial: 'CTRL0001',
@@ -125,6 +129,21 @@ describe('ZTP agents with a real Director', () => {
     await agent.start();
     return { agent, ...found };
   }
+
+  it("tells Director of a box's alarms, and that they are over", async () => {
+    const head = await controller();
+    const alarms = async (): Promise<readonly { site: string; name: string; cause: string }[]> => fixture.operator.call('GET', '/api/v1/alarms');
+    await until('the Controller has its sites', () => head.directories.length > 0);
+    head.alarms.raise({ name: 'link-down', object: 'vni-0/0', severity: 'major', cause: 'no carrier', nextStep: 'look at the cable' });
+    // News end the poll that waits; the next one tells.
+    await fixture.operator.orderPrestaging('Branch-1');
+    await until('Director knows the alarm', async () => (await alarms()).length === 1);
+    const [{ site, name, cause }] = (await alarms()) as [{ site: string; name: string; cause: string }];
+    assert.deepEqual([site, name, cause], ['Controller-1', 'link-down', 'no carrier']);
+    head.alarms.clear('link-down', 'vni-0/0');
+    await fixture.operator.orderPrestaging('Branch-1');
+    await until('Director knows that it is over', async () => (await alarms()).length === 0);
+  });
 
   it('onboards a branch: certificate, bundle and software over staging, then post-staging, with the whole Task', async () => {
     const head = await controller();

@@ -58,6 +58,11 @@ const MIGRATIONS: readonly string[] = [
   ALTER TABLE directives ADD COLUMN revoked_site INTEGER;
   ALTER TABLE certificates ADD COLUMN superseded INTEGER NOT NULL DEFAULT 0;
   `,
+  `
+  CREATE TABLE site_alarms (
+    site_id INTEGER PRIMARY KEY REFERENCES sites ON DELETE CASCADE, alarms_json TEXT NOT NULL, unix_ms INTEGER NOT NULL
+  ) STRICT;
+  `,
 ];
 
 /**

@@ -142,6 +142,13 @@ export interface AuditTable {
   detail: string;
 }
 
+/** What each box last told of its alarms. */
+export interface SiteAlarmsTable {
+  site_id: number;
+  alarms_json: string;
+  unix_ms: number;
+}
+
 export interface DirectorTables {
   organizations: OrganizationTable;
   transports: TransportTable;
@@ -157,6 +164,7 @@ export interface DirectorTables {
   signing_keys: SigningKeyTable;
   documents: DocumentTable;
   audit: AuditTable;
+  site_alarms: SiteAlarmsTable;
 }
 
 /** The database, or a transaction on it. */
