@@ -96,7 +96,17 @@ describe('ike: EAP-MSCHAPv2', () => {
     refused(made, /the user name or the password is wrong \(E=691\)/);
     deepStrictEqual(made.failures, [USER]);
     deepStrictEqual(made.controller.logged('EAP user refused').map(({ user, cause }) => [user, cause]), [[USER, 'the password is wrong']]);
-    deepStrictEqual(made.controller.of('peer-refused')[0]?.identity, { kind: 'user', value: USER });
+    deepStrictEqual(made.controller.of('peer-refused').map(({ identity, cause }) => [identity, cause]), [[{ kind: 'user', value: USER }, 'the password is wrong']]);
+  });
+
+  it('goes on after EAP with MOBIKE', () => {
+    const made = connect();
+    const { route } = made.world;
+    made.world.route = (to) => route(to) ?? { node: made.branch, local: to };
+    made.world.input(made.branch, { kind: 'move', ikeSa: made.branch.of('ike-up')[0]!.ikeSa, socket: 'other', nattSocket: undefined, local: { address: '192.0.2.9', port: 500 } });
+    made.world.run(1000);
+    equal(made.branch.of('ike-down').length, 0);
+    equal(made.controller.of('endpoint').at(-1)?.remote.address, '192.0.2.9');
   });
 
   it('refuses an unknown user with the same words', () => {

@@ -5,6 +5,7 @@
 import { createInterface } from 'node:readline';
 import { createWakeup, openDrivers } from '../../drivers/open.ts';
 import { IkeEndpoint } from '../../firmware/ike/endpoint.ts';
+import type { EapCredentials } from '../../firmware/ike/eap/method.ts';
 import type { HalfOpenLimits } from '../../firmware/ike/half-open.ts';
 import type { ChildUp, IkeOutput, IkeUp } from '../../firmware/ike/input-output.ts';
 import type { IkeProfile, LocalAuth, RemoteAuth } from '../../firmware/ike/profile.ts';
@@ -33,14 +34,24 @@ const TENANT = 1;
 const TUNNEL_MTU = 1400;
 
 /** Octets are base64, the pre-shared key is hexadecimal. */
+export interface CertificateCredential {
+  readonly kind: 'certificate';
+  readonly chain: readonly string[];
+  readonly privateKey: string;
+  readonly anchors: readonly string[];
+}
+
 export type PeerCredential =
   | { readonly kind: 'psk'; readonly psk: string }
-  | { readonly kind: 'certificate'; readonly chain: readonly string[]; readonly privateKey: string; readonly anchors: readonly string[] };
+  | CertificateCredential
+  | { readonly kind: 'eap-user'; readonly identity: string; readonly password: string; readonly eapOnly?: boolean; readonly anchors: readonly string[] }
+  /** `passwords` by user. */
+  | { readonly kind: 'eap-server'; readonly certificate: CertificateCredential; readonly eapOnly?: boolean; readonly passwords: Readonly<Record<string, string>> };
 
 /** What of a profile a test may choose besides credentials and identities. */
 export type PeerSettings = Pick<
   IkeProfile,
-  'proposals' | 'childProposals' | 'trafficSelectors' | 'forceUdpEncapsulation' | 'fragmentBytes' | 'dpdMs' | 'childLifetimeMs' | 'ikeLifetimeMs' | 'childless'
+  'proposals' | 'childProposals' | 'trafficSelectors' | 'forceUdpEncapsulation' | 'fragmentBytes' | 'dpdMs' | 'childLifetimeMs' | 'ikeLifetimeMs' | 'childless' | 'requestConfiguration'
 >;
 
 export interface PeerConfiguration {
@@ -58,6 +69,8 @@ export interface PeerConfiguration {
   readonly remoteIdentity: string;
   readonly credential: PeerCredential;
   readonly settings?: PeerSettings;
+  /** Addresses in the tunnel that we assign to a peer that asks, IPv4 first. */
+  readonly assigned?: readonly [IpAddress, IpAddress];
   /** The secret is hexadecimal. */
   readonly ppk?: { readonly id: string; readonly secret: string; readonly required: boolean };
   readonly retransmission?: Retransmission;
@@ -85,15 +98,30 @@ function octets(base64: string): Uint8Array {
   return new Uint8Array(Buffer.from(base64, 'base64'));
 }
 
+function certificateAuth({ chain, privateKey }: CertificateCredential): LocalAuth {
+  return { kind: 'certificate', chain: chain.map(octets), privateKey: octets(privateKey), algorithm: 'ecdsa-sha256' };
+}
+
 function authentication(credential: PeerCredential): { localAuth: LocalAuth; remoteAuth: RemoteAuth } {
-  if (credential.kind === 'psk') {
-    const psk = { kind: 'psk', key: fromHex(credential.psk) } as const;
-    return { localAuth: psk, remoteAuth: psk };
+  switch (credential.kind) {
+    case 'psk': {
+      const psk = { kind: 'psk', key: fromHex(credential.psk) } as const;
+      return { localAuth: psk, remoteAuth: psk };
+    }
+    case 'certificate':
+      return { localAuth: certificateAuth(credential), remoteAuth: { kind: 'certificate', anchors: credential.anchors.map(octets) } };
+    case 'eap-user': {
+      const { identity, password, eapOnly = false, anchors } = credential;
+      return { localAuth: { kind: 'eap', identity, password, eapOnly }, remoteAuth: { kind: 'certificate', anchors: anchors.map(octets) } };
+    }
+    case 'eap-server':
+      return { localAuth: certificateAuth(credential.certificate), remoteAuth: { kind: 'eap', methods: ['mschapv2'], eapOnly: credential.eapOnly ?? false } };
   }
-  return {
-    localAuth: { kind: 'certificate', chain: credential.chain.map(octets), privateKey: octets(credential.privateKey), algorithm: 'ecdsa-sha256' },
-    remoteAuth: { kind: 'certificate', anchors: credential.anchors.map(octets) },
-  };
+}
+
+function passwordOf({ credential }: PeerConfiguration, identity: string): EapCredentials | undefined {
+  const password = credential.kind === 'eap-server' ? credential.passwords[identity] : undefined;
+  return password === undefined ? undefined : { password };
 }
 
 function profileOf(config: PeerConfiguration): IkeProfile {
@@ -154,6 +182,8 @@ class Peer implements Service {
       nextSaId: forwarding.nextSaId,
       profiles: [this.#profile],
       responderProfile: () => (config.role === 'responder' ? this.#profile : undefined),
+      lookupEap: (_profile, identity) => passwordOf(config, identity),
+      authorize: () => ({ ok: true, assignedAddress: config.assigned?.[0], alsoAssigned: config.assigned?.[1] }),
       ...(config.retransmission === undefined ? {} : { retransmission: config.retransmission }),
       ...(config.halfOpen === undefined ? {} : { halfOpen: config.halfOpen }),
     });

@@ -8,6 +8,8 @@ import type { PeerConfiguration, PeerCredential, PeerSettings } from './ike-peer
 import { IkePeer } from './ike-peer-handle.ts';
 import type { EventOf } from './ike-peer-handle.ts';
 import { TestNetwork } from './namespaces.ts';
+import { authSections } from './strongswan-interop-auth.ts';
+import type { StrongswanCredential } from './strongswan-interop-auth.ts';
 import { Strongswan } from './strongswan.ts';
 
 export const OUR_IDENTITY = 'ours@peers.example';
@@ -54,7 +56,10 @@ const SUSPICIOUS_DROPS = /^(?:malformed-|aead-failed|replay|unknown-|sa-|tunnel-
 export interface StrongswanSide {
   /** Root file system of another release; undefined = this machine's. */
   readonly root?: string;
-  readonly credential: { readonly psk: string } | { readonly files: Readonly<Record<string, string>> };
+  readonly credential: StrongswanCredential;
+  readonly plugins?: readonly string[];
+  /** Addresses in the tunnel are asked for, or handed out. */
+  readonly addresses?: 'asked' | 'given';
   /** Lines of the connection, e.g. `encap = yes`. */
   readonly connection?: string;
   readonly ikeProposals?: string;
@@ -72,6 +77,8 @@ export interface OurSide {
   readonly credential: PeerCredential;
   readonly settings?: PeerSettings;
   readonly ppk?: PeerConfiguration['ppk'];
+  /** Whether strongSwan gets its addresses in the tunnel from us. */
+  readonly assigns?: boolean;
   readonly retransmission?: PeerConfiguration['retransmission'];
   readonly halfOpen?: PeerConfiguration['halfOpen'];
 }
@@ -172,6 +179,7 @@ export class InteropLab {
       remotePrefixes: [`${THEIR_INSIDE}/32`, `${THEIR_INSIDE_IPV6}/128`],
       localIdentity: OUR_IDENTITY,
       remoteIdentity: THEIR_IDENTITY,
+      ...(side.assigns === true ? { assigned: [THEIR_INSIDE, THEIR_INSIDE_IPV6] } : {}),
     });
     await this.#ours.event('ready');
     return this.#ours;
@@ -186,14 +194,15 @@ export class InteropLab {
       ...('files' in side.credential ? { files: side.credential.files } : {}),
       ...(side.root === undefined ? {} : { root: side.root }),
       ...(side.settings === undefined ? {} : { settings: side.settings }),
+      ...(side.plugins === undefined ? {} : { plugins: side.plugins }),
     });
     return this.#theirs;
   }
 
   #swanctl(side: StrongswanSide): string {
-    const psk = 'psk' in side.credential ? side.credential.psk : undefined;
-    const auth = psk === undefined ? 'pubkey' : 'psk';
-    const secret = psk === undefined ? '' : `secrets { ike { id-1 = "${OUR_IDENTITY}" \n id-2 = "${THEIR_IDENTITY}" \n secret = 0x${psk} } }`;
+    const auth = authSections(side.credential, { ours: OUR_IDENTITY, theirs: THEIR_IDENTITY });
+    const given = side.addresses === 'given' ? `pools { four { addrs = ${OUR_INSIDE}/32 } \n six { addrs = ${OUR_INSIDE_IPV6}/128 } }` : '';
+    const pools = side.addresses === 'given' ? 'pools = four, six' : side.addresses === 'asked' ? 'vips = 0.0.0.0, ::' : '';
     return `
 connections {
   peer {
@@ -202,19 +211,21 @@ connections {
     remote_addrs = ${this.#seen('ours')}
     proposals = ${side.ikeProposals ?? 'aes256gcm16-prfsha384-x25519'}
     ${side.connection ?? 'mobike = no'}
-    local { auth = ${auth} \n id = "${THEIR_IDENTITY}" ${psk === undefined ? '\n certs = peer.pem' : ''} }
-    remote { auth = ${auth} \n id = "${OUR_IDENTITY}" }
+    ${pools}
+    local { ${auth.local} }
+    remote { ${auth.remote} }
     children {
       net {
-        local_ts = ${THEIR_INSIDE}/32, ${THEIR_INSIDE_IPV6}/128
-        remote_ts = ${OUR_INSIDE}/32, ${OUR_INSIDE_IPV6}/128
+        local_ts = ${side.addresses === 'asked' ? 'dynamic' : `${THEIR_INSIDE}/32, ${THEIR_INSIDE_IPV6}/128`}
+        remote_ts = ${side.addresses === 'given' ? 'dynamic' : `${OUR_INSIDE}/32, ${OUR_INSIDE_IPV6}/128`}
         esp_proposals = ${side.espProposals ?? 'aes256gcm16'}
         ${side.child ?? ''}
       }
     }
   }
 }
-${secret}
+${given}
+${auth.secrets}
 ${side.ppk === undefined ? '' : `secrets { ppk { id = "${side.ppk.id}" \n secret = 0x${side.ppk.secret} } }`}
 `;
   }

@@ -34,6 +34,8 @@ export class EapServer {
   #ended = false;
   /** What the user claims to be; proven once `msk` is there. Printable ASCII. */
   identity: string | undefined;
+  /** Why the user was refused last. */
+  refusal: string | undefined;
   /** Of a successful conversation. */
   msk: Uint8Array | undefined;
 
@@ -79,8 +81,11 @@ export class EapServer {
     if (packet.type === EapType.nak) return this.#fail(`the peer does not use EAP method ${this.#method.type}, it wants ${[...packet.data].join(', ') || 'none'}`);
     if (packet.type !== this.#method.type) return this.#fail(`the peer answers with EAP method ${packet.type}, asked was ${this.#method.type}`);
     const step = this.#method.receive(packet.data);
-    if (step.kind === 'request') return this.#next(this.#method.type, step.data, step.attempt);
-    if (step.kind === 'failure') return this.#fail(step.cause);
+    if (step.kind === 'failure') return this.#fail(this.refusal ?? step.cause);
+    if (step.kind === 'request') {
+      this.refusal = step.attempt;
+      return this.#next(this.#method.type, step.data, step.attempt);
+    }
     this.#ended = true;
     this.msk = step.msk;
     return { kind: 'send', packet: encodeEap({ code: 'success', identifier: this.#identifier }), attempt: undefined };

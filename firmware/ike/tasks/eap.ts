@@ -22,7 +22,7 @@ import { EapClient } from '../eap/client.ts';
 import { EapServer } from '../eap/server.ts';
 import { ownRow } from '../exchanges.ts';
 import type { IkeSa } from '../ike-sa.ts';
-import type { EapAuth, LocalAuth } from '../profile.ts';
+import type { EapAuth, IkeIdentity, LocalAuth } from '../profile.ts';
 import { decodeIdentity, encodeIdentity, identityText, sameIdentity } from '../profile.ts';
 import type { Failure, Request, Task } from '../task.ts';
 import { errorNotify } from '../task.ts';
@@ -30,6 +30,7 @@ import { AuthAnswer, AuthRequest, authenticateResponder, credentialProblem, dist
 import { ChildAnswer } from './child-answer.ts';
 import { ChildRequest } from './child.ts';
 import { ConfigAnswer, ConfigRequest } from './config.ts';
+import { MobikeSupport } from './mobike.ts';
 
 /** A person may be typing at the other end; each of its messages starts this anew. */
 const STEP_MS = 60_000;
@@ -51,6 +52,10 @@ function keyedAuthMatches(sa: IkeSa, payloads: readonly Payload[]): boolean {
   const auth = findPayload(payloads, 'AUTH');
   if (auth?.method !== AuthMethod.sharedKey) return false;
   return equalConstantTime(keyedAuth(sa, sa.role === 'initiator' ? 'responder' : 'initiator'), auth.data);
+}
+
+function userOf({ identity }: EapServer): IkeIdentity | undefined {
+  return identity === undefined ? undefined : { kind: 'user', value: identity };
 }
 
 function endConversation(sa: IkeSa): void {
@@ -112,13 +117,11 @@ export class EapAnswer implements Task {
     const machine = sa.eap!.machine as EapServer;
     const step = machine.receive(findPayload(payloads, 'EAP')!.data);
     this.#packet = step.packet;
-    const user = machine.identity;
     if (step.kind === 'send') {
-      if (step.attempt !== undefined) this.#refused(sa, user!, step.attempt);
+      if (step.attempt !== undefined) this.#refused(sa, machine.identity!, step.attempt);
       return undefined;
     }
-    const identity = user === undefined ? undefined : ({ kind: 'user', value: user } as const);
-    return { ...refuseInitiator(sa, identity, step.cause), payloads: [{ kind: 'EAP', data: step.packet }] };
+    return { ...refuseInitiator(sa, userOf(machine), step.cause), payloads: [{ kind: 'EAP', data: step.packet }] };
   }
 
   #refused(sa: IkeSa, user: string, cause: string): void {
@@ -137,7 +140,7 @@ export class EapAnswer implements Task {
 
 /** The last request: what the first one asked for is granted now. */
 export class EapLastAnswer implements Task {
-  readonly #granted: readonly Task[] = [new AuthAnswer(), new ConfigAnswer(), new ChildAnswer('first')];
+  readonly #granted: readonly Task[] = [new AuthAnswer(), new ConfigAnswer(), new MobikeSupport(), new ChildAnswer('first')];
   #auth: Payload | undefined;
 
   process(sa: IkeSa, payloads: readonly Payload[], now: Instant): Failure | undefined {
@@ -177,7 +180,7 @@ export class EapLastAnswer implements Task {
 
 /** What the first request asked for, which the last answer brings. */
 class Wanted {
-  readonly tasks: readonly Task[] = [new AuthRequest(), new ConfigRequest(), new ChildRequest({ kind: 'first' })];
+  readonly tasks: readonly Task[] = [new AuthRequest(), new ConfigRequest(), new MobikeSupport(), new ChildRequest({ kind: 'first' })];
 
   abandon(sa: IkeSa, now: Instant): void {
     for (const task of this.tasks) task.abandon?.(sa, now);

@@ -7,6 +7,7 @@ import type { Payload } from '../../wire/ike/payloads.ts';
 import { findNotify, notify } from '../../wire/ike/payloads.ts';
 import type { ChildSa } from '../child-sa.ts';
 import { espSpiBytes, espSpiNumber, removeChild } from '../child-sa.ts';
+import { noteGivenUp } from '../eap/run.ts';
 import { ownRow } from '../exchanges.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import { observedEndpoint, observedEndpointNotify, refusalText } from '../private-notifies.ts';
@@ -137,6 +138,6 @@ export class InformationalAnswer implements Task {
 
   finish(sa: IkeSa, now: Instant): void {
     for (const child of this.#gone) removeChild(sa, child, child.state === 'replaced' ? 'rekeyed' : 'the peer deleted it', now);
-    if (this.#ends !== undefined) sa.endedByPeer(this.#ends, now);
+    if (this.#ends !== undefined) sa.endedByPeer(noteGivenUp(sa) ?? this.#ends, now);
   }
 }

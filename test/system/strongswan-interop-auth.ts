@@ -1,0 +1,43 @@
+// How strongSwan authenticates itself and us, as the sections of swanctl.conf that say so.
+
+type Files = Readonly<Record<string, string>>;
+
+export type StrongswanCredential =
+  | { readonly psk: string }
+  /** Certificates and keys by their place under swanctl's directory. */
+  | { readonly files: Files }
+  /** strongSwan is the user. */
+  | { readonly files: Files; readonly user: { readonly method: string; readonly identity: string; readonly password?: string } }
+  /** We are the user; `passwords` by user. `certificate`: strongSwan shows it before EAP. Default true. */
+  | { readonly files: Files; readonly method: string; readonly passwords: Readonly<Record<string, string>>; readonly certificate?: boolean };
+
+/** Text for the inside of `local { }` and `remote { }`, and whole `secrets { }`. */
+export interface AuthSections {
+  readonly local: string;
+  readonly remote: string;
+  readonly secrets: string;
+}
+
+function eapSecrets(passwords: Readonly<Record<string, string>>): string {
+  return Object.entries(passwords).map(([user, password], i) => `secrets { eap-${i} { id = "${user}" \n secret = "${password}" } }`).join('\n');
+}
+
+export function authSections(credential: StrongswanCredential, { ours, theirs }: { readonly ours: string; readonly theirs: string }): AuthSections {
+  const us = `id = "${ours}"`;
+  const them = `id = "${theirs}"`;
+  const certificate = `auth = pubkey \n certs = peer.pem`;
+  if ('psk' in credential) {
+    const secrets = `secrets { ike { id-1 = "${ours}" \n id-2 = "${theirs}" \n secret = 0x${credential.psk} } }`;
+    return { local: `auth = psk \n ${them}`, remote: `auth = psk \n ${us}`, secrets };
+  }
+  if ('user' in credential) {
+    const { method, identity, password } = credential.user;
+    const secrets = password === undefined ? '' : eapSecrets({ [identity]: password });
+    return { local: `auth = ${method} \n ${them} \n eap_id = "${identity}"`, remote: `auth = pubkey \n ${us}`, secrets };
+  }
+  if ('method' in credential) {
+    const local = credential.certificate === false ? `auth = ${credential.method}` : certificate;
+    return { local: `${local} \n ${them}`, remote: `auth = ${credential.method} \n ${us} \n eap_id = %any`, secrets: eapSecrets(credential.passwords) };
+  }
+  return { local: `${certificate} \n ${them}`, remote: `auth = pubkey \n ${us}`, secrets: '' };
+}
