@@ -271,9 +271,14 @@ export class IkeSa {
     if (!first && (this.extensions.mobike || !this.nat.remote || this.nat.local)) return;
     this.path = path;
     if (first) return;
-    const { local, remote } = path;
-    this.env.emit({ kind: 'endpoint', ikeSa: this.number, local, remote, natt: this.encapsulates });
+    this.tellEndpoint();
     this.log('info', 'IKE peer moved to another endpoint', {});
+  }
+
+  /** The children go over this SA's path from now on. */
+  tellEndpoint(): void {
+    const { socket, local, remote } = this.path;
+    this.env.emit({ kind: 'endpoint', ikeSa: this.number, socket, local, remote, natt: this.encapsulates, nat: this.nat });
   }
 
   /** The peer is authenticated: tells the service. */

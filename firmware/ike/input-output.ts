@@ -99,6 +99,18 @@ export interface ChildUp {
   readonly initiator: boolean;
 }
 
+/** The peer's (or our) outer address changed: the children go there now. */
+export interface EndpointMoved {
+  readonly kind: 'endpoint';
+  readonly ikeSa: number;
+  readonly socket: string;
+  readonly local: Endpoint;
+  readonly remote: Endpoint;
+  /** The children's ESP is to be encapsulated in UDP 4500. */
+  readonly natt: boolean;
+  readonly nat: { readonly local: boolean; readonly remote: boolean };
+}
+
 export type HistoryEvent =
   | 'IKE Done'
   | 'IKE Failed'
@@ -144,8 +156,7 @@ export type IkeOutput =
   | ChildUp
   | { readonly kind: 'child-down'; readonly child: number; readonly ikeSa: number; readonly reason: string }
   | { readonly kind: 'observed'; readonly ikeSa: number; readonly endpoint: Endpoint }
-  /** The peer's (or our) outer address changed: the children go there now. `natt`: their ESP is to be encapsulated in UDP 4500. */
-  | { readonly kind: 'endpoint'; readonly ikeSa: number; readonly local: Endpoint; readonly remote: Endpoint; readonly natt: boolean }
+  | EndpointMoved
   /** For counters; what exactly was wrong is a debug line. */
   | { readonly kind: 'dropped'; readonly reason: IkeDropReason }
   | { readonly kind: 'history'; readonly entry: HistoryEntry }

@@ -42,9 +42,8 @@ export function forbidsThisNat(payloads: readonly Payload[], path: Path): boolea
 
 /** The children go over the SA's path from now on. */
 export function moveChildrenOver(sa: IkeSa, now: Instant): void {
-  const { local, remote } = sa.path;
   if (!sa.announced) return;
-  sa.env.emit({ kind: 'endpoint', ikeSa: sa.number, local, remote, natt: sa.encapsulates });
+  sa.tellEndpoint();
   if (sa.nat.local) sa.keepAlive(now);
   else sa.clearTimer('keepalive');
 }

@@ -143,6 +143,7 @@ export class BranchControl implements Service {
     this.#connector.retain(new Set(wanted), 'the Controller is no longer configured');
     this.ike.retainSockets(socketsOf(config, (circuit) => outsideId(idFor, circuit)));
     for (const tenant of config.tenants) for (const controller of tenant.controllers) this.#connectTo(tenant, controller);
+    this.ike.renewContexts();
     this.#hooks.changed();
   }
 
@@ -251,7 +252,7 @@ export class BranchControl implements Service {
     this.#connector.want({ profile, candidates: [{ kind: 'initiate', profile, socket, nattSocket: undefined, local, remote }] });
   }
 
-  /** A tenant whose configuration stays the same keeps its sessions and keys; only a renewed certificate reaches it. */
+  /** A tenant whose configuration stays the same keeps its sessions and keys; only a renewed certificate and other circuits reach it. */
   async #startTenants(config: DeviceConfiguration, identity: DeviceIdentity): Promise<void> {
     const before = this.#tenants;
     this.#tenants = new Map();
@@ -264,6 +265,7 @@ export class BranchControl implements Service {
       const kept = this.#tenants.get(tenant.tenant);
       if (kept !== undefined) {
         kept.renew(identity);
+        kept.changeCircuits(config.circuits);
         continue;
       }
       const options = { config, tenant, identity, bootCount: this.#bootCount, changed: () => this.#hooks.changed() };
@@ -333,12 +335,20 @@ export class BranchControl implements Service {
         if (output.profile === stagingName) this.#hooks.stagingDown(`${output.cause}; ${output.nextStep}`);
         break;
       case 'observed':
-        for (const tenant of this.#tenants.values()) tenant.observed(output.endpoint);
+        this.#observed(output.ikeSa, output.endpoint);
         break;
       default:
         return;
     }
     this.#hooks.changed();
+  }
+
+  /** What a Controller sees is the circuit that the tunnel to it leaves by. */
+  #observed(ikeSa: number, endpoint: Endpoint): void {
+    const outside = this.ike.outsideOf(ikeSa);
+    const circuit = this.#circuits.find(({ name }) => outsideId((key) => this.#forwarding.idFor(key), name) === outside)?.name;
+    if (circuit === undefined) return;
+    for (const tenant of this.#tenants.values()) tenant.observed({ circuit, endpoint });
   }
 
   #stagingUp(up: IkeUp): void {

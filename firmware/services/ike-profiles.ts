@@ -43,8 +43,7 @@ const COMMON = {
   ikeLifetimeMs: IKE_LIFETIME_MS,
   dpdMs: DPD_MS,
   windowPackets: 4096,
-  // The data plane follows ESP by itself, and staging ends before a box moves; nothing here acts on a MOBIKE move yet.
-  mobike: false,
+  mobike: true,
 } as const;
 
 export function stagingProfile(record: PrestagingRecord): IkeProfile {

@@ -37,6 +37,7 @@ interface Child extends ChildSas {
 interface Peer {
   context: TunnelContext;
   readonly tunnel: number;
+  learnedOutside: number | undefined;
   /** Oldest first. */
   children: Child[];
 }
@@ -51,13 +52,33 @@ export class IkeTunnels {
 
   /** Returns the tunnel's id. */
   childUp(key: string, context: TunnelContext, sas: ChildSas): number {
-    const peer: Peer = this.#peers.get(key) ?? { context, tunnel: this.#idFor(`ike:${key}`), children: [] };
-    peer.context = context;
+    const peer: Peer = this.#peers.get(key) ?? { context, tunnel: this.#idFor(`ike:${key}`), learnedOutside: undefined, children: [] };
+    if (this.#peers.has(key)) this.renew(key, context);
     // Also one that replaces nothing may follow a living one: a peer that authenticates anew makes before it breaks.
     const sending = newestReady(peer) !== undefined;
     peer.children.push({ ...sas, ready: sas.sendAtOnce || !sending, retired: false });
     this.#peers.set(key, peer);
     return peer.tunnel;
+  }
+
+  /** The same tunnel by other paths, or with other routes; its children stay. */
+  renew(key: string, context: TunnelContext): void {
+    const peer = this.#peers.get(key);
+    if (peer === undefined) return;
+    // The forwarder, too, keeps what it learned as long as the first path stays.
+    if (JSON.stringify(context.paths[0]) !== JSON.stringify(peer.context.paths[0])) peer.learnedOutside = undefined;
+    peer.context = context;
+  }
+
+  /** The forwarder goes on through another port, because the peer's packets came there. */
+  moved(tunnel: number, outside: number): void {
+    for (const peer of this.#peers.values()) if (peer.tunnel === tunnel) peer.learnedOutside = outside;
+  }
+
+  /** The port through which a tunnel leaves; undefined when it has no path. */
+  outsideOf(tunnel: number): number | undefined {
+    for (const peer of this.#peers.values()) if (peer.tunnel === tunnel) return peer.learnedOutside ?? peer.context.paths[0]?.outside;
+    return undefined;
   }
 
   /** IKE deleted the child: nothing is sent on it any more, what is left takes over; it still receives until `forget`. */

@@ -5,7 +5,7 @@ import type { Logger } from '../../platform/log.ts';
 import { after, type CancelTimer } from '../../platform/time.ts';
 import type { DatagramSocket } from '../../drivers/port.ts';
 import type { IkeEndpoint } from '../ike/endpoint.ts';
-import type { ChildUp, IkeDropReason, IkeInput, IkeOutput, IkeUp } from '../ike/input-output.ts';
+import type { ChildUp, EndpointMoved, IkeDropReason, IkeInput, IkeOutput, IkeUp } from '../ike/input-output.ts';
 import type { DeviceConfiguration } from '../configuration.ts';
 import type { Endpoint, ForwarderEvent, IpAddress } from '../model.ts';
 import type { ForwardingService } from './forwarding.ts';
@@ -31,6 +31,8 @@ export interface IkeRole {
 interface Live {
   up: IkeUp;
   readonly tunnels: Set<number>;
+  /** Newest last; with the endpoints that the peer has now. */
+  children: ChildUp[];
 }
 
 export class IkeService implements Service {
@@ -118,12 +120,23 @@ export class IkeService implements Service {
     return [...(this.#live.get(ikeSa)?.tunnels ?? [])].at(-1);
   }
 
+  /** The port through which that tunnel leaves. */
+  outsideOf(ikeSa: number): number | undefined {
+    const tunnel = this.tunnelOf(ikeSa);
+    return tunnel === undefined ? undefined : this.#tunnels.outsideOf(tunnel);
+  }
+
   liveIkeSas(): readonly IkeUp[] {
     return [...this.#live.values()].map((live) => live.up);
   }
 
-  /** The context of existing tunnels is asked for again only at the next child; roles call this after a route change. */
-  publish(): void {
+  /** Asks the role again for the context of every tunnel: circuits or routes of this box have changed. */
+  renewContexts(): void {
+    for (const live of this.#live.values()) this.#renew(live);
+    this.#publish();
+  }
+
+  #publish(): void {
     this.#forwarding.setPart('ike', this.#tunnels.part());
   }
 
@@ -142,7 +155,7 @@ export class IkeService implements Service {
         this.#drops.set(output.reason, (this.#drops.get(output.reason) ?? 0) + 1);
         return;
       case 'ike-up':
-        this.#live.set(output.ikeSa, { up: output, tunnels: new Set() });
+        this.#live.set(output.ikeSa, { up: output, tunnels: new Set(), children: [] });
         break;
       case 'ike-down':
         this.#live.delete(output.ikeSa);
@@ -151,7 +164,10 @@ export class IkeService implements Service {
         this.#childUp(output);
         break;
       case 'child-down':
-        this.#childDown(output.child);
+        this.#childDown(output.child, output.ikeSa);
+        break;
+      case 'endpoint':
+        this.#moved(output);
         break;
     }
     this.#role.onOutput(output);
@@ -173,12 +189,9 @@ export class IkeService implements Service {
   #childUp(child: ChildUp): void {
     const live = this.#live.get(child.ikeSa);
     if (live === undefined) return;
-    const context = this.#role.tunnelContext(child, live.up);
-    if (typeof context === 'string') {
-      this.#log.error('child SA refused', { profile: child.profile, peer: live.up.remoteIdentity.value, cause: context });
-      this.push({ kind: 'terminate', ikeSa: child.ikeSa, reason: context });
-      return;
-    }
+    const context = this.#context(child, live.up);
+    if (context === undefined) return;
+    live.children.push(child);
     const key = tunnelKey(child.profile, live.up.remoteIdentity.value);
     live.tunnels.add(
       this.#tunnels.childUp(key, context, {
@@ -190,19 +203,48 @@ export class IkeService implements Service {
       }),
     );
     // The reply that tells the peer about these SAs must not leave before the forwarder can receive on them.
-    this.publish();
+    this.#publish();
     this.#forwarding.flush();
   }
 
-  #childDown(child: number): void {
+  /** The tunnels of a connection whose outer addresses have changed go there at once. */
+  #moved({ ikeSa, socket, local, remote, natt, nat }: EndpointMoved): void {
+    const live = this.#live.get(ikeSa);
+    if (live === undefined) return;
+    live.up = { ...live.up, socket, local, remote, nat, natt: isNattSocket(socket) };
+    live.children = live.children.map((child) => ({ ...child, local, remote, natt }));
+    this.#renew(live);
+    this.#publish();
+    this.#forwarding.flush();
+  }
+
+  #renew(live: Live): void {
+    const newest = live.children.at(-1);
+    if (newest === undefined) return;
+    const context = this.#context(newest, live.up);
+    if (context !== undefined) this.#tunnels.renew(tunnelKey(newest.profile, live.up.remoteIdentity.value), context);
+  }
+
+  /** Undefined: the role has none, and the connection ends. */
+  #context(child: ChildUp, up: IkeUp): TunnelContext | undefined {
+    const context = this.#role.tunnelContext(child, up);
+    if (typeof context !== 'string') return context;
+    this.#log.error('child SA refused', { profile: child.profile, peer: up.remoteIdentity.value, cause: context });
+    this.push({ kind: 'terminate', ikeSa: child.ikeSa, reason: context });
+    return undefined;
+  }
+
+  #childDown(child: number, ikeSa: number): void {
+    const live = this.#live.get(ikeSa);
+    if (live !== undefined) live.children = live.children.filter((each) => each.child !== child);
     this.#tunnels.retire(child);
     // The peer stops receiving on this child as soon as it has our answer: the forwarder must have left it before.
-    this.publish();
+    this.#publish();
     this.#forwarding.flush();
     const cancel = this.#site.clock.at(after(this.#site.clock.now(), RETIRED_CHILD_MS), () => {
       this.#timers.delete(cancel);
       this.#tunnels.forget(child);
-      this.publish();
+      this.#publish();
     });
     this.#timers.add(cancel);
   }
@@ -213,7 +255,7 @@ export class IkeService implements Service {
         this.push({ kind: 'datagram', socket: nattSocket(event.outside), natt: true, local: event.local, remote: event.remote, bytes: event.bytes });
         return;
       case 'first-packet':
-        if (this.#tunnels.firstPacket(event.tunnel, event.spi)) this.publish();
+        if (this.#tunnels.firstPacket(event.tunnel, event.spi)) this.#publish();
         return;
       case 'sa-limit': {
         const child = this.#tunnels.childOfInboundSpi(event.tunnel, event.spi);
@@ -221,6 +263,7 @@ export class IkeService implements Service {
         return;
       }
       case 'endpoint-moved':
+        this.#tunnels.moved(event.tunnel, event.outside);
         this.#endpointMoved(event.tunnel, event.remote);
         return;
     }
@@ -244,6 +287,10 @@ export function socketsOf(config: DeviceConfiguration, outside: (circuit: string
 /** Socket names: `wan:<outside>:<family>`, `natt:<outside>`, `clear:<tenant>`. */
 export function nattSocket(outside: number): string {
   return `natt:${outside}`;
+}
+
+function isNattSocket(socket: string): boolean {
+  return socket.startsWith('natt:');
 }
 
 function nattOutside(socket: string): number {

@@ -35,8 +35,15 @@ function networkOf(address: string): string {
   return prefixText(bytes, length);
 }
 
+/** Where a Controller saw packets of a circuit come from. */
+export interface ObservedCircuit {
+  /** `vni-0/0` */
+  readonly circuit: string;
+  readonly endpoint: Endpoint;
+}
+
 /** A circuit per WAN circuit and address family, with the endpoint at which a Controller saw it. */
-export function localCircuits(circuits: readonly CircuitConfiguration[], observed: readonly Endpoint[]): LocalCircuit[] {
+export function localCircuits(circuits: readonly CircuitConfiguration[], observed: readonly ObservedCircuit[]): LocalCircuit[] {
   return circuits.flatMap((circuit) => {
     const addresses = circuit.addresses.map(withoutLength);
     return addresses.map((address) => ({
@@ -44,7 +51,7 @@ export function localCircuits(circuits: readonly CircuitConfiguration[], observe
       transport: circuit.transport,
       interfaceName: circuit.name,
       local: { address, port: VXLAN_PORT },
-      observed: observed.find((e) => isIpv6(e.address) === isIpv6(address)),
+      observed: observed.find((seen) => seen.circuit === circuit.name && isIpv6(seen.endpoint.address) === isIpv6(address))?.endpoint,
       secondFamily: isIpv6(address) && addresses.length > 1,
     }));
   });

@@ -5,8 +5,8 @@ import { Writer, equalBytes, toHex } from '../../platform/bytes.ts';
 import { OperationalError } from '../../platform/errors.ts';
 import { BgpSpeaker, type BgpOutput } from '../bgp/speaker.ts';
 import type { BgpRoute } from '../bgp/route.ts';
-import type { DeviceConfiguration, TenantConfiguration } from '../configuration.ts';
-import type { Endpoint, ForwarderEvent, IpAddress } from '../model.ts';
+import type { CircuitConfiguration, DeviceConfiguration, TenantConfiguration } from '../configuration.ts';
+import type { ForwarderEvent, IpAddress } from '../model.ts';
 import { controlVrName, sameEndpoint } from '../model.ts';
 import { buildCircuitRoute } from '../sdwan/circuit-route.ts';
 import type { NodeIdentity } from '../sdwan/key-route.ts';
@@ -21,7 +21,7 @@ import { BgpService } from './bgp.ts';
 import type { ForwardingService } from './forwarding.ts';
 import { trustAnchors, type DeviceIdentity } from './ike-profiles.ts';
 import { MachineRunner } from './machine-runner.ts';
-import { lanRoutes, localCircuits, sdwanRoute } from './own-routes.ts';
+import { lanRoutes, localCircuits, sdwanRoute, type ObservedCircuit } from './own-routes.ts';
 import { nextTenantStart, saveTenantStart } from './rekey-state.ts';
 import type { Service, ServiceStatus, Site } from './service.ts';
 import { encryptedInsideId, isIpv6, lanInsideId, outsideId, withoutLength } from './vr-plan.ts';
@@ -51,14 +51,15 @@ export class TenantService implements Service {
   readonly #log: Logger;
   readonly #keying: MachineRunner<KeyingInput, KeyingOutput>;
   readonly #machine: TenantKeying;
-  readonly #circuits: PeerCircuits;
+  readonly #peerCircuits: PeerCircuits;
+  #circuits: readonly CircuitConfiguration[];
   readonly #node: NodeIdentity;
   #signer: RouteSigner;
   readonly #vpnRoutes = new Map<string, BgpRoute>();
   /** What a peer announced under a key, so that its withdrawal can be told by content. */
   readonly #sdwanItems = new Map<string, SdwanNlri>();
   #associations: readonly PeerAssociations[] = [];
-  #observed: readonly Endpoint[] = [];
+  #observed: readonly ObservedCircuit[] = [];
   /** Keying's version -> forwarder's version that contains it. */
   #awaited: { readonly keying: number; readonly forwarding: number }[] = [];
   readonly #withheld: WithheldRoutes;
@@ -73,6 +74,7 @@ export class TenantService implements Service {
     this.#site = site;
     this.#forwarding = forwarding;
     this.#options = options;
+    this.#circuits = config.circuits;
     this.#log = site.log.channel('sdwan');
     this.#node = {
       tenant: tenant.tenant,
@@ -85,7 +87,7 @@ export class TenantService implements Service {
     };
     this.#signer = routeSigner(site, options.identity);
     const trust: RouteTrust = { suite: site.suite, anchors: trustAnchors(config), provider: config.provider };
-    this.#circuits = new PeerCircuits({ trust, tenant: tenant.tenant, unixMs: () => site.clock.unixMs() });
+    this.#peerCircuits = new PeerCircuits({ trust, tenant: tenant.tenant, unixMs: () => site.clock.unixMs() });
     const start = nextTenantStart(site.store, tenant.tenant, options.bootCount);
     this.#machine = new TenantKeying({
       node: this.#node,
@@ -180,11 +182,27 @@ export class TenantService implements Service {
     this.#originateCircuits();
   }
 
-  /** How a Controller sees this box; published so that peers know where to send. */
-  observed(endpoint: Endpoint): void {
-    if (this.#observed.some((e) => sameEndpoint(e, endpoint))) return;
-    this.#observed = [...this.#observed.filter((e) => isIpv6(e.address) !== isIpv6(endpoint.address)), endpoint];
+  /** How a Controller sees one of this box's circuits; published so that peers know where to send. */
+  observed(seen: ObservedCircuit): void {
+    if (this.#observed.some((each) => each.circuit === seen.circuit && sameEndpoint(each.endpoint, seen.endpoint))) return;
+    const isReplaced = (each: ObservedCircuit): boolean => each.circuit === seen.circuit && isIpv6(each.endpoint.address) === isIpv6(seen.endpoint.address);
+    this.#observed = [...this.#observed.filter((each) => !isReplaced(each)), seen];
     this.#originateCircuits();
+  }
+
+  /** Other circuits or addresses: sessions, keys and tunnels go on, peers learn where to send from now on. */
+  changeCircuits(circuits: readonly CircuitConfiguration[]): void {
+    const unchanged = new Set(circuits.map((circuit) => JSON.stringify(circuit)));
+    const former = this.#circuits;
+    if (former.length === circuits.length && former.every((circuit) => unchanged.has(JSON.stringify(circuit)))) return;
+    const before = this.#circuitRoutes();
+    this.#circuits = circuits;
+    const kept = new Set(former.filter((circuit) => unchanged.has(JSON.stringify(circuit))).map((circuit) => circuit.name));
+    this.#observed = this.#observed.filter((seen) => kept.has(seen.circuit));
+    const now = new Set(this.#circuitRoutes().map((route) => toHex(route.nlri)));
+    for (const { nlri } of before) if (!now.has(toHex(nlri))) this.#withdraw(nlri);
+    this.#originateCircuits();
+    this.#publishOverlay();
   }
 
   orderRekey(): void {
@@ -210,9 +228,11 @@ export class TenantService implements Service {
   // ------------------------------------------------------------------------------------------------ own routes
 
   #originateCircuits(): void {
-    for (const circuit of localCircuits(this.#options.config.circuits, this.#observed)) {
-      this.#originate(buildCircuitRoute(this.#site.suite, this.#signer, this.#node, circuit));
-    }
+    for (const route of this.#circuitRoutes()) this.#originate(route);
+  }
+
+  #circuitRoutes(): RouteBytes[] {
+    return localCircuits(this.#circuits, this.#observed).map((circuit) => buildCircuitRoute(this.#site.suite, this.#signer, this.#node, circuit));
   }
 
   #originate(route: RouteBytes): void {
@@ -263,7 +283,7 @@ export class TenantService implements Service {
 
   #circuitRoute(input: RouteInput): void {
     if (this.#withheld.withholds(`circuit|${input.from}|${toHex(input.nlri)}`, input.tunnelEncapsulation === undefined, () => this.#circuitRoute(input))) return;
-    const cause = this.#circuits.update(input);
+    const cause = this.#peerCircuits.update(input);
     if (cause !== undefined) this.#log.warning('circuit route refused', { organization: this.#options.tenant.organization, from: input.from, cause });
     this.#publishOverlay();
   }
@@ -353,7 +373,7 @@ export class TenantService implements Service {
 
   #publishOverlay(): void {
     if (this.#stopped) return;
-    const { tenant, config } = this.#options;
+    const { tenant } = this.#options;
     const idFor = (key: string): number => this.#forwarding.idFor(key);
     this.#forwarding.setPart(
       this.#owner,
@@ -361,9 +381,9 @@ export class TenantService implements Service {
         tenant: tenant.tenant,
         encryptedInside: encryptedInsideId(idFor, tenant.tenant),
         lanInside: tenant.lan === undefined ? undefined : lanInsideId(idFor, tenant.tenant),
-        circuits: config.circuits.map((c) => ({ outside: outsideId(idFor, c.name), transport: c.transport, addresses: c.addresses.map(withoutLength) })),
+        circuits: this.#circuits.map((c) => ({ outside: outsideId(idFor, c.name), transport: c.transport, addresses: c.addresses.map(withoutLength) })),
         associations: this.#associations,
-        peerCircuits: this.#circuits.all(),
+        peerCircuits: this.#peerCircuits.all(),
         vpnRoutes: [...this.#vpnRoutes.values()].map(({ nlri, nextHop }) => ({ prefix: (nlri as VpnNlri).prefix, label: (nlri as VpnNlri).label, nextHop })),
         tunnelId: (nodeId) => this.#tunnelId(nodeId),
       }),
@@ -371,10 +391,10 @@ export class TenantService implements Service {
   }
 }
 
-/** What a tenant's sessions, keys and tunnels depend on; everything else may change around them. */
+/** What a tenant's sessions and keys depend on; everything else may change around them. */
 function relevantPart(config: DeviceConfiguration, tenant: TenantConfiguration): string {
-  const { device, provider, trustAnchors, circuits } = config;
-  return JSON.stringify({ device, provider, trustAnchors, circuits, tenant });
+  const { device, provider, trustAnchors } = config;
+  return JSON.stringify({ device, provider, trustAnchors, tenant });
 }
 
 /** The device's credential as a signer of routes. A clock that is wrong does not keep it from signing: receivers judge by theirs. */

@@ -3,6 +3,7 @@ import type { AeadEngine } from '../../drivers/aead.ts';
 import type { Burst } from '../../drivers/burst.ts';
 import type { Capacity } from '../../firmware/dataplane/counters.ts';
 import type { Endpoint, ForwarderCounters, ForwarderEvent, ForwardingState } from '../../firmware/model.ts';
+import { EMPTY_FORWARDING_STATE } from '../../firmware/model.ts';
 import type { ForwarderHandle } from '../../firmware/services/forwarder-thread.ts';
 import { LocalForwarder } from '../../firmware/services/forwarder-thread.ts';
 import { InternalError } from '../../platform/errors.ts';
@@ -27,6 +28,8 @@ export class SimForwarder implements ForwarderHandle {
   readonly #clock: SimNode['site']['clock'];
   #cancel: CancelTimer | undefined;
   #closed = false;
+  /** The newest that was applied. */
+  state: ForwardingState = EMPTY_FORWARDING_STATE;
 
   constructor(node: SimNode, options: SimForwarderOptions = {}) {
     const { site, host } = node;
@@ -49,6 +52,7 @@ export class SimForwarder implements ForwarderHandle {
   }
 
   apply(state: ForwardingState): void {
+    this.state = state;
     this.#local.apply(state);
     // Ports that could not be opened are found, and tried again, by breathing.
     this.#clock.at(this.#clock.now(), () => this.#breathe());

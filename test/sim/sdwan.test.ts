@@ -64,6 +64,12 @@ function sentences(world: World, node: string, pattern: RegExp): readonly string
   return world.node(node).log.records.map(({ sentence }) => sentence).filter((sentence) => pattern.test(sentence));
 }
 
+/** Where `from` would send Acme's packets for `to`: the endpoints that it has been told. */
+function endpointsOf(sdwan: Sdwan, from: string, to: string): readonly string[] {
+  const tunnel = sdwan.forwarder(from).state.tunnels.find((each) => each.tenant === 2 && each.peer === to);
+  return tunnel?.paths.map(({ remote }) => `${remote.address} ${remote.port}`) ?? [];
+}
+
 describe('sim/sdwan', () => {
   it('takes factory-fresh branches, some behind NAT or with IPv6, to a full mesh of each organisation', async () => {
     const branches = [branch(1, ['Acme']), branch(2, ['Acme', 'Globex'], 'nat'), branch(3, ['Globex'], 'ipv6'), branch(4, ['Acme'], 'ipv6'), branch(5, ['Globex'])];
@@ -154,6 +160,48 @@ describe('sim/sdwan', () => {
     await world.runFor(10_000);
     deepStrictEqual(await sdwan.unreached('Acme', 10_000), []);
     await world.settle(() => sdwan.isConnected(), CONNECT_MS, 'a connection of every branch');
+  });
+
+  it('keeps sessions and keys when a WAN address changes, and its traffic goes on', async () => {
+    const network = await bringUp({ branches: [branch(1, ['Acme']), branch(2, ['Acme'])] });
+    await connected(network);
+    const { world, sdwan } = network;
+    deepStrictEqual(await sdwan.unreached('Acme'), []);
+    const keys = sentences(world, 'b2', /^peer key accepted/).length;
+    const { configuration, identity } = sdwan.site('b1');
+    const circuits = configuration.circuits.map((circuit) => ({ ...circuit, addresses: ['203.0.113.77/24'] }));
+    await sdwan.branch('b1').applyConfiguration({ ...configuration, generation: 2, circuits }, identity);
+    deepStrictEqual(await sdwan.unreached('Acme', 4_000), []);
+    await world.runFor(30_000);
+    deepStrictEqual(await sdwan.unreached('Acme'), []);
+    for (const node of ['b1', 'b2', 'c1']) deepStrictEqual(sentences(world, node, /^(?:BGP session lost|IKE SA deleted|child SA deleted)/), [], node);
+    strictEqual(sentences(world, 'b2', /^peer key accepted/).length, keys);
+    deepStrictEqual(endpointsOf(sdwan, 'b2', 'b1'), ['203.0.113.77 4790']);
+  });
+
+  it('withdraws the route of a circuit that is gone, and publishes that of a new one', async () => {
+    const second: PlannedSite = { ...branch(2, ['Acme']), circuits: [{ transport: 'INTERNET', addresses: ['203.0.113.2/24'] }, { transport: 'INTERNET', addresses: ['203.0.113.22/24'] }] };
+    const network = await bringUp({ branches: [branch(1, ['Acme']), second] });
+    await connected(network);
+    const { world, sdwan } = network;
+    deepStrictEqual(await sdwan.unreached('Acme'), []);
+    deepStrictEqual(endpointsOf(sdwan, 'b1', 'b2'), ['203.0.113.2 4790', '203.0.113.22 4790']);
+    const { configuration, identity } = sdwan.site('b2');
+    await sdwan.branch('b2').applyConfiguration({ ...configuration, generation: 2, circuits: configuration.circuits.slice(1) }, identity);
+    deepStrictEqual(await sdwan.unreached('Acme', 4_000), []);
+    deepStrictEqual(endpointsOf(sdwan, 'b1', 'b2'), ['203.0.113.22 4790']);
+    await sdwan.branch('b2').applyConfiguration({ ...configuration, generation: 3 }, identity);
+    await world.runFor(10_000);
+    deepStrictEqual(endpointsOf(sdwan, 'b1', 'b2'), ['203.0.113.2 4790', '203.0.113.22 4790']);
+    deepStrictEqual(await sdwan.unreached('Acme'), []);
+  });
+
+  it('publishes what a Controller sees with the circuit that it sees, and no other', async () => {
+    const circuits = ['192.168.1.2/24', '192.168.2.2/24'].map((address) => ({ transport: 'INTERNET', addresses: [address] }));
+    const network = await bringUp({ branches: [{ ...branch(1, ['Acme'], 'nat'), circuits }, branch(2, ['Acme'])] });
+    await connected(network);
+    await network.world.runFor(5_000);
+    deepStrictEqual(endpointsOf(network.sdwan, 'b2', 'b1').map((endpoint) => endpoint.split(' ')[0]), ['198.51.100.1', '192.168.2.2']);
   });
 
   it('loses no packet while keys are replaced by the clock', async () => {
