@@ -3,7 +3,7 @@ import { PLATFORM_VERSION } from './version.ts';
 import type { Config } from '../platform/config.ts';
 import { OperationalError } from '../platform/errors.ts';
 import { writePrivateFile } from '../platform/private-file.ts';
-import { readFileSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { createDirectorService } from '../provisioning/director/service.ts';
 import { ZtpAgent } from '../provisioning/ztp/agent.ts';
 import { ControllerAgent } from '../provisioning/ztp/controller-agent.ts';
@@ -14,7 +14,7 @@ import { BranchControl } from './services/branch.ts';
 import { ControllerControl } from './services/controller.ts';
 import type { ForwarderHandle } from './services/forwarder-thread.ts';
 import { ForwardingService } from './services/forwarding.ts';
-import { KeyExport } from './services/key-export.ts';
+import { KeyExport, LONGEST_MINUTES } from './services/key-export.ts';
 import { MonitorService } from './services/monitor.ts';
 import { branchQueries, controllerQueries, systemQuery, type SystemFacts } from './services/queries.ts';
 import type { Service, Site } from './services/service.ts';
@@ -55,10 +55,12 @@ function createBranch(context: RoleContext): readonly Service[] {
   const { config, site } = context;
   const forwarding = new ForwardingService(site, context.forwarder());
   const routers = new VirtualRouters(site, forwarding, new Map(config.interfaces.map((i) => [i.name, i.device])));
+  const keyExport = createKeyExport(context, forwarding);
   const control = new BranchControl(site, forwarding, routers, {
     stagingUp: (facts) => agent.stagingUp(facts),
     stagingDown: (cause) => agent.stagingDown(cause),
     changed: () => agent.postStaging(control.controlStatus()),
+    keyExport,
   });
   const agent = new ZtpAgent({
     site,
@@ -71,8 +73,8 @@ function createBranch(context: RoleContext): readonly Service[] {
       status: () => control.controlStatus(),
     },
   });
-  const services: Service[] = [forwarding, ...keyExport(context, forwarding), control, agent];
-  const queries = new Map([...branchQueries(control, forwarding), ...systemQuery(systemFacts(context), services, site.alarms)]);
+  const services: Service[] = [forwarding, keyExport, control, agent];
+  const queries = new Map([...branchQueries(control, forwarding, keyExport), ...systemQuery(systemFacts(context), services, site.alarms)]);
   services.push(new MonitorService(monitorPath(config), queries));
   return services;
 }
@@ -81,9 +83,11 @@ function createController(context: RoleContext): readonly Service[] {
   const { config, site } = context;
   const forwarding = new ForwardingService(site, context.forwarder());
   const routers = new VirtualRouters(site, forwarding, new Map(config.interfaces.map((i) => [i.name, i.device])));
+  const keyExport = createKeyExport(context, forwarding);
   const control = new ControllerControl(site, forwarding, routers, {
     branchConnect: (facts) => agent.branchConnect(facts),
     branchFailed: (facts) => agent.branchFailed(facts),
+    keyExport,
   });
   const agent = new ControllerAgent({
     site,
@@ -99,14 +103,17 @@ function createController(context: RoleContext): readonly Service[] {
       },
     },
   });
-  const services: Service[] = [forwarding, ...keyExport(context, forwarding), southboundService(context, routers), control, agent];
-  const queries = new Map([...controllerQueries(control, forwarding), ...systemQuery(systemFacts(context), services, site.alarms)]);
+  const services: Service[] = [forwarding, keyExport, southboundService(context, routers), control, agent];
+  const queries = new Map([...controllerQueries(control, forwarding, keyExport), ...systemQuery(systemFacts(context), services, site.alarms)]);
   services.push(new MonitorService(monitorPath(config), queries));
   return services;
 }
 
-function keyExport({ config, site }: RoleContext, forwarding: ForwardingService): Service[] {
-  return config.debug.exportKeys ? [new KeyExport(site, forwarding, `${config.dataDirectory}/debug/esp_sa`, writePrivateFile)] : [];
+/** What the configuration file orders ends like any other order; a restart begins it anew. */
+function createKeyExport({ config, site }: RoleContext, forwarding: ForwardingService): KeyExport {
+  const first = config.debug.exportKeys ? { tenant: undefined, peer: undefined, minutes: LONGEST_MINUTES } : undefined;
+  const files = { write: writePrivateFile, remove: (file: string) => rmSync(file, { force: true }) };
+  return new KeyExport(site, forwarding, `${config.dataDirectory}/debug`, files, first);
 }
 
 /** Before Director can be asked for anything, the port towards it must be up. */

@@ -10,6 +10,13 @@ export interface AlarmView {
   readonly nextStep: string;
 }
 
+export interface KeyExportView {
+  readonly on: boolean;
+  readonly scope: string;
+  readonly until: string;
+  readonly files: readonly { readonly file: string; readonly sas: number }[];
+}
+
 export interface IkeHistoryView {
   readonly time: string;
   readonly event: string;

@@ -27,6 +27,7 @@ import { Reception } from './reception.ts';
 import { SaRegister } from './sa-register.ts';
 import { ownRow } from './exchanges.ts';
 import { move } from './move.ts';
+import type { SessionKeys, SessionKeysOwner } from './session-keys.ts';
 import { snapshotOf } from './snapshot.ts';
 import { InitRequest } from './tasks/init.ts';
 import { observedRequest } from './tasks/informational.ts';
@@ -56,6 +57,8 @@ export interface IkeEndpointOptions {
   authorize?(request: AuthorizationRequest): Authorization;
   /** What is known of revoked certificates, asked for at each authentication. Default: nothing. */
   revocation?(): RevocationCheck | undefined;
+  /** Decryptable debugging: whether the keys of an IKE SA are given out as `session-keys`. Default: never. */
+  exportsKeys?(owner: SessionKeysOwner): boolean;
   /** Ids of SaSpecs, unique in the process. Default: counted per endpoint from 1. */
   nextSaId?(): number;
   readonly retransmission?: Retransmission;
@@ -84,6 +87,7 @@ export class IkeEndpoint implements Machine<IkeInput, IkeOutput> {
       onEapFailure: (profile, identity, remote) => options.onEapFailure?.(profile, identity, remote),
       authorize: (request) => options.authorize?.(request) ?? { ok: true },
       revocation: () => options.revocation?.(),
+      exportsKeys: (owner) => options.exportsKeys?.(owner) ?? false,
     });
     this.#reception = new Reception(this.#register, (request) => complete(options.responderProfile(request)));
     this.#replaceProfiles(options.profiles);
@@ -135,6 +139,11 @@ export class IkeEndpoint implements Machine<IkeInput, IkeOutput> {
   /** Everything that lives, for `show`. */
   snapshot(): IkeSnapshot {
     return snapshotOf(this.#register.all());
+  }
+
+  /** Keys of the SAs that live now and whose keys `exportsKeys` wants. */
+  sessionKeys(): readonly SessionKeys[] {
+    return this.#register.sessionKeys();
   }
 
   #replaceProfiles(profiles: readonly IkeProfile[]): void {

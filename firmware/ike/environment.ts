@@ -62,6 +62,8 @@ export interface Environment {
   dropOthers(sa: IkeSa, now: Instant): void;
   /** Makes an IKE SA, which answers under its own SPI from now on. */
   create(options: SaOptions, now: Instant): IkeSa;
+  /** New keys are in use: gives them out where decryptable debugging asks for them. */
+  keysInUse(sa: IkeSa): void;
   /** The SA's next deadline may have changed. */
   touch(sa: IkeSa): void;
   /** Forgets an SA that has ended. */

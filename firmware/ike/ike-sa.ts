@@ -261,6 +261,7 @@ export class IkeSa {
     this.keys = keys;
     const [seal, open] = this.role === 'initiator' ? [keys.skEi, keys.skEr] : [keys.skEr, keys.skEi];
     this.conversation.protect(new Sealing(this.env.suite, this.algorithms!.encryption, seal, open));
+    this.env.keysInUse(this);
   }
 
   /** Authentic messages move the path: the responder follows the first IKE_AUTH, and later a peer behind a NAT (RFC 7296 2.23). */

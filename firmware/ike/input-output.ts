@@ -3,6 +3,7 @@ import type { LogEvent } from '../../platform/log.ts';
 import type { Endpoint, IpAddress, SaSpec } from '../model.ts';
 import type { TrafficSelector } from '../wire/ike/selector.ts';
 import type { IkeIdentity, IkeProfile } from './profile.ts';
+import type { SessionKeys } from './session-keys.ts';
 
 export type IkeInput =
   /** `socket` is the service's name for a local socket; `natt`: it is a UDP 4500 one and the non-ESP marker is removed. */
@@ -160,6 +161,8 @@ export type IkeOutput =
   /** For counters; what exactly was wrong is a debug line. */
   | { readonly kind: 'dropped'; readonly reason: IkeDropReason }
   | { readonly kind: 'history'; readonly entry: HistoryEntry }
+  /** Only where the option `exportsKeys` asks for it: new keys are in use. */
+  | { readonly kind: 'session-keys'; readonly keys: SessionKeys }
   | { readonly kind: 'log'; readonly event: LogEvent };
 
 /** For `show`. */

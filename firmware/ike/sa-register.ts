@@ -16,6 +16,8 @@ import type { IkeOutput } from './input-output.ts';
 import type { CompleteProfile, IkeIdentity, PeerCredentials } from './profile.ts';
 import { sameIdentity } from './profile.ts';
 import type { Sentence } from './sentences.ts';
+import type { SessionKeys, SessionKeysOwner } from './session-keys.ts';
+import { sessionKeysOf, sessionKeysOwner } from './session-keys.ts';
 import type { Retransmission } from './window.ts';
 
 /** ESP SPIs are 0x02 and a 24-bit index, as in the IKE-less tables. */
@@ -36,6 +38,7 @@ export interface RegisterOptions {
   onEapFailure(profile: CompleteProfile, identity: string, remote: Endpoint): void;
   authorize(request: AuthorizationRequest): Authorization;
   revocation(): RevocationCheck | undefined;
+  exportsKeys(owner: SessionKeysOwner): boolean;
 }
 
 export class SaRegister implements Environment {
@@ -141,6 +144,16 @@ export class SaRegister implements Environment {
       // circuit of the same peer, whose first message came in before this one's authentication.
       if (other.announced && other.number < sa.number) other.end({ reason: 'the peer started anew (INITIAL_CONTACT)', event: 'Peer Down' }, now);
     }
+  }
+
+  keysInUse(sa: IkeSa): void {
+    const keys = this.#options.exportsKeys(sessionKeysOwner(sa)) ? sessionKeysOf(sa) : undefined;
+    if (keys !== undefined) this.emit({ kind: 'session-keys', keys });
+  }
+
+  /** Of every SA whose keys are to be given out. */
+  sessionKeys(): readonly SessionKeys[] {
+    return this.all().filter((sa) => this.#options.exportsKeys(sessionKeysOwner(sa))).flatMap((sa) => sessionKeysOf(sa) ?? []);
   }
 
   // --------------------------------------------------------------------------------------------- clocks

@@ -12,6 +12,7 @@ import { IkeHistory } from './ike-history.ts';
 import { IKE_NATT_PORT, IKE_PORT, IkeService, clearSocket, nattSocket, socketsOf, wanSocket } from './ike.ts';
 import { controllerProfile, controllerProfileName, organizationOf, profileName, stagingProfile, STAGING_PROFILE, type DeviceIdentity } from './ike-profiles.ts';
 import type { TunnelContext } from './ike-tunnels.ts';
+import type { KeyExport } from './key-export.ts';
 import type { Service, ServiceStatus, Site } from './service.ts';
 import { TenantService } from './tenant.ts';
 import type { VirtualRouters } from './virtual-routers.ts';
@@ -33,6 +34,7 @@ export interface BranchHooks {
   stagingDown(cause: string): void;
   /** Something that `controlStatus` shows has changed. */
   changed(): void;
+  readonly keyExport?: KeyExport;
 }
 
 export interface ControlStatus {
@@ -68,9 +70,11 @@ export class BranchControl implements Service {
       random: site.random,
       unixMs: () => site.clock.unixMs(),
       nextSaId: forwarding.nextSaId,
+      exportsKeys: (owner) => hooks.keyExport?.wants(owner) ?? false,
       profiles: [],
       responderProfile: () => undefined,
     });
+    hooks.keyExport?.attach(() => endpoint.sessionKeys());
     this.ike = new IkeService(site, forwarding, endpoint, {
       tunnelContext: (child, up) => this.#tunnelContext(child, up),
       onOutput: (output) => this.#ikeOutput(output),
@@ -322,6 +326,7 @@ export class BranchControl implements Service {
 
   #ikeOutput(output: IkeOutput): void {
     this.history.onOutput(output);
+    this.#hooks.keyExport?.onOutput(output);
     this.#connector.onOutput(output);
     const stagingName = this.#staging === undefined ? undefined : profileName(this.#staging.record.provider, STAGING_PROFILE);
     switch (output.kind) {

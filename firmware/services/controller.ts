@@ -15,6 +15,7 @@ import { IkeHistory } from './ike-history.ts';
 import { IkeService, clearSocket, socketsOf, wanSocket } from './ike.ts';
 import { STAGING_PROFILE, branchesProfile, branchesProfileName, profileName, stagingResponderProfile, type DeviceIdentity } from './ike-profiles.ts';
 import type { TunnelContext } from './ike-tunnels.ts';
+import type { KeyExport } from './key-export.ts';
 import type { Service, ServiceStatus, Site } from './service.ts';
 import { StagingPool } from './staging-pool.ts';
 import type { VirtualRouters } from './virtual-routers.ts';
@@ -42,6 +43,7 @@ export interface BranchFailed {
 export interface ControllerHooks {
   branchConnect(facts: BranchConnect): void;
   branchFailed(facts: BranchFailed): void;
+  readonly keyExport?: KeyExport;
 }
 
 /** Site ids below are Controllers, this one among them; they are not served as branches. */
@@ -75,11 +77,13 @@ export class ControllerControl implements Service {
       random: site.random,
       unixMs: () => site.clock.unixMs(),
       nextSaId: forwarding.nextSaId,
+      exportsKeys: (owner) => hooks.keyExport?.wants(owner) ?? false,
       profiles: [],
       responderProfile: ({ socket }) => this.#profileOfSocket(socket),
       lookupPeer: (_profile, identity) => this.#stagingCredential(identity),
       authorize: (request) => this.#authorize(request),
     });
+    hooks.keyExport?.attach(() => endpoint.sessionKeys());
     this.ike = new IkeService(site, forwarding, endpoint, {
       tunnelContext: (child, up) => this.#tunnelContext(child, up),
       onOutput: (output) => this.#ikeOutput(output),
@@ -276,6 +280,7 @@ export class ControllerControl implements Service {
 
   #ikeOutput(output: IkeOutput): void {
     this.history.onOutput(output);
+    this.#hooks.keyExport?.onOutput(output);
     const staging = this.#stagingName();
     switch (output.kind) {
       case 'ike-up':

@@ -12,6 +12,7 @@ import type { ControllerControl } from './controller.ts';
 import type { ForwardingService } from './forwarding.ts';
 import type { IkeHistory } from './ike-history.ts';
 import type { IkeService } from './ike.ts';
+import type { KeyExport } from './key-export.ts';
 import { branchesProfileName, controllerProfileName, organizationOf, profileName, shortProfileName } from './ike-profiles.ts';
 import type { Query } from './monitor.ts';
 import type { Service } from './service.ts';
@@ -27,7 +28,7 @@ interface ControlPlane {
   bgp(): readonly { readonly organization: string; readonly snapshot: ReturnType<BgpSpeaker['snapshot']> }[];
 }
 
-export function branchQueries(control: BranchControl, forwarding: ForwardingService): Queries {
+export function branchQueries(control: BranchControl, forwarding: ForwardingService, keyExport: KeyExport): Queries {
   const tenants = () => control.configuration?.tenants ?? [];
   const plane: ControlPlane = {
     ike: control.ike,
@@ -43,6 +44,7 @@ export function branchQueries(control: BranchControl, forwarding: ForwardingServ
   };
   return [
     ...commonQueries(plane, forwarding),
+    ...debugQueries(plane, keyExport),
     ['dhkey', ({ tenant, site }) => dhkey(control, plane, tenant!, site!)],
     [
       'request-rekey',
@@ -53,7 +55,7 @@ export function branchQueries(control: BranchControl, forwarding: ForwardingServ
   ];
 }
 
-export function controllerQueries(control: ControllerControl, forwarding: ForwardingService): Queries {
+export function controllerQueries(control: ControllerControl, forwarding: ForwardingService, keyExport: KeyExport): Queries {
   const tenants = () => control.configuration?.tenants ?? [];
   const plane: ControlPlane = {
     ike: control.ike,
@@ -71,6 +73,7 @@ export function controllerQueries(control: ControllerControl, forwarding: Forwar
   };
   return [
     ...commonQueries(plane, forwarding),
+    ...debugQueries(plane, keyExport),
     [
       'rekey',
       ({ tenant }): RekeyView => {
@@ -124,6 +127,26 @@ function commonQueries(plane: ControlPlane, forwarding: ForwardingService): Quer
       ],
     ],
     ['request-rekey-child', ({ tenant }) => rekeyChildren(plane, tenant!)],
+  ];
+}
+
+function debugQueries(plane: ControlPlane, keyExport: KeyExport): Queries {
+  return [
+    ['debug-keys', () => keyExport.view()],
+    [
+      'request-debug-keys',
+      ({ tenant, peer, minutes }) => {
+        keyExport.begin({ tenant: tenant === undefined ? undefined : tenantOf(plane, tenant), peer, minutes: Number(minutes) });
+        return keyExport.view();
+      },
+    ],
+    [
+      'request-debug-keys-off',
+      () => {
+        keyExport.end();
+        return keyExport.view();
+      },
+    ],
   ];
 }
 

@@ -7,6 +7,7 @@ import type {
   DynamicTunnelView,
   IkeHistoryView,
   IkeSaView,
+  KeyExportView,
   RekeyView,
   SystemView,
 } from '../views.ts';
@@ -39,6 +40,11 @@ export const COMMANDS: readonly Command[] = [
   command('show rekey tenant <tenant>', 'rekey', 'a Controller\'s supervision of a tenant\'s rekeys', renderRekey),
   command('show alarms', 'alarms', 'conditions that need an operator, oldest first', renderAlarms),
   command('show system status', 'system', 'this box, its drivers and services', renderSystem),
+  command('show debug keys', 'debug-keys', 'whose session keys are being written for a packet analysis, until when and where', renderKeyExport),
+  command('request debug keys minutes <minutes>', 'request-debug-keys', 'write the session keys of all tunnels for Wireshark; ends by itself', renderKeyExport),
+  command('request debug keys tenant <tenant> minutes <minutes>', 'request-debug-keys', "write a tenant's session keys for Wireshark; ends by itself", renderKeyExport),
+  command('request debug keys tenant <tenant> peer <peer> minutes <minutes>', 'request-debug-keys', "write one peer's session keys (identity, device or address) for Wireshark; ends by itself", renderKeyExport),
+  command('request debug keys off', 'request-debug-keys-off', 'end it now and remove the files', renderKeyExport),
   command('request rekey tenant <tenant>', 'request-rekey', 'on a Controller: all branches of the tenant; on a branch: this box', () => 'rekey ordered'),
   command('request ike rekey-child <tenant>', 'request-rekey-child', 'a new child SA with every Controller (or branch) of the tenant', renderOrdered),
 ];
@@ -219,6 +225,11 @@ function renderAlarms(rows: readonly AlarmView[]): string {
     rows,
     'no alarm is active',
   );
+}
+
+function renderKeyExport(view: KeyExportView): string {
+  if (!view.on) return 'no session keys are written';
+  return [`session keys of ${view.scope} are written until ${view.until}, then the files are removed`, ...view.files.map(({ file, sas }) => `  ${file}  ${sas} SAs`)].join('\n');
 }
 
 function renderRekey(view: RekeyView): string {

@@ -28,13 +28,13 @@ function securityAssociation({ source, destination, spi, keyAndSalt }: Wireshark
   return ['uat:esp_sa:', [family, source, destination, hexSpi, AES_GCM_16, key, 'NULL', ''].map((value) => `"${value}"`).join(',')].join('');
 }
 
-/** Dissects a capture (pcap or pcapng octets) and decrypts ESP with the given SAs. */
-export function dissect(capture: Uint8Array, sas: readonly WiresharkSa[]): DissectedPacket[] {
+/** Dissects a capture (pcap or pcapng octets) and decrypts ESP with the given SAs, IKE with lines of `ikev2_decryption_table`. */
+export function dissect(capture: Uint8Array, sas: readonly WiresharkSa[], ikeLines: readonly string[] = []): DissectedPacket[] {
   const directory = mkdtempSync(join(tmpdir(), 'selvage-tshark-'));
   try {
     const file = join(directory, 'capture.pcap');
     writeFileSync(file, capture);
-    const preferences = ['esp.enable_encryption_decode:TRUE', ...sas.map(securityAssociation)];
+    const preferences = ['esp.enable_encryption_decode:TRUE', ...sas.map(securityAssociation), ...ikeLines.map((line) => `uat:ikev2_decryption_table:${line}`)];
     const args = ['-r', file, '-n', '-X', `lua_script:${DISSECTOR}`, ...preferences.flatMap((value) => ['-o', value]), '-T', 'json', '--no-duplicate-keys'];
     // A home directory of its own keeps the settings and scripts of the operator out of the judgement.
     const env = { ...process.env, HOME: directory, XDG_CONFIG_HOME: directory };
