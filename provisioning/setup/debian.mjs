@@ -35,6 +35,9 @@ export const DEBIAN_PACKAGES = [
   { name: 'frr', for: TEST, reason: 'the BGP counterpart', service: 'frr' },
   { name: 'logrotate', for: TEST, reason: 'rotates the logs of a process that keeps writing', service: 'logrotate.timer' },
   { name: 'systemd', for: TEST, reason: 'judges our units and rules, and runs the services in namespaces' },
+  { name: 'openssl', for: ['bench'], reason: 'certificates for counterparts of the tunnel bench' },
+  { name: 'wireguard-tools', for: ['bench'], reason: 'configures wireguard-go for the tunnel bench' },
+  { name: 'openvpn', for: ['bench'], reason: 'a counterpart of the tunnel bench', service: 'openvpn' },
   { name: 'mmdebstrap', for: TEST, reason: 'a newer release beside this one, for newer counterparts' },
 ];
 

@@ -1,9 +1,9 @@
 // Benches from the command line: main.ts ike [--handshakes N] [--rounds N] [--sas N], main.ts tunnel [--rounds N]
-// [--seconds N]. The last line is JSON.
+// [--seconds N] [--peers NAME,...] [--only PART,...] [--quick]. The last line is JSON.
 import { parseArgs } from 'node:util';
 import { UsageError } from '../../platform/errors.ts';
 import { benchIke } from './ike.ts';
-import { benchTunnel } from './tunnel.ts';
+import { benchTunnel, chosenParts, chosenPeers } from './tunnel.ts';
 
 function positive(name: string, text: string): number {
   const value = Number(text);
@@ -16,6 +16,9 @@ const OPTIONS = {
   rounds: { type: 'string', default: '3' },
   sas: { type: 'string', default: '10000' },
   seconds: { type: 'string', default: '3' },
+  peers: { type: 'string', default: '' },
+  only: { type: 'string', default: '' },
+  quick: { type: 'boolean', default: false },
 } as const;
 
 async function main(): Promise<void> {
@@ -24,7 +27,12 @@ async function main(): Promise<void> {
   const rounds = positive('rounds', values.rounds);
   const benches: Readonly<Record<string, () => Promise<Record<string, unknown>>>> = {
     ike: () => benchIke({ handshakes: positive('handshakes', values.handshakes), rounds, sas: positive('sas', values.sas) }),
-    tunnel: () => benchTunnel({ rounds, seconds: positive('seconds', values.seconds) }),
+    tunnel: () => benchTunnel({
+      rounds: values.quick ? 1 : rounds,
+      seconds: values.quick ? 2 : positive('seconds', values.seconds),
+      peers: chosenPeers(values.quick && values.peers === '' ? 'veth,ours,wireguard-go' : values.peers),
+      parts: chosenParts(values.quick && values.only === '' ? 'tcp' : values.only),
+    }),
   };
   const bench = positionals.length === 1 && Object.hasOwn(benches, name!) ? benches[name!] : undefined;
   if (bench === undefined) throw new UsageError(`the bench is ${positionals.join(' ') || 'missing'}; allowed: ${Object.keys(benches).join(', ')}`);

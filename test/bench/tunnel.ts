@@ -1,99 +1,159 @@
-// The tunnel bench: one TCP stream through two forwarders that share a veth pair, and the same stream over the veth pair
-// alone, in turns. Both ends, both iperf3 and the kernel share the machine's cores: ratios count, not rates.
-import type { ChildProcess } from 'node:child_process';
-import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
-import { OperationalError } from '../../platform/errors.ts';
+// The tunnel bench: what the forwarder carries beside the bare cable and other tunnels of user space, in turns. All
+// ends, the load and the kernel share the machine's cores: ratios count, not rates.
+import { UsageError } from '../../platform/errors.ts';
 import { sleep } from '../../platform/time.ts';
-import { TestNetwork } from '../system/namespaces.ts';
 import { median } from './median.ts';
-import type { TunnelEnd } from './tunnel-end.ts';
+import { TunnelLab, type Contestant } from './tunnel-lab.ts';
+import { pings, residentMegabytes, runTcp, serveTcp, udpLadder, type TcpRun } from './tunnel-measures.ts';
+import { PEERS } from './tunnel-peers.ts';
 
-const SCRIPT = fileURLToPath(new URL('tunnel-end.ts', import.meta.url));
-const OUTSIDE = ['10.78.0.1', '10.78.0.2'] as const;
-const INSIDE = ['10.255.0.1', '10.255.0.2'] as const;
-const POLL_MS = 50;
-const SETTLE_MS = 10_000;
+export const PARTS = ['tcp', 'streams', 'nouso', 'udp', 'ping', 'load'] as const;
+export type Part = (typeof PARTS)[number];
+
+const SETTLE_MS = 500;
+const PINGS = 200;
+const PARALLEL_STREAMS = 4;
+const SMALL_PACKET_BYTES = 64;
+const LARGE_PACKET_BYTES = 1400;
 
 export interface TunnelBenchOptions {
   readonly rounds: number;
   readonly seconds: number;
+  readonly peers: readonly string[];
+  readonly parts: readonly Part[];
 }
 
-interface Contestant {
-  readonly name: 'ours' | 'veth';
-  readonly namespaces: readonly [string, string];
-  readonly server: string;
-  /** Bit per second of every round, by direction. */
-  readonly there: number[];
-  readonly back: number[];
+/** Values of every round by measure, of one contestant. */
+type Results = Map<string, number[]>;
+
+interface Entrant {
+  readonly contestant: Contestant;
+  readonly results: Results;
 }
 
-async function startEnd(network: TestNetwork, end: TunnelEnd): Promise<void> {
-  const child = network.spawn(end.wanVr, [process.execPath, '--disable-warning=ExperimentalWarning', SCRIPT], { stdio: ['pipe', 'pipe', 'inherit'] });
-  child.stdin!.write(`${JSON.stringify(end)}\n`);
-  const line = await createInterface(child.stdout!)[Symbol.asyncIterator]().next();
-  if (line.done === true) throw new OperationalError('bench', 'an end of the tunnel bench stopped', 'Read its error above');
+export function chosenPeers(text: string): readonly string[] {
+  const names = text === '' ? Object.keys(PEERS) : text.split(',');
+  for (const name of names) if (!Object.hasOwn(PEERS, name)) throw new UsageError(`--peers ${name}; allowed: ${Object.keys(PEERS).join(', ')}`);
+  return names;
 }
 
-async function awaitPath(network: TestNetwork, { namespaces, server, name }: Contestant): Promise<void> {
-  for (let waitedMs = 0; ; waitedMs += POLL_MS) {
-    if (network.attempt(namespaces[0], ['ping', '-c', '1', '-W', '1', server], 3000).status === 0) return;
-    if (waitedMs > SETTLE_MS) throw new OperationalError('bench', `${name}: ${server} does not answer`, 'Read the log of both ends above');
-    await sleep(POLL_MS);
-  }
+export function chosenParts(text: string): readonly Part[] {
+  const names = text === '' ? PARTS : text.split(',');
+  for (const name of names) if (!PARTS.includes(name as Part)) throw new UsageError(`--only ${name}; allowed: ${PARTS.join(', ')}`);
+  return names as readonly Part[];
 }
 
-function serve(network: TestNetwork, { namespaces, server }: Contestant): ChildProcess {
-  return network.spawn(namespaces[1], ['iperf3', '-s', '-B', server], { stdio: 'ignore' });
+function record({ contestant, results }: Entrant, measure: string, value: number): void {
+  const values = results.get(measure) ?? [];
+  values.push(value);
+  results.set(measure, values);
+  process.stdout.write(`  ${contestant.name.padEnd(13)} ${measure.padEnd(24)} ${value.toPrecision(4)}\n`);
 }
 
-function stream(network: TestNetwork, { namespaces, server, name }: Contestant, seconds: number, reverse: boolean): number {
-  const result = network.attempt(namespaces[0], ['iperf3', '-J', '-c', server, '-t', String(seconds), ...(reverse ? ['-R'] : [])], (seconds + 20) * 1000);
-  const bits = result.status === 0 ? (JSON.parse(result.stdout) as { end: { sum_received: { bits_per_second: number } } }).end.sum_received.bits_per_second : 0;
-  if (bits === 0) throw new OperationalError('bench', `iperf3 over ${name} failed: ${result.stdout.slice(-300)}${result.stderr}`, 'Check that iperf3 runs');
-  return bits;
+function recordTcp(entrant: Entrant, measure: string, run: TcpRun): void {
+  record(entrant, measure, run.bitsPerSecond / 1e9);
+  if (entrant.contestant.pids !== undefined) record(entrant, `${measure}CpuSecondsPerGigabyte`, run.cpuSecondsPerGigabyte);
 }
 
-async function measure(network: TestNetwork, { rounds, seconds }: TunnelBenchOptions): Promise<readonly Contestant[]> {
-  const [left, right] = [network.addNamespace('wan1'), network.addNamespace('wan2')];
-  const [leftVr, rightVr] = [network.addNamespace('vr1'), network.addNamespace('vr2')];
-  network.addVeth({ namespace: left, device: 'wan', addresses: [`${OUTSIDE[0]}/24`] }, { namespace: right, device: 'wan', addresses: [`${OUTSIDE[1]}/24`] });
-  await startEnd(network, { end: 1, wanVr: left, vr: leftVr, local: OUTSIDE[0], remote: OUTSIDE[1], inside: INSIDE[0], otherInside: INSIDE[1] });
-  await startEnd(network, { end: 2, wanVr: right, vr: rightVr, local: OUTSIDE[1], remote: OUTSIDE[0], inside: INSIDE[1], otherInside: INSIDE[0] });
-  const contestants: readonly Contestant[] = [
-    { name: 'ours', namespaces: [leftVr, rightVr], server: INSIDE[1], there: [], back: [] },
-    { name: 'veth', namespaces: [left, right], server: OUTSIDE[1], there: [], back: [] },
-  ];
-  for (const contestant of contestants) {
-    await awaitPath(network, contestant);
-    serve(network, contestant);
-  }
-  await sleep(500);
-  for (let round = 0; round < rounds; round++) {
-    for (const contestant of contestants) {
-      contestant.there.push(stream(network, contestant, seconds, false));
-      contestant.back.push(stream(network, contestant, seconds, true));
-      const gigabits = (values: readonly number[]): string => (values.at(-1)! / 1e9).toFixed(2);
-      process.stdout.write(`round ${round + 1}: ${contestant.name} ${gigabits(contestant.there)} Gbit/s there, ${gigabits(contestant.back)} back\n`);
+type Measure = (lab: TunnelLab, entrant: Entrant, seconds: number) => Promise<void>;
+
+/** One visit of a contestant by part; parts are the outer loop, so that contestants are compared minute by minute. */
+const MEASURES: Readonly<Record<Part, Measure>> = {
+  tcp: async (lab, entrant, seconds) => {
+    recordTcp(entrant, 'tcp', runTcp(lab, entrant.contestant, { seconds, streams: 1, reverse: false }));
+    recordTcp(entrant, 'tcpReverse', runTcp(lab, entrant.contestant, { seconds, streams: 1, reverse: true }));
+  },
+  streams: async (lab, entrant, seconds) => {
+    recordTcp(entrant, 'tcpFour', runTcp(lab, entrant.contestant, { seconds, streams: PARALLEL_STREAMS, reverse: false }));
+    recordTcp(entrant, 'tcpFourReverse', runTcp(lab, entrant.contestant, { seconds, streams: PARALLEL_STREAMS, reverse: true }));
+  },
+  nouso: async (lab, entrant, seconds) => {
+    const { contestant } = entrant;
+    lab.setSegmentation(contestant.underlay, false);
+    try {
+      recordTcp(entrant, 'tcpNoUso', runTcp(lab, contestant, { seconds, streams: 1, reverse: false }));
+    } finally {
+      lab.setSegmentation(contestant.underlay, true);
     }
-  }
-  return contestants;
+  },
+  udp: async (_lab, entrant) => {
+    record(entrant, 'udp64Kpps', await udpLadder(entrant.contestant, SMALL_PACKET_BYTES));
+    record(entrant, 'udp1400Kpps', await udpLadder(entrant.contestant, LARGE_PACKET_BYTES));
+  },
+  ping: async (lab, entrant) => recordPings(entrant, 'ping', pings(lab, entrant.contestant, PINGS)),
+  load: async (lab, entrant, seconds) => {
+    const { namespaces, addresses } = entrant.contestant;
+    const load = lab.network.spawn(namespaces[0], ['iperf3', '-c', addresses[1], '-t', String(seconds + 3)], { stdio: 'ignore' });
+    const ended = new Promise((resolve) => load.once('exit', resolve));
+    await sleep(SETTLE_MS);
+    recordPings(entrant, 'pingLoaded', pings(lab, entrant.contestant, PINGS));
+    await ended;
+  },
+};
+
+function recordPings(entrant: Entrant, measure: string, times: readonly number[]): void {
+  record(entrant, `${measure}P50`, times[times.length >> 1]!);
+  record(entrant, `${measure}P99`, times[Math.floor(times.length * 0.99)]!);
 }
 
-/** Prints its rounds; returns the summary. */
-export async function benchTunnel(options: TunnelBenchOptions): Promise<Record<string, unknown>> {
-  const network = new TestNetwork();
-  try {
-    const [ours, veth] = (await measure(network, options)) as [Contestant, Contestant];
-    const gigabits = (values: readonly number[]): number => Number((median(values) / 1e9).toPrecision(3));
-    const ratio = (direction: 'there' | 'back'): number => Number((median(ours[direction]) / median(veth[direction])).toPrecision(3));
-    return {
-      gigabitsPerSecond: { there: gigabits(ours.there), back: gigabits(ours.back) },
-      vethGigabitsPerSecond: { there: gigabits(veth.there), back: gigabits(veth.back) },
-      ratioToVeth: { there: ratio('there'), back: ratio('back') },
-    };
-  } finally {
-    await network.close();
+async function enter(lab: TunnelLab, names: readonly string[]): Promise<readonly Entrant[]> {
+  const entrants: Entrant[] = [];
+  for (const name of names) {
+    const contestant = await PEERS[name]!(lab);
+    await lab.awaitPath(contestant);
+    serveTcp(lab, contestant);
+    process.stdout.write(`${name}: ${contestant.version}\n`);
+    entrants.push({ contestant, results: new Map() });
   }
+  await sleep(SETTLE_MS);
+  return entrants;
+}
+
+function medians(entrants: readonly Entrant[]): Map<string, Record<string, number>> {
+  const rounded = (value: number): number => Number(value.toPrecision(3));
+  return new Map(entrants.map(({ contestant, results }) => [contestant.name, Object.fromEntries([...results].map(([measure, values]) => [measure, rounded(median(values))]))]));
+}
+
+/** Prints its rounds; returns the medians and the ratios. */
+export async function benchTunnel({ rounds, seconds, peers, parts }: TunnelBenchOptions): Promise<Record<string, unknown>> {
+  const lab = new TunnelLab();
+  try {
+    const entrants = await enter(lab, peers);
+    for (let round = 1; round <= rounds; round++) {
+      for (const part of parts) {
+        process.stdout.write(`round ${round} of ${rounds}: ${part}\n`);
+        for (const entrant of entrants) await MEASURES[part](lab, entrant, seconds);
+      }
+    }
+    for (const entrant of entrants) if (entrant.contestant.pids !== undefined) record(entrant, 'residentMegabytes', residentMegabytes(entrant.contestant));
+    const results = medians(entrants);
+    return { versions: Object.fromEntries(entrants.map(({ contestant }) => [contestant.name, contestant.version])), medians: Object.fromEntries(results), ...ratios(results) };
+  } finally {
+    await lab.close();
+  }
+}
+
+/** Ours to another contestant's measure; left out when one of them was not measured. */
+function ratios(results: ReadonlyMap<string, Readonly<Record<string, number>>>): Record<string, number> {
+  const found: Record<string, number> = {};
+  const add = (name: string, measure: string, other: number | undefined): void => {
+    const own = results.get('ours')?.[measure];
+    if (own !== undefined && other !== undefined && other > 0) found[name] = Number((own / other).toPrecision(3));
+  };
+  const of = (peer: string, measure: string): number | undefined => results.get(peer)?.[measure];
+  const best = (measure: string, choose: (...values: number[]) => number): number | undefined => {
+    const values = [...results].filter(([name]) => name !== 'ours' && name !== 'veth').flatMap(([, { [measure]: value }]) => value ?? []);
+    return values.length === 0 ? undefined : choose(...values);
+  };
+  for (const [measure, text] of [['tcp', 'tcp'], ['tcpReverse', 'tcpReverse'], ['tcpFour', 'tcpFour'], ['tcpFourReverse', 'tcpFourReverse'], ['tcpNoUso', 'tcpNoUso']] as const) {
+    add(`${text}RatioToWireguardGo`, measure, of('wireguard-go', measure));
+    add(`${text}RatioToVeth`, measure, of('veth', measure));
+  }
+  add('tcpRatioToLibipsec', 'tcp', of('libipsec', 'tcp'));
+  add('udp64RatioToBest', 'udp64Kpps', best('udp64Kpps', Math.max));
+  add('udp1400RatioToBest', 'udp1400Kpps', best('udp1400Kpps', Math.max));
+  add('pingP50RatioToBest', 'pingP50', best('pingP50', Math.min));
+  add('pingLoadedP50RatioToBest', 'pingLoadedP50', best('pingLoadedP50', Math.min));
+  add('cpuPerGigabyteRatioToWireguardGo', 'tcpCpuSecondsPerGigabyte', of('wireguard-go', 'tcpCpuSecondsPerGigabyte'));
+  return found;
 }

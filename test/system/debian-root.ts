@@ -8,8 +8,8 @@ import { hostCommand } from '../../provisioning/lab/host-command.ts';
 
 const CACHE = '/var/cache/selvage';
 const BUILD_TIMEOUT_MS = 600_000;
-/** Part of the cache's name: a change of the list makes a new root. */
-const PACKAGES = ['charon-systemd', 'strongswan-swanctl', 'libcharon-extra-plugins', 'libcharon-extauth-plugins', 'libstrongswan-extra-plugins'];
+const STRONGSWAN = ['charon-systemd', 'strongswan-swanctl', 'libcharon-extra-plugins', 'libcharon-extauth-plugins', 'libstrongswan-extra-plugins'];
+/** Part of the cache's name: a change of a list makes a new root. */
 const REVISION = 1;
 
 /** The URI that this machine's apt takes Debian's main archive from. */
@@ -21,14 +21,23 @@ function archiveUri(): string {
   return uri;
 }
 
-/** Path of the root file system of this release (`trixie`, `sid`) with the counterparts' packages in it. */
+/** Path of the root file system of this release (`trixie`, `sid`) in which strongSwan can be run. */
 export function debianRoot(release: string): string {
-  const root = join(CACHE, `${release}-${process.arch}-${REVISION}`);
+  return builtRoot(`${release}-${process.arch}-${REVISION}`, release, ['--variant=apt', `--include=${STRONGSWAN.join(',')}`]);
+}
+
+/** Path of a folder with the unpacked files of a few packages of this release, for programs that need no libraries of it. */
+export function debianFiles(release: string, packages: readonly string[]): string {
+  return builtRoot(`${release}-${process.arch}-${packages.join('-')}-${REVISION}`, release, ['--variant=extract', `--include=${packages.join(',')}`]);
+}
+
+function builtRoot(name: string, release: string, choice: readonly string[]): string {
+  const root = join(CACHE, name);
   if (existsSync(root)) return root;
   mkdirSync(CACHE, { recursive: true });
   const building = mkdtempSync(`${root}-building-`);
   try {
-    const args = ['--mode=root', '--variant=apt', '--quiet', `--include=${PACKAGES.join(',')}`, '--aptopt=Acquire::Check-Valid-Until "false"'];
+    const args = ['--mode=root', '--quiet', ...choice, '--aptopt=Acquire::Check-Valid-Until "false"'];
     const result = spawnSync('mmdebstrap', [...args, release, building, archiveUri()], { encoding: 'utf8', timeout: BUILD_TIMEOUT_MS });
     if (result.status !== 0) {
       throw new OperationalError('mmdebstrap', `mmdebstrap ${release}: ${result.error?.message ?? result.stderr.slice(-2000)}`, 'Check that the package source of this machine carries this release');

@@ -1,0 +1,78 @@
+// A sender and a receiver of UDP for the tunnel bench, on the product's own ports: equal datagrams leave as segmented
+// sends, so that the sender is not the bound. One JSON line on standard input; the receiver says `ready`, then counts
+// until its input ends; the sender keeps a rate for a time. Both answer with one JSON line.
+import { createInterface } from 'node:readline';
+import { appendPacket, BURST_PACKETS, createBurst, FIRST_PORT } from '../../drivers/burst.ts';
+import { openDrivers, waitFds } from '../../drivers/open.ts';
+import { addressOctets } from '../../drivers/address.ts';
+import { SystemClock } from '../../platform/time.ts';
+
+export type UdpLoad =
+  | { readonly role: 'receive'; readonly vr: string; readonly local: string; readonly port: number; readonly seconds: number }
+  | { readonly role: 'send'; readonly vr: string; readonly local: string; readonly remote: string; readonly port: number; readonly payloadBytes: number; readonly packetsPerSecond: number; readonly seconds: number };
+
+/** Datagrams of one segmented send at most. */
+const SEGMENTS = 32;
+/** After this silence nothing of a run is under way any more. */
+const QUIET_MS = 400;
+const TICK_MS = 1;
+
+const clock = new SystemClock();
+
+/** Counts from the first datagram on until it is quiet. */
+function receive({ vr, local, port, seconds }: Extract<UdpLoad, { role: 'receive' }>): Record<string, number> {
+  const socket = openDrivers().devices.openUdp(vr, { address: local, port });
+  const burst = createBurst();
+  const waiting = Int32Array.of(socket.fd);
+  process.stdout.write('ready\n');
+  let packets = 0;
+  const givenUpAt = clock.now() + seconds * 1000;
+  for (let quietMs = 0; (packets === 0 ? clock.now() < givenUpAt : quietMs < QUIET_MS);) {
+    burst.count = 0;
+    const read = socket.read(burst);
+    packets += read;
+    if (read > 0) quietMs = 0;
+    else if (waitFds(waiting, 1, QUIET_MS / 4) === 0) quietMs += QUIET_MS / 4;
+  }
+  socket.close();
+  return { packets };
+}
+
+/** Sends what is due every millisecond; what the kernel refuses is not sent. */
+function send({ vr, local, remote, port, payloadBytes, packetsPerSecond, seconds }: Extract<UdpLoad, { role: 'send' }>): Record<string, number> {
+  const socket = openDrivers().devices.openUdp(vr, { address: local, port: 0 });
+  const burst = createBurst();
+  const address = addressOctets(remote)!;
+  const payload = new Uint8Array(payloadBytes).fill(0x5a);
+  for (let i = 0; i < BURST_PACKETS; i++) {
+    appendPacket(burst, payload);
+    burst.address.set(address, i * 16);
+    burst.family[i] = 4;
+    burst.port[i] = port;
+  }
+  const nothing = new Int32Array(1);
+  const startedAt = clock.now();
+  let sent = 0;
+  let offered = 0;
+  for (;;) {
+    const elapsedMs = clock.now() - startedAt;
+    if (elapsedMs >= seconds * 1000) break;
+    const due = Math.floor((elapsedMs * packetsPerSecond) / 1000) - offered;
+    if (due < SEGMENTS && elapsedMs + TICK_MS < seconds * 1000) {
+      waitFds(nothing, 0, TICK_MS);
+      continue;
+    }
+    burst.count = Math.min(due, SEGMENTS);
+    burst.next.fill(FIRST_PORT, 0, burst.count);
+    sent += socket.write(burst, FIRST_PORT);
+    offered += burst.count;
+  }
+  const elapsedMs = clock.now() - startedAt;
+  socket.close();
+  return { sent, offered, elapsedMs };
+}
+
+const line = await createInterface(process.stdin)[Symbol.asyncIterator]().next();
+const load = JSON.parse(line.value as string) as UdpLoad;
+process.stdout.write(`${JSON.stringify(load.role === 'send' ? send(load) : receive(load))}\n`);
+process.exit(0);
