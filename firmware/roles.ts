@@ -59,6 +59,7 @@ function createBranch(context: RoleContext): readonly Service[] {
   const control = new BranchControl(site, forwarding, routers, {
     stagingUp: (facts) => agent.stagingUp(facts),
     stagingDown: (cause) => agent.stagingDown(cause),
+    revocationOrdered: () => agent.revocationOrdered(),
     changed: () => agent.postStaging(control.controlStatus()),
     keyExport,
   });
@@ -66,11 +67,13 @@ function createBranch(context: RoleContext): readonly Service[] {
     site,
     record: context.prestaging,
     softwareVersion: PLATFORM_VERSION,
+    revocationPolicy: config.certificates.revocation,
     hooks: {
       startStaging: (record) => control.startStaging(record),
       stopStaging: (reason) => control.stopStaging(reason),
       applyConfiguration: (configuration, identity) => control.applyConfiguration(configuration, identity),
       status: () => control.controlStatus(),
+      revocations: (check, more) => control.revocations(check, more),
     },
   });
   const services: Service[] = [forwarding, keyExport, control, agent];
@@ -94,6 +97,7 @@ function createController(context: RoleContext): readonly Service[] {
     serial: context.serial,
     enrolment: config.enrolment.url === '' ? undefined : config.enrolment,
     enrolmentVr: controlVrName(config.provider),
+    revocationPolicy: config.certificates.revocation,
     hooks: {
       applyConfiguration: (configuration, identity) => control.applyConfiguration(configuration, identity),
       applyDirectory: (directory) => control.applyDirectory(directory),
@@ -101,6 +105,7 @@ function createController(context: RoleContext): readonly Service[] {
         const { reason, spreadSeconds, deadlineSeconds, notBeforeUnixSeconds, revokedSite } = directive;
         control.orderRekey(directive.tenant, { reason: reason as 5, spreadSeconds, deadlineSeconds, notBeforeUnixSeconds, revokedSite });
       },
+      revocations: (check, more) => control.revocations(check, more),
     },
   });
   const services: Service[] = [forwarding, keyExport, southboundService(context, routers), control, agent];

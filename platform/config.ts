@@ -53,6 +53,10 @@ export interface Config {
     readonly token: string;
   };
   readonly interfaces: readonly InterfaceConfig[];
+  readonly certificates: {
+    /** Without a current revocation list peers are let in (`soft`, with an alarm) or refused (`hard`). */
+    readonly revocation: 'soft' | 'hard';
+  };
   readonly debug: {
     /** Writes session keys to the data directory, for packet analysis in a lab. */
     readonly exportKeys: boolean;
@@ -136,6 +140,7 @@ const SCHEMA = {
     format: allowed(`a list of at most ${MOST_INTERFACES} {"name": "vni-0/0", "device": "eth0"}, each name and device once`, isInterfaceList),
     default: [] as readonly InterfaceConfig[],
   },
+  certificates: { revocation: { format: allowed('soft or hard', matches(/^(?:soft|hard)$/)), default: 'soft' as 'soft' | 'hard' } },
   debug: { exportKeys: { format: allowed('true or false', (value) => typeof value === 'boolean'), default: false } },
 };
 

@@ -7,6 +7,9 @@ import { bitStringOctets, expectElement, oidText, peekTag, readElement, Tag, tim
 import { WireError } from './errors.ts';
 
 export const LARGEST_CRL_BYTES = 8 * 1024 * 1024;
+/** RFC 5280 5.2.3, with one octet for the sign. */
+const LONGEST_NUMBER_BYTES = 21;
+const CRL_NUMBER = '2.5.29.20';
 
 /** Algorithms that certificates and lists may be signed with, and the hash that node:crypto needs for each. */
 export const SIGNATURE_HASHES: ReadonlyMap<string, string | null> = new Map([
@@ -25,6 +28,8 @@ export interface Crl {
   readonly thisUpdateUnixMs: number;
   /** Undefined: the issuer does not say when it makes the next one. */
   readonly nextUpdateUnixMs: number | undefined;
+  /** CRL number (RFC 5280 5.2.3): a newer list of the issuer has a higher one. */
+  readonly number: bigint | undefined;
   /** Serial number (lower-case hex, no leading zero octets) -> when it was revoked, Unix milliseconds. */
   readonly revoked: ReadonlyMap<string, number>;
   readonly signatureOid: string;
@@ -47,12 +52,13 @@ export function decodeCrl(der: Uint8Array): Crl {
   const hasNext = peekTag(tbs) === Tag.utcTime || peekTag(tbs) === Tag.generalizedTime;
   const nextUpdateUnixMs = hasNext ? timeUnixMs(readElement(tbs, 'nextUpdate')) : undefined;
   const revoked = peekTag(tbs) === Tag.sequence ? decodeEntries(expectElement(tbs, Tag.sequence, 'revokedCertificates').content) : new Map<string, number>();
-  if (tbs.remaining > 0) refuseCritical(expectElement(tbs, 0xa0, 'crlExtensions').content);
+  const extensions = tbs.remaining > 0 ? readExtensions(expectElement(tbs, 0xa0, 'crlExtensions').content) : undefined;
   tbs.expectEnd();
   if (algorithmOid(list) !== signatureOid) throw new WireError('revocation list names two signature algorithms');
   const signature = bitStringOctets(expectElement(list, Tag.bitString, 'signatureValue').content);
   list.expectEnd();
-  return { issuer, thisUpdateUnixMs, nextUpdateUnixMs, revoked, signatureOid, signature, signed };
+  const number = extensions?.get(CRL_NUMBER);
+  return { issuer, thisUpdateUnixMs, nextUpdateUnixMs, number: number && decodeNumber(number), revoked, signatureOid, signature, signed };
 }
 
 function algorithmOid(reader: Reader): string {
@@ -65,21 +71,30 @@ function decodeEntries(entries: Reader): ReadonlyMap<string, number> {
     const entry = expectElement(entries, Tag.sequence, 'revoked certificate').content;
     const serialNumber = toHex(expectElement(entry, Tag.integer, 'serialNumber').content.rest()).replace(/^(00)+(?=..)/, '');
     revoked.set(serialNumber, timeUnixMs(readElement(entry, 'revocationDate')));
-    if (entry.remaining > 0) refuseCritical(entry);
+    if (entry.remaining > 0) readExtensions(entry);
   }
   return revoked;
 }
 
-/** Reads SEQUENCE OF Extension to its end. */
-function refuseCritical(reader: Reader): void {
+/** Values of SEQUENCE OF Extension, read to its end, by OBJECT IDENTIFIER; a critical one is refused. */
+function readExtensions(reader: Reader): ReadonlyMap<string, Reader> {
   const extensions = expectElement(reader, Tag.sequence, 'extensions').content;
+  const values = new Map<string, Reader>();
   while (extensions.remaining > 0) {
     const extension = expectElement(extensions, Tag.sequence, 'extension').content;
     const oid = oidText(expectElement(extension, Tag.oid, 'extension id').content);
     if (peekTag(extension) === Tag.boolean && expectElement(extension, Tag.boolean, 'critical').content.u8() !== 0) {
       throw new WireError(`revocation list has the critical extension ${oid}, which is not understood`);
     }
+    values.set(oid, expectElement(extension, Tag.octetString, 'extension value').content);
   }
+  return values;
+}
+
+function decodeNumber(value: Reader): bigint {
+  const octets = expectElement(value, Tag.integer, 'CRL number').content.rest();
+  if (octets.length === 0 || octets.length > LONGEST_NUMBER_BYTES || octets[0]! > 0x7f) throw new WireError(`CRL number has ${octets.length} octets or is negative`);
+  return BigInt(`0x${toHex(octets)}`);
 }
 
 /** Whether the holder of this key (SPKI DER) has signed the list. */

@@ -1,8 +1,9 @@
 // Issuing: authorities, certificate requests, certificates and revocation lists with @peculiar/x509 on WebCrypto, all
 // ECDSA P-256 with SHA-256. Asynchronous, and loaded at first use: machines check chains with Suite.checkChain.
 import { createHash, webcrypto } from 'node:crypto';
-import { equalBytes, toHex } from './bytes.ts';
+import { equalBytes, fromHex, toHex } from './bytes.ts';
 import { commonName, decodeCertificate } from './certificate.ts';
+import { encodeUnsigned } from './der.ts';
 import { UsageError, WireError } from './errors.ts';
 import { installReflectMetadata } from './reflect-metadata.ts';
 import { dateFromUnixMs } from './time.ts';
@@ -14,6 +15,7 @@ const DAY_MS = 86_400_000;
 export const BACKDATE_MS = 3_600_000;
 const EKU_SERVER = '1.3.6.1.5.5.7.3.1';
 const EKU_CLIENT = '1.3.6.1.5.5.7.3.2';
+const CRL_NUMBER = '2.5.29.20';
 
 export interface KeyPair {
   /** PKCS#8 DER. */
@@ -195,6 +197,8 @@ export interface CrlRequest {
   readonly revoked: readonly Revocation[];
   readonly unixMs: number;
   readonly days: number;
+  /** CRL number; rises with every list of the authority. */
+  readonly number: number;
 }
 
 /** A revocation list (DER) of everything that the authority has revoked. */
@@ -207,6 +211,10 @@ export async function issueCrl(authority: Authority, request: CrlRequest): Promi
     nextUpdate: dateFromUnixMs(request.unixMs + request.days * DAY_MS),
     signingAlgorithm: EC_SIGNATURE,
     signingKey: await importPrivate(authority.privateKey),
+    extensions: [
+      await x509.AuthorityKeyIdentifierExtension.create(issuer.publicKey),
+      new x509.Extension(CRL_NUMBER, false, encodeUnsigned(fromHex(request.number.toString(16).padStart(16, '0')))),
+    ],
     entries: request.revoked.map(({ serialNumber, revokedUnixMs }) => ({ serialNumber, revocationDate: dateFromUnixMs(revokedUnixMs) })),
   });
   return new Uint8Array(crl.rawData);

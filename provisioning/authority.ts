@@ -73,6 +73,7 @@ export async function createAuthorityKeys(provider: string, clock: Clock, random
 }
 
 export function openAuthority(provider: string, keys: AuthorityKeys, clock: Clock, random: Random): Authority {
+  let lastCrlNumber = 0;
   return {
     anchor: keys.root.certificate,
     bundleSigner: keys.bundleSigner,
@@ -109,6 +110,11 @@ export function openAuthority(provider: string, keys: AuthorityKeys, clock: Cloc
       });
       return { certificate, privateKey };
     },
-    crl: (revoked) => issueCrl(keys.root, { revoked, unixMs: clock.unixMs(), days: CRL_DAYS }),
+    crl(revoked) {
+      const unixMs = clock.unixMs();
+      // By the clock, so that it rises over restarts and over a restored backup too.
+      lastCrlNumber = Math.max(lastCrlNumber + 1, unixMs);
+      return issueCrl(keys.root, { revoked, unixMs, days: CRL_DAYS, number: lastCrlNumber });
+    },
   };
 }

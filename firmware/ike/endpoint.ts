@@ -24,6 +24,7 @@ import type { IkeInput, IkeOutput, IkeSnapshot, InitiateInput } from './input-ou
 import type { CompleteProfile, IkeIdentity, IkeProfile, PeerCredentials } from './profile.ts';
 import { completeProfile } from './profile.ts';
 import { Reception } from './reception.ts';
+import { endRevoked } from './revocations.ts';
 import { SaRegister } from './sa-register.ts';
 import { ownRow } from './exchanges.ts';
 import { move } from './move.ts';
@@ -120,6 +121,9 @@ export class IkeEndpoint implements Machine<IkeInput, IkeOutput> {
         this.#whenUp(input.ikeSa, (sa) => {
           if (sa.peer.vendor) sa.conversation.enqueue(observedRequest(input.endpoint), now);
         });
+        return;
+      case 'revocations':
+        endRevoked(this.#register.all(), now);
         return;
       case 'profiles':
         this.#replaceProfiles(input.profiles);

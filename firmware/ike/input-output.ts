@@ -16,6 +16,8 @@ export type IkeInput =
   | { readonly kind: 'move'; readonly ikeSa: number; readonly socket: string; readonly nattSocket: string | undefined; readonly local: Endpoint }
   /** Tells the peer from where its packets come (notify OBSERVED_ENDPOINT). */
   | { readonly kind: 'observed-endpoint'; readonly ikeSa: number; readonly endpoint: Endpoint }
+  /** More certificates are revoked than before: SAs whose peer has shown one of them end. */
+  | { readonly kind: 'revocations' }
   /** Replaces all profiles; SAs of profiles that are gone are ended. */
   | { readonly kind: 'profiles'; readonly profiles: readonly IkeProfile[] };
 

@@ -101,6 +101,8 @@ export type KeyingOutput =
   | { readonly kind: 'associations'; readonly version: number; readonly peers: readonly PeerAssociations[] }
   | ({ readonly kind: 'publish'; readonly key: string; readonly routeTarget: string } & RouteBytes)
   | { readonly kind: 'withdraw'; readonly key: string; readonly nlri: Uint8Array }
+  /** A Controller's order says that a site was revoked: time to ask for the newest revocation list. */
+  | { readonly kind: 'revocation-ordered' }
   | { readonly kind: 'alarm'; readonly alarm: AlarmName; readonly fields: Fields }
   | { readonly kind: 'log'; readonly event: LogEvent };
 

@@ -5,6 +5,7 @@ import type { IpAddress, TenantId } from '../model.ts';
 import { verifyCircuitRoute } from './circuit-route.ts';
 import type { PeerCircuit } from './circuit-route.ts';
 import type { RouteInput } from './keying-messages.ts';
+import { isSignerRevoked } from './signed-route.ts';
 import type { RouteTrust } from './signed-route.ts';
 
 /** 4096 peers with 16 circuits each. */
@@ -90,6 +91,14 @@ export class PeerCircuits {
     const siblings = this.#byNode.get(entry.circuit.nodeId)!;
     siblings.delete(entry);
     if (siblings.size === 0) this.#byNode.delete(entry.circuit.nodeId);
+  }
+
+  /** The trust has learned of revocations: circuits that a revoked certificate has signed are gone. */
+  dropRevoked(): void {
+    const { trust, unixMs } = this.#options;
+    for (const [key, entry] of [...this.#entries]) {
+      if (isSignerRevoked(trust, entry.tunnelEncapsulation, unixMs())) for (const from of [...entry.sources]) this.#absent(key, from);
+    }
   }
 
   all(): readonly PeerCircuit[] {

@@ -364,7 +364,10 @@ export class TenantKeying implements Machine<KeyingInput, KeyingOutput> {
 
   #obey(directive: RekeyDirective, startsInMs: number, now: Instant): void {
     const { reason, epoch, controller, revokedSite } = directive;
-    if (reason === REASON_REVOKED) this.#forget((peer) => (revokedSite === undefined ? peer.headless : peer.siteId === revokedSite), now);
+    if (reason === REASON_REVOKED) {
+      this.#forget((peer) => (revokedSite === undefined ? peer.headless : peer.siteId === revokedSite), now);
+      this.#outputs.push({ kind: 'revocation-ordered' });
+    }
     const delayMs = this.#orders.delayMs(directive, startsInMs, this.#options.random);
     this.#log('info', 'rekey ordered by a Controller', { controller, epoch, reason, delayMs: Math.round(delayMs) });
     this.#orders.hold(reason);

@@ -5,6 +5,7 @@ import { IkeEndpoint } from '../ike/endpoint.ts';
 import type { CircuitConfiguration, DeviceConfiguration, PrestagingRecord, TenantConfiguration, TenantController } from '../configuration.ts';
 import type { Endpoint, IpAddress, PathSpec, RouteSpec, TunnelSpec } from '../model.ts';
 import { controlVrName, transportVrName } from '../model.ts';
+import type { RevocationCheck } from '../../platform/crypto.ts';
 import { nextBootCount } from './boot.ts';
 import { Connector, type ConnectionState, type Initiate } from './connector.ts';
 import type { ForwardingService } from './forwarding.ts';
@@ -32,6 +33,8 @@ export const EXPLICIT_NULL = 0;
 export interface BranchHooks {
   stagingUp(facts: { readonly assignedAddress: IpAddress; readonly directorAddresses: readonly IpAddress[] }): void;
   stagingDown(cause: string): void;
+  /** A Controller says that a site was revoked. */
+  revocationOrdered(): void;
   /** Something that `controlStatus` shows has changed. */
   changed(): void;
   readonly keyExport?: KeyExport;
@@ -58,6 +61,7 @@ export class BranchControl implements Service {
   #staging: { readonly record: PrestagingRecord; director: readonly IpAddress[] } | undefined;
   #config: DeviceConfiguration | undefined;
   #tenants = new Map<number, TenantService>();
+  #revocation: RevocationCheck | undefined;
 
   constructor(site: Site, forwarding: ForwardingService, routers: VirtualRouters, hooks: BranchHooks) {
     this.#site = site;
@@ -73,6 +77,7 @@ export class BranchControl implements Service {
       exportsKeys: (owner) => hooks.keyExport?.wants(owner) ?? false,
       profiles: [],
       responderProfile: () => undefined,
+      revocation: () => this.#revocation,
     });
     hooks.keyExport?.attach(() => endpoint.sessionKeys());
     this.ike = new IkeService(site, forwarding, endpoint, {
@@ -149,6 +154,14 @@ export class BranchControl implements Service {
     for (const tenant of config.tenants) for (const controller of tenant.controllers) this.#connectTo(tenant, controller);
     this.ike.renewContexts();
     this.#hooks.changed();
+  }
+
+  /** What is known of revoked certificates, replaced as a whole. `more`: SAs of peers that have shown one of them end. */
+  revocations(check: RevocationCheck, more: boolean): void {
+    this.#revocation = check;
+    if (!more) return;
+    this.ike.push({ kind: 'revocations' });
+    for (const tenant of this.#tenants.values()) tenant.revocations();
   }
 
   /** Up as soon as every tenant has one Controller: a second one that is away is shown but holds nothing up. */
@@ -265,6 +278,7 @@ export class BranchControl implements Service {
       if (tenant !== undefined && service.serves(config, tenant)) this.#tenants.set(id, service);
       else await service.remove();
     }
+    const hooks = { changed: () => this.#hooks.changed(), revocation: () => this.#revocation, revocationOrdered: () => this.#hooks.revocationOrdered() };
     for (const tenant of config.tenants) {
       const kept = this.#tenants.get(tenant.tenant);
       if (kept !== undefined) {
@@ -272,7 +286,7 @@ export class BranchControl implements Service {
         kept.changeCircuits(config.circuits);
         continue;
       }
-      const options = { config, tenant, identity, bootCount: this.#bootCount, changed: () => this.#hooks.changed() };
+      const options = { config, tenant, identity, bootCount: this.#bootCount, ...hooks };
       const service = new TenantService(this.#site, this.#forwarding, options);
       this.#tenants.set(tenant.tenant, service);
       await service.start();

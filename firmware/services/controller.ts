@@ -8,6 +8,7 @@ import type { DeviceConfiguration, SiteDirectory, SiteRecord } from '../configur
 import type { RekeyOrder } from '../sdwan/rekey-controller.ts';
 import type { Endpoint, IpAddress, TenantId } from '../model.ts';
 import { controlVrName, transportVrName } from '../model.ts';
+import type { RevocationCheck } from '../../platform/crypto.ts';
 import { ENCRYPTED_MTU, EXPLICIT_NULL, IDLE_DUMMY_MS, STAGING_MTU } from './branch.ts';
 import { ControllerTenant } from './controller-tenant.ts';
 import type { ForwardingService } from './forwarding.ts';
@@ -66,6 +67,7 @@ export class ControllerControl implements Service {
   /** Live staging IKE SA -> identity that holds an address of the pool. */
   readonly #stagingIkeSas = new Map<number, string>();
   #tenants = new Map<TenantId, ControllerTenant>();
+  #revocation: RevocationCheck | undefined;
 
   constructor(site: Site, forwarding: ForwardingService, routers: VirtualRouters, hooks: ControllerHooks) {
     this.#site = site;
@@ -82,6 +84,7 @@ export class ControllerControl implements Service {
       responderProfile: ({ socket }) => this.#profileOfSocket(socket),
       lookupPeer: (_profile, identity) => this.#stagingCredential(identity),
       authorize: (request) => this.#authorize(request),
+      revocation: () => this.#revocation,
     });
     hooks.keyExport?.attach(() => endpoint.sessionKeys());
     this.ike = new IkeService(site, forwarding, endpoint, {
@@ -151,6 +154,12 @@ export class ControllerControl implements Service {
       if (isStaging ? ike.serial !== undefined && serials.has(ike.serial) : enabled.has(ike.remoteIdentity.value)) continue;
       this.ike.push({ kind: 'terminate', ikeSa: ike.ikeSa, reason: 'the site was revoked or removed by Director' });
     }
+  }
+
+  /** What is known of revoked certificates, replaced as a whole. `more`: IKE SAs of branches that have shown one of them end. */
+  revocations(check: RevocationCheck, more: boolean): void {
+    this.#revocation = check;
+    if (more) this.ike.push({ kind: 'revocations' });
   }
 
   /** Orders a rekey of every branch of a tenant (protocol text: directive). False for an unknown tenant. */

@@ -2,6 +2,7 @@
 // follow from both. Order matters: the forwarder receives on new SAs before a key route that makes peers use them leaves.
 import type { Logger } from '../../platform/log.ts';
 import { Writer, equalBytes, toHex } from '../../platform/bytes.ts';
+import type { RevocationCheck } from '../../platform/crypto.ts';
 import { OperationalError } from '../../platform/errors.ts';
 import { BgpSpeaker, type BgpOutput } from '../bgp/speaker.ts';
 import type { BgpRoute } from '../bgp/route.ts';
@@ -39,6 +40,10 @@ export interface TenantOptions {
   readonly identity: DeviceIdentity;
   /** Number of this boot, durable. */
   readonly bootCount: number;
+  /** What is known of revoked certificates now; undefined: nothing. */
+  revocation(): RevocationCheck | undefined;
+  /** A Controller says that a site was revoked. */
+  revocationOrdered(): void;
   changed(): void;
 }
 
@@ -86,7 +91,7 @@ export class TenantService implements Service {
       version: config.softwareVersion,
     };
     this.#signer = routeSigner(site, options.identity);
-    const trust: RouteTrust = { suite: site.suite, anchors: trustAnchors(config), provider: config.provider };
+    const trust: RouteTrust = { suite: site.suite, anchors: trustAnchors(config), provider: config.provider, revocation: () => options.revocation() };
     this.#peerCircuits = new PeerCircuits({ trust, tenant: tenant.tenant, unixMs: () => site.clock.unixMs() });
     const start = nextTenantStart(site.store, tenant.tenant, options.bootCount);
     this.#machine = new TenantKeying({
@@ -205,6 +210,13 @@ export class TenantService implements Service {
     this.#publishOverlay();
   }
 
+  /** More certificates are revoked: whoever signed with one of them loses SAs and circuits. */
+  revocations(): void {
+    this.#peerCircuits.dropRevoked();
+    this.#keying.push({ kind: 'revocations' });
+    this.#publishOverlay();
+  }
+
   orderRekey(): void {
     this.#keying.push({ kind: 'rekey', reason: 5 });
   }
@@ -315,6 +327,9 @@ export class TenantService implements Service {
         return;
       case 'withdraw':
         this.#withdraw(output.nlri);
+        return;
+      case 'revocation-ordered':
+        this.#options.revocationOrdered();
         return;
       case 'alarm':
         this.#log.error(`alarm ${output.alarm}`, { organization: tenant.organization, ...output.fields });

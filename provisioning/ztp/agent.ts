@@ -5,6 +5,7 @@ import { controlVrName } from '../../firmware/model.ts';
 import type { IpAddress } from '../../firmware/model.ts';
 import type { Service, ServiceStatus, Site } from '../../firmware/services/service.ts';
 import { toHex, wipe } from '../../platform/bytes.ts';
+import type { RevocationCheck } from '../../platform/crypto.ts';
 import { OperationalError } from '../../platform/errors.ts';
 import type { Logger } from '../../platform/log.ts';
 import type { CancelTimer } from '../../platform/time.ts';
@@ -20,6 +21,7 @@ import { networkTransport } from './director-transport.ts';
 import type { DirectorTransport } from './director-transport.ts';
 import { csrProof } from './enrolment.ts';
 import { DIRECTOR_PORT } from './names.ts';
+import { RevocationListKeeper } from './revocation-list.ts';
 import { documentChecks } from './schema.ts';
 import type { DocumentChecks } from './schema.ts';
 import type { Stage, StageInput, StageOutcome, StageOutput, StagePath, StageRequest } from './stages-messages.ts';
@@ -40,6 +42,8 @@ export interface ZtpHooks {
   /** Resolves when the configuration is in force; tunnels may still be down then. */
   applyConfiguration(configuration: DeviceConfiguration, identity: DeviceIdentity): Promise<void>;
   status(): PostStagingStatus;
+  /** What is known of revoked certificates now. `more`: some are revoked that were not before. */
+  revocations(check: RevocationCheck, more: boolean): void;
 }
 
 export interface ZtpAgentOptions {
@@ -51,8 +55,12 @@ export interface ZtpAgentOptions {
   /** Port of Director while staging. */
   readonly directorPort?: number;
   readonly transport?: DirectorTransport;
+  /** Whether certificates count that no current revocation list was seen for. */
+  readonly revocationPolicy: RevocationCheck['policy'];
 }
 
+/** After a revocation all boxes of a provider ask for the list within this time. */
+const REVOCATION_SPREAD_MS = 20_000;
 const FIRST_CONTACT_TIMEOUT_MS = 15_000;
 
 function causeOf(error: unknown): string {
@@ -69,6 +77,7 @@ export class ZtpAgent implements Service {
   readonly #checks: DocumentChecks = documentChecks();
   readonly #alarmReport: AlarmReport;
   readonly #stages: Stages;
+  readonly #revocations: RevocationListKeeper;
   #record: PrestagingRecord | undefined;
   #configuration: DeviceConfiguration | undefined;
   #identity: DeviceIdentity | undefined;
@@ -86,6 +95,13 @@ export class ZtpAgent implements Service {
     this.#transport = options.transport ?? networkTransport(site);
     this.#alarmReport = new AlarmReport(site.alarms);
     this.#stages = new Stages({ random: site.random, softwareVersion: options.softwareVersion });
+    this.#revocations = new RevocationListKeeper({
+      site,
+      log: this.#log,
+      policy: options.revocationPolicy,
+      anchor: () => this.#store.anchor,
+      changed: (check, more) => options.hooks.revocations(check, more),
+    });
   }
 
   get stage(): Stage {
@@ -103,6 +119,7 @@ export class ZtpAgent implements Service {
     await deviceKey(this.#store);
     const record = this.#options.record ?? this.#storedRecord();
     if (record) this.#adopt(record);
+    this.#revocations.restore();
     const restored = this.#restore();
     if (restored) this.#push({ kind: 'restored', configuration: restored, record: this.#record, onboarded: this.#store.onboarded });
     else if (this.#record) this.#push({ kind: 'prestaging', record: this.#record, hasCertificate: this.#identity !== undefined });
@@ -112,6 +129,7 @@ export class ZtpAgent implements Service {
   async stop(): Promise<void> {
     this.#state = 'stopped';
     this.#cancel?.();
+    this.#revocations.stop();
     this.#transport.close();
   }
 
@@ -140,6 +158,11 @@ export class ZtpAgent implements Service {
     this.#push({ kind: 'post-staging', ...status });
   }
 
+  /** A Controller told that a site was revoked: the next poll of Director asks for the revocation list too. */
+  revocationOrdered(): void {
+    this.#revocations.hurry(REVOCATION_SPREAD_MS);
+  }
+
   // ------------------------------------------------------------------------------------------ documents
 
   #storedRecord(): PrestagingRecord | undefined {
@@ -159,6 +182,7 @@ export class ZtpAgent implements Service {
     const text = canonicalJson(record);
     if (this.#store.record === text) return false;
     this.#store.forgetOnboarding();
+    this.#revocations.forget();
     this.#store.record = text;
     this.#configuration = undefined;
     this.#identity = undefined;
@@ -326,6 +350,7 @@ export class ZtpAgent implements Service {
     const bytes = await session.bundle(after);
     this.#expectCurrent(id);
     await this.#alarmReport.tell(session);
+    void this.#revocations.refreshIfDue(() => session.revocationList());
     let configuration = this.#configuration;
     if (bytes) {
       const opened = openDeviceBundle(bytes, this.#opening(anchor, record), this.#configuration);

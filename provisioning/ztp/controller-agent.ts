@@ -5,6 +5,7 @@ import type { DeviceConfiguration, SiteDirectory } from '../../firmware/configur
 import { controlVrName } from '../../firmware/model.ts';
 import type { Service, ServiceStatus, Site } from '../../firmware/services/service.ts';
 import { fromUtf8, toHex, utf8 } from '../../platform/bytes.ts';
+import type { RevocationCheck } from '../../platform/crypto.ts';
 import { ConfigError, OperationalError } from '../../platform/errors.ts';
 import type { Logger } from '../../platform/log.ts';
 import { randomBelow } from '../../platform/random.ts';
@@ -21,6 +22,7 @@ import { networkTransport } from './director-transport.ts';
 import type { DirectorTransport } from './director-transport.ts';
 import { DIRECTOR_PORT } from './names.ts';
 import { ReportQueue } from './report-queue.ts';
+import { RevocationListKeeper } from './revocation-list.ts';
 import { documentChecks } from './schema.ts';
 import type { StreamTarget } from './stream-duplex.ts';
 
@@ -29,6 +31,8 @@ export interface ControllerZtpHooks {
   /** Replaces the former one as a whole. */
   applyDirectory(directory: SiteDirectory): void | Promise<void>;
   orderRekey(directive: DirectorDirective): void;
+  /** What is known of revoked certificates now. `more`: some are revoked that were not before. */
+  revocations(check: RevocationCheck, more: boolean): void;
 }
 
 export interface ControllerAgentOptions {
@@ -40,6 +44,8 @@ export interface ControllerAgentOptions {
   /** Where Director is reached before the configuration names a southbound port; undefined = the process's own namespace. */
   readonly enrolmentVr?: string;
   readonly transport?: DirectorTransport;
+  /** Whether certificates count that no current revocation list was seen for. */
+  readonly revocationPolicy: RevocationCheck['policy'];
 }
 
 const FIRST_CONTACT_TIMEOUT_MS = 15_000;
@@ -73,6 +79,7 @@ export class ControllerAgent implements Service {
   readonly #store: DeviceStore;
   readonly #transport: DirectorTransport;
   readonly #reports: ReportQueue;
+  readonly #revocations: RevocationListKeeper;
   readonly #checks = documentChecks();
   readonly #alarmReport: AlarmReport;
   readonly #checkPoll = checkPollReply();
@@ -98,6 +105,13 @@ export class ControllerAgent implements Service {
     this.#transport = options.transport ?? networkTransport(site);
     this.#alarmReport = new AlarmReport(site.alarms);
     this.#reports = new ReportQueue(site.store, site.random);
+    this.#revocations = new RevocationListKeeper({
+      site,
+      log: this.#log,
+      policy: options.revocationPolicy,
+      anchor: () => this.#store.anchor,
+      changed: (check, more) => options.hooks.revocations(check, more),
+    });
   }
 
   get configuration(): DeviceConfiguration | undefined {
@@ -110,12 +124,14 @@ export class ControllerAgent implements Service {
     this.#state = 'running';
     await deviceKey(this.#store);
     this.#restore();
+    this.#revocations.restore();
     void this.#run();
   }
 
   async stop(): Promise<void> {
     this.#state = 'stopped';
     for (const wake of [...this.#wakers]) wake();
+    this.#revocations.stop();
     this.#transport.close();
   }
 
@@ -177,6 +193,7 @@ export class ControllerAgent implements Service {
     if (pinned !== undefined && anchor && toHex(suite.hash('sha256', anchor)) !== pinned) {
       this.#log.warning('Enrolment names another trust anchor; the former provider is forgotten', { sha256: pinned });
       this.#store.forgetOnboarding();
+      this.#revocations.forget();
       for (const name of [DIRECTORY_DOCUMENT, DIRECTIVE_DOCUMENT]) store.remove(name);
     }
     this.#identity = storedIdentity(this.#store, suite, clock.unixMs());
@@ -333,6 +350,10 @@ export class ControllerAgent implements Service {
     const renewal = renewalCause(this.#identity!, this.#configuration!, this.#options.site.clock.unixMs());
     if (poll.configurationGeneration > this.#configuration!.generation || renewal !== undefined) await this.#refresh();
     for (const directive of poll.directives) this.#takeDirective(directive);
+    // A site that was revoked shows in both; Controllers are few, so they ask at once.
+    if (poll.directory !== null || poll.directives.length > 0) this.#revocations.hurry(0);
+    const session = this.#session();
+    void this.#revocations.refreshIfDue(() => session.revocationList());
   }
 
   async #applyDirectory(directory: SiteDirectory): Promise<void> {

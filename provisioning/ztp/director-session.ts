@@ -2,6 +2,7 @@
 // own cause. Nothing here decides when to ask.
 import type { DeviceConfiguration } from '../../firmware/configuration.ts';
 import { fromUtf8 } from '../../platform/bytes.ts';
+import { LARGEST_CRL_BYTES } from '../../platform/crl.ts';
 import type { Suite } from '../../platform/crypto.ts';
 import { OperationalError } from '../../platform/errors.ts';
 import { openBundle } from './bundle.ts';
@@ -74,9 +75,9 @@ export class DirectorSession {
   }
 
   /** @throws DirectorRefusal for a status that is no success, OperationalError without an answer */
-  async call(method: DirectorCall['method'], path: string, body?: unknown, timeoutMs = REQUEST_TIMEOUT_MS): Promise<DirectorReply> {
+  async call(method: DirectorCall['method'], path: string, body?: unknown, timeoutMs = REQUEST_TIMEOUT_MS, mostBytes?: number): Promise<DirectorReply> {
     const { transport, target, trust } = this.#options;
-    const reply = await transport.request(target, trust, { method, path, timeoutMs, ...(body === undefined ? {} : { body }) });
+    const reply = await transport.request(target, trust, { method, path, timeoutMs, ...(body === undefined ? {} : { body }), ...(mostBytes === undefined ? {} : { mostBytes }) });
     if (reply.status < 200 || reply.status >= 300) throw refusalOf(reply);
     return reply;
   }
@@ -89,6 +90,11 @@ export class DirectorSession {
   async bundle(after: number): Promise<Uint8Array | undefined> {
     const reply = await this.call('GET', `/api/v1/devices/self/bundle?after=${after}`);
     return reply.status === 204 ? undefined : reply.body;
+  }
+
+  /** The provider's revocation list (DER), not checked. */
+  async revocationList(): Promise<Uint8Array> {
+    return (await this.call('GET', '/api/v1/crl', undefined, REQUEST_TIMEOUT_MS, LARGEST_CRL_BYTES)).body;
   }
 
   async renewCertificate(csr: Uint8Array): Promise<readonly Uint8Array[]> {

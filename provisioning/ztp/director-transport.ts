@@ -27,6 +27,8 @@ export interface DirectorCall {
   /** Sent as JSON. */
   readonly body?: unknown;
   readonly timeoutMs: number;
+  /** A longer answer is given up. Default: 64 MiB. */
+  readonly mostBytes?: number;
 }
 
 export interface DirectorReply {
@@ -71,6 +73,7 @@ function anchorInChain(socket: TLSSocket, sha256: string): Uint8Array | undefine
 function exchange(socket: TLSSocket, target: StreamTarget, call: DirectorCall): Promise<DirectorReply> {
   const text = call.body === undefined ? undefined : JSON.stringify(call.body);
   const { address } = target.remote;
+  const { mostBytes = LARGEST_REPLY_BYTES } = call;
   const headers = {
     host: address.includes(':') ? `[${address}]` : address,
     ...(text === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) }),
@@ -81,7 +84,7 @@ function exchange(socket: TLSSocket, target: StreamTarget, call: DirectorCall): 
       let length = 0;
       response.on('data', (part: Buffer) => {
         length += part.length;
-        if (length > LARGEST_REPLY_BYTES) response.destroy(new Error(`the answer is longer than ${LARGEST_REPLY_BYTES} octets`));
+        if (length > mostBytes) response.destroy(new Error(`the answer is longer than ${mostBytes} octets`));
         else parts.push(part);
       });
       response.on('end', () => resolve({ status: response.statusCode ?? 0, body: Buffer.concat(parts) }));

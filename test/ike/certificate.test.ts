@@ -72,7 +72,7 @@ describe('ike: certificates', () => {
   });
 
   it('refuses a revoked certificate on either side, and takes it again from one that knows of no revocation', async () => {
-    const crls = [await issueCrl(authority, { revoked: [{ serialNumber: '01', revokedUnixMs: UNIX_MS }], unixMs: UNIX_MS, days: 1 })];
+    const crls = [await issueCrl(authority, { revoked: [{ serialNumber: '01', revokedUnixMs: UNIX_MS }], unixMs: UNIX_MS, days: 1, number: 1 })];
     const parts = { branch: credentials(branchDevice, [authority.certificate]), controller: credentials(controllerDevice, [authority.certificate]) };
     const revocation = (): RevocationCheck => ({ crls, policy: 'soft' });
     const careful = pair({ ...parts, controllerOptions: { revocation } });
@@ -85,6 +85,28 @@ describe('ike: certificates', () => {
     hard.world.run(2000);
     equal(hard.controller.of('peer-refused')[0]?.cause, "peer's certificate cannot be checked: no current CRL of issuer Example provider (hard fail)");
     equal(connect(parts.branch).branch.of('ike-up').length, 1);
+  });
+
+  it('ends a live IKE SA when the certificate of its peer is revoked, and leaves the others', async () => {
+    const crls: Uint8Array[] = [];
+    const made = pair({
+      branch: credentials(branchDevice, [authority.certificate]),
+      controller: credentials(controllerDevice, [authority.certificate]),
+      both: { revocation: () => ({ crls, policy: 'soft' }) },
+    });
+    const { world, branch, controller } = made;
+    world.initiate(branch, controller, 'to-controller');
+    world.run(2000);
+    crls.push(await issueCrl(authority, { revoked: [{ serialNumber: '01', revokedUnixMs: UNIX_MS }], unixMs: UNIX_MS, days: 1, number: 1 }));
+    // The branch knows the same list, but its peer is not on it.
+    world.input(branch, { kind: 'revocations' });
+    equal(branch.of('ike-down').length, 0);
+    world.input(controller, { kind: 'revocations' });
+    // INFORMATIONAL { D } -->   <-- { }
+    world.run(2000);
+    deepStrictEqual(controller.of('ike-down').map(({ reason }) => reason), ["peer's certificate was revoked on 2026-11-23"]);
+    deepStrictEqual([branch, controller].map((node) => node.endpoint.snapshot().ikeSas.length), [0, 0]);
+    equal(branch.of('child-down').length, 1);
   });
 
   for (const algorithm of ['ecdsa-sha384', 'ecdsa-sha512'] as const) {

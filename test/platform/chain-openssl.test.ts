@@ -152,7 +152,7 @@ describe('platform/chain with certificates of openssl', () => {
     deepStrictEqual([...crl.revoked.keys()].toSorted(), ['1234', 'ff']);
     const authority = openssl.issue({ name: 'Provider', extensions: CA_EXTENSIONS });
     const privateKey = createPrivateKey(readFileSync(`${authority.base}.key`)).export({ format: 'der', type: 'pkcs8' });
-    const own = await issueCrl({ certificate: authority.der, privateKey }, { revoked: [{ serialNumber: '4abc', revokedUnixMs: NOW }], unixMs: NOW, days: 1 });
+    const own = await issueCrl({ certificate: authority.der, privateKey }, { revoked: [{ serialNumber: '4abc', revokedUnixMs: NOW }], unixMs: NOW, days: 1, number: 1 });
     deepStrictEqual([...decodeCrl(own).revoked.keys()], ['4abc']);
     const box = openssl.issue({ name: 'box', issuer: authority, serial: '19132', extensions: DEVICE });
     match(check([box], { crls: [own], policy: 'hard' }, NOW, [authority]), /^certificate was revoked on .* !$/);

@@ -403,7 +403,7 @@ describe('sdwan/tenant-keying', () => {
     settle(a, c);
     a.take();
     const { serialNumber } = certificateFacts(signers.get(102)!.certificate);
-    crls.push(await issueCrl(authority, { revoked: [{ serialNumber, revokedUnixMs: UNIX_MS }], unixMs: UNIX_MS, days: 1 }));
+    crls.push(await issueCrl(authority, { revoked: [{ serialNumber, revokedUnixMs: UNIX_MS }], unixMs: UNIX_MS, days: 1, number: 1 }));
     equal(a.holds(b).length, 1);
     a.give({ kind: 'revocations' });
     equal(a.peer(b), undefined);

@@ -153,6 +153,7 @@ export class Sdwan {
     const hooks: BranchHooks = {
       stagingUp: () => undefined,
       stagingDown: (cause) => this.#world.flow.note(this.#world.now, site.name, `staging down: ${cause}`),
+      revocationOrdered: () => undefined,
       changed: () => undefined,
     };
     const control = new BranchControl(node.site, forwarding, routers, hooks);

@@ -7,12 +7,13 @@ import { CONFIGURATION_FACTS } from './fault-lab-configuration.ts';
 import { KEY_ROUTE_FACTS } from './fault-lab-key-routes.ts';
 import { ONBOARDING_FACTS } from './fault-lab-onboarding.ts';
 import { OUTAGE_FACTS } from './fault-lab-outages.ts';
+import { REVOCATION_FACTS } from './fault-lab-revocation.ts';
 import { FaultLab } from './fault-lab.ts';
 import type { Fact } from './fault-lab.ts';
 import type { Verdict } from './fault-lab-run.ts';
 
 /** One lab serves them all, in this order: each finds what the former left, which is a healthy SD-WAN from ONBOARDING_FACTS on. */
-export const FACTS: readonly Fact[] = [...CONFIGURATION_FACTS, ...ONBOARDING_FACTS, ...CLEAR_FACTS, ...KEY_ROUTE_FACTS, ...OUTAGE_FACTS];
+export const FACTS: readonly Fact[] = [...CONFIGURATION_FACTS, ...ONBOARDING_FACTS, ...CLEAR_FACTS, ...KEY_ROUTE_FACTS, ...OUTAGE_FACTS, ...REVOCATION_FACTS];
 
 async function prove(fact: Fact, lab: FaultLab): Promise<Verdict> {
   const started = lab.clock.now();

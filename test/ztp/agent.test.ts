@@ -5,6 +5,8 @@ import type { DeviceConfiguration, PrestagingRecord, SiteDirectory } from '../..
 import type { Site } from '../../firmware/services/service.ts';
 import { NodeNetwork } from '../../drivers/portable/sockets.ts';
 import { Alarms } from '../../platform/alarms.ts';
+import { decodeCrl } from '../../platform/crl.ts';
+import type { RevocationCheck } from '../../platform/crypto.ts';
 import { MemorySink, SinkLog } from '../../platform/log.ts';
 import { SystemRandom } from '../../platform/random.ts';
 import { MemoryStore } from '../../platform/store.ts';
@@ -67,6 +69,7 @@ describe('ZTP agents with a real Director', () => {
     readonly agent: ZtpAgent;
     readonly applied: { configuration: DeviceConfiguration; identity: DeviceIdentity }[];
     readonly stagings: PrestagingRecord[];
+    readonly revocations: RevocationCheck[];
     readonly vrs: (string | undefined)[];
     readonly log: MemorySink;
   }
@@ -75,10 +78,12 @@ describe('ZTP agents with a real Director', () => {
     const { site, vrs, log } = host('Branch-1', store);
     const applied: Branch['applied'] = [];
     const stagings: PrestagingRecord[] = [];
+    const revocations: RevocationCheck[] = [];
     const agent = createZtpAgent({
       site,
       record,
       softwareVersion: '0.1.0',
+      revocationPolicy: 'soft',
       directorPort,
       hooks: {
         startStaging(given) {
@@ -91,11 +96,12 @@ describe('ZTP agents with a real Director', () => {
           applied.push({ configuration, identity });
         },
         status: () => ({ controlTunnels: 'down', bgp: 'down', detail: 'connecting' }),
+        revocations: (check) => void revocations.push(check),
       },
     });
     running.push(agent);
     await agent.start();
-    return { agent, applied, stagings, vrs, log };
+    return { agent, applied, stagings, revocations, vrs, log };
   }
 
   interface Controller {
@@ -105,16 +111,18 @@ describe('ZTP agents with a real Director', () => {
     readonly identities: DeviceIdentity[];
     readonly directories: SiteDirectory[];
     readonly directives: DirectorDirective[];
+    readonly revocations: { readonly check: RevocationCheck; readonly more: boolean }[];
     readonly log: MemorySink;
   }
 
   async function controller(store = new MemoryStore(), token?: string): Promise<Controller> {
     const order = token === undefined ? await fixture.operator.orderEnrolment('Controller-1') : undefined;
     const { site, log } = host('Controller-1', store);
-    const found: Omit<Controller, 'agent'> = { alarms: site.alarms, configurations: [], identities: [], directories: [], directives: [], log };
+    const found: Omit<Controller, 'agent'> = { alarms: site.alarms, configurations: [], identities: [], directories: [], directives: [], revocations: [], log };
     const agent = createControllerAgent({
       site,
       serial: 'CTRL0001',
+      revocationPolicy: 'hard',
       enrolment: order && { url: `https://127.0.0.1:${fixture.director.port}`, anchorSha256: order.anchorSha256, token: order.token },
       hooks: {
         async applyConfiguration(configuration, identity) {
@@ -123,6 +131,7 @@ describe('ZTP agents with a real Director', () => {
         },
         applyDirectory: (directory) => void found.directories.push(directory),
         orderRekey: (directive) => void found.directives.push(directive),
+        revocations: (check, more) => void found.revocations.push({ check, more }),
       },
     });
     running.push(agent);
@@ -223,6 +232,23 @@ describe('ZTP agents with a real Director', () => {
     await fixture.operator.revokeSite('Branch-1');
     await until('the revocation', () => head.directories.at(-1)!.sites.some((site) => site.device === 'Branch-1' && site.state === 'revoked'));
     await until('the rekey after it', () => head.directives.some((directive) => directive.reason === 4));
+  });
+
+  it('brings both the revocation list, a Controller again as soon as a site is revoked, and both keep it over a restart', async () => {
+    const [headStore, branchStore] = [new MemoryStore(), new MemoryStore()];
+    const head = await controller(headStore);
+    await until('the Controller has its sites and a list', () => head.directories.length > 0 && head.revocations.some(({ check }) => check.crls.length === 1));
+    assert.equal(head.revocations.at(-1)!.check.policy, 'hard');
+    const box = await branch(await fixture.operator.orderPrestaging('Branch-1'), branchStore);
+    await until('the branch has its configuration and the list', () => box.applied.length === 1 && box.revocations.at(-1)!.crls.length === 1);
+    const { serialNumber } = certificateFacts(box.applied[0]!.identity.certificateChain[0]!);
+    await fixture.operator.revokeSite('Branch-1');
+    const names = (check: RevocationCheck): boolean => check.crls.some((crl) => decodeCrl(crl).revoked.has(serialNumber));
+    await until('the revocation', () => head.revocations.some(({ check, more }) => more && names(check)));
+    for (const { agent } of [head, box]) await agent.stop();
+    const again = await controller(headStore, 'none');
+    assert.ok(names(again.revocations[0]!.check));
+    assert.equal((await branch(undefined, branchStore)).revocations[0]!.crls.length, 1);
   });
 
   it('serves its sites after a restart while Director is away, and sends its reports when Director is back', async () => {

@@ -20,7 +20,7 @@ const FULL: Store = {
 
 it('ztp/report-storage lets a refused box pass when its report cannot be stored', () => {
   const site = { clock: new ManualClock(), random: new SeededRandom(1), log: new SinkLog([], () => 0), store: FULL } as unknown as Site;
-  const hooks = { applyConfiguration: async () => undefined, applyDirectory: () => undefined, orderRekey: () => undefined };
-  const agent = createControllerAgent({ site, hooks, serial: 'C1', enrolment: undefined, transport: {} as DirectorTransport });
+  const hooks = { applyConfiguration: async () => undefined, applyDirectory: () => undefined, orderRekey: () => undefined, revocations: () => undefined };
+  const agent = createControllerAgent({ site, hooks, serial: 'C1', revocationPolicy: 'soft', enrolment: undefined, transport: {} as DirectorTransport });
   doesNotThrow(() => agent.branchFailed({ stage: 'staging', identity: 'x@staging.example', serial: 'S1', cause: 'the key is wrong' }));
 });
