@@ -26,6 +26,9 @@ export interface IkeHistoryView {
   readonly spis: string;
   readonly nat: boolean;
   readonly cause: string;
+  /** SPIs of the SA that this one replaces. */
+  readonly replaces?: string;
+  readonly replacedBy?: string;
 }
 
 export interface ChildSaView {
@@ -46,6 +49,8 @@ export interface IkeSaView {
   readonly suite: string;
   readonly cause: string;
   readonly children: readonly ChildSaView[];
+  /** The life of the connection, oldest first: of this IKE SA, those that it replaces, and its children. */
+  readonly history: readonly IkeHistoryView[];
 }
 
 export interface BgpNeighborView {

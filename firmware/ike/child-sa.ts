@@ -8,6 +8,7 @@ import type { TrafficSelector } from '../wire/ike/selector.ts';
 import type { ChildAlgorithms } from './algorithms.ts';
 import { childAlgorithmsText } from './algorithms.ts';
 import type { IkeSa } from './ike-sa.ts';
+import { REKEY_REASONS, type RekeyReason } from './input-output.ts';
 import type { CipherKey } from './keymat.ts';
 
 /** Without ESN a sequence number must not wrap (RFC 4303 3.3.3); with it, the AEAD's own limit is far away. */
@@ -89,7 +90,7 @@ export function childSpis(child: ChildSa): string {
 }
 
 /** Makes the child known to the service, which owns the keys from then on. */
-export function installChild(sa: IkeSa, child: ChildSa, replaces: ChildSa | undefined, initiator: boolean, now: Instant): void {
+export function installChild(sa: IkeSa, child: ChildSa, replaces: ChildSa | undefined, made: { readonly initiator: boolean; readonly reason?: RekeyReason }, now: Instant): void {
   sa.children.set(child.number, child);
   sa.clearTimer('childless');
   const { childLifetimeMs } = sa.profile;
@@ -114,11 +115,18 @@ export function installChild(sa: IkeSa, child: ChildSa, replaces: ChildSa | unde
     localSelectors: child.localSelectors,
     remoteSelectors: child.remoteSelectors,
     replaces: replaces?.number,
-    initiator,
+    initiator: made.initiator,
   });
   const fields = { child: child.number, childSpis: childSpis(child), algorithms: childAlgorithmsText(child.algorithms) };
   sa.log('info', replaces === undefined ? 'child SA established' : 'child SA rekeyed', fields);
-  sa.history(replaces === undefined ? 'Child Done' : 'Child Rekeyed', replaces === undefined ? '' : `replaces ${childSpis(replaces)}`, childSpis(child));
+  const spis = childSpis(child);
+  if (replaces === undefined) {
+    sa.history('Child Done', '', { spis });
+    return;
+  }
+  const reason = REKEY_REASONS[made.reason ?? 'peer'];
+  sa.history('Child Rekeyed', reason, { spis, replaces: childSpis(replaces) });
+  sa.history('Child Replaced', reason, { spis: childSpis(replaces), replacedBy: spis });
 }
 
 /** The child is gone at both ends; the service should keep its inbound SA for packets under way. */
@@ -129,7 +137,7 @@ export function removeChild(sa: IkeSa, child: ChildSa, reason: string, now: Inst
   sa.env.releaseEspSpi(child.inbound.spi);
   sa.env.emit({ kind: 'child-down', child: child.number, ikeSa: sa.number, reason });
   sa.log('info', 'child SA deleted', { child: child.number, childSpis: childSpis(child), cause: reason });
-  sa.history('Child Deleted', reason, childSpis(child));
+  sa.history('Child Deleted', reason, { spis: childSpis(child) });
   if (sa.children.size === 0 && sa.state === 'established') sa.setTimer('childless', after(now, CHILDLESS_MS));
 }
 

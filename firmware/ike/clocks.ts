@@ -6,12 +6,13 @@ import type { ChildSa } from './child-sa.ts';
 import { postponeRekey, removeChild } from './child-sa.ts';
 import { ownRow } from './exchanges.ts';
 import type { IkeSa, SaTimer } from './ike-sa.ts';
+import type { RekeyReason } from './input-output.ts';
 import { ChildRequest } from './tasks/child.ts';
 import { deleteChildRequest, livenessRequest } from './tasks/informational.ts';
 import { addressUpdateRequest } from './tasks/mobike.ts';
 import { IkeRekeyRequest } from './tasks/rekey.ts';
 
-export function rekeyChild(sa: IkeSa, child: ChildSa, now: Instant): void {
+export function rekeyChild(sa: IkeSa, child: ChildSa, reason: RekeyReason, now: Instant): void {
   // A child that the peer made counts when the peer has deleted the one before: until then it may not know the new one.
   if ([...sa.children.values()].some(({ state }) => state === 'replaced')) {
     postponeRekey(sa, `rekey-child:${child.number}`, 'the last rekey is not finished', now);
@@ -20,14 +21,14 @@ export function rekeyChild(sa: IkeSa, child: ChildSa, now: Instant): void {
   sa.clearTimer(`rekey-child:${child.number}`);
   // The request may be waiting while the IKE SA is replaced: the child is then one of its successor.
   const wanted = (owner: IkeSa): boolean => child.state === 'up' && owner.announced && owner.children.has(child.number);
-  sa.conversation.enqueue({ row: ownRow('rekey-child'), tasks: [new ChildRequest({ kind: 'rekey', old: child })], wanted }, now);
+  sa.conversation.enqueue({ row: ownRow('rekey-child'), tasks: [new ChildRequest({ kind: 'rekey', old: child, reason })], wanted }, now);
 }
 
-export function rekeyIke(sa: IkeSa, now: Instant): void {
+export function rekeyIke(sa: IkeSa, reason: RekeyReason, now: Instant): void {
   sa.clearTimer('rekey-ike');
   if (sa.conversation.currentTasks.some((task) => task instanceof IkeRekeyRequest)) return;
   const wanted = (owner: IkeSa): boolean => owner === sa && sa.announced && sa.state === 'established';
-  sa.conversation.enqueue({ row: ownRow('rekey-ike'), tasks: [new IkeRekeyRequest()], wanted }, now);
+  sa.conversation.enqueue({ row: ownRow('rekey-ike'), tasks: [new IkeRekeyRequest(reason)], wanted }, now);
 }
 
 /** RFC 7296 2.4: silence alone proves nothing, so the peer is asked. */
@@ -61,7 +62,7 @@ const CONNECTION_TIMERS: Readonly<Record<Exclude<SaTimer, `${string}:${number}`>
   dpd: onDpd,
   keepalive: (sa, now) => sa.keepAlive(now),
   childless: (sa, now) => sa.end({ reason: 'no child SA is left', event: 'IKE Deleted', tell: 'delete' }, now),
-  'rekey-ike': rekeyIke,
+  'rekey-ike': (sa, now) => rekeyIke(sa, 'lifetime', now),
   'expire-ike': (sa, now) => sa.end({ reason: 'its lifetime ended', event: 'IKE Deleted', tell: 'delete' }, now),
   'expire-auth': (sa, now) => sa.end({ reason: AUTH_EXPIRED, event: 'IKE Deleted', tell: 'delete' }, now),
   linger: (sa, now) => sa.close(now, 0),
@@ -75,6 +76,6 @@ export function onSaTimer(sa: IkeSa, name: SaTimer, now: Instant): void {
   }
   const child = sa.children.get(Number(number));
   if (child === undefined) return;
-  if (name.startsWith('rekey-child')) rekeyChild(sa, child, now);
+  if (name.startsWith('rekey-child')) rekeyChild(sa, child, 'lifetime', now);
   else expireChild(sa, child, now);
 }

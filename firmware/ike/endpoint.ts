@@ -20,7 +20,7 @@ import type { Authorization, AuthorizationRequest } from './environment.ts';
 import { DEFAULT_HALF_OPEN_LIMITS } from './half-open.ts';
 import type { HalfOpenLimits } from './half-open.ts';
 import type { IkeSa, Path } from './ike-sa.ts';
-import type { IkeInput, IkeOutput, IkeSnapshot, InitiateInput } from './input-output.ts';
+import type { IkeInput, IkeOutput, IkeSnapshot, InitiateInput, RekeyReason } from './input-output.ts';
 import type { CompleteProfile, IkeIdentity, IkeProfile, PeerCredentials } from './profile.ts';
 import { completeProfile } from './profile.ts';
 import { Reception } from './reception.ts';
@@ -109,10 +109,10 @@ export class IkeEndpoint implements Machine<IkeInput, IkeOutput> {
         this.#register.current(input.ikeSa)?.end({ reason: input.reason, event: 'IKE Deleted', tell: 'delete' }, now);
         return;
       case 'rekey-child':
-        this.#rekeyChild(input.child, now);
+        this.#rekeyChild(input.child, input.reason ?? 'order', now);
         return;
       case 'rekey-ike':
-        this.#whenUp(input.ikeSa, (sa) => rekeyIke(sa, now));
+        this.#whenUp(input.ikeSa, (sa) => rekeyIke(sa, 'order', now));
         return;
       case 'move':
         this.#whenUp(input.ikeSa, (sa) => move(sa, this.#register.all(), input, now));
@@ -169,10 +169,10 @@ export class IkeEndpoint implements Machine<IkeInput, IkeOutput> {
     if (sa?.announced === true) act(sa);
   }
 
-  #rekeyChild(number: number, now: Instant): void {
+  #rekeyChild(number: number, reason: RekeyReason, now: Instant): void {
     for (const sa of this.#register.all()) {
       const child = sa.children.get(number);
-      if (child?.state === 'up') rekeyChild(sa, child, now);
+      if (child?.state === 'up') rekeyChild(sa, child, reason, now);
     }
   }
 

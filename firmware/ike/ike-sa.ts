@@ -17,7 +17,7 @@ import type { SaState } from './exchanges.ts';
 import { ownRow } from './exchanges.ts';
 import type { Extensions } from './extensions.ts';
 import { NO_EXTENSIONS } from './extensions.ts';
-import type { CertificateFacts, ClientSettings, HistoryEvent } from './input-output.ts';
+import type { CertificateFacts, ClientSettings, HistoryEntry, HistoryEvent } from './input-output.ts';
 import { IntermediateTranscript } from './intermediate.ts';
 import type { IkeKeys } from './keymat.ts';
 import { wipeIkeKeys } from './keymat.ts';
@@ -205,10 +205,10 @@ export class IkeSa {
     this.env.log(level, sentence, { tenant, profile: name, peer: this.peerText, remote: formatEndpoint(this.path.remote), spis: this.spis, role: this.role, ...fields });
   }
 
-  history(event: HistoryEvent, cause: string, spis = this.spis): void {
+  history(event: HistoryEvent, cause: string, more: Partial<Pick<HistoryEntry, 'spis' | 'replaces' | 'replacedBy'>> = {}): void {
     const { name, tenant } = this.profile;
     const remote = formatEndpoint(this.path.remote);
-    const entry = { unixMs: this.env.unixMs(), event, profile: name, tenant, role: this.origin.role, peer: this.peerText, remote, spis, nat: this.encapsulates, cause };
+    const entry = { unixMs: this.env.unixMs(), event, profile: name, tenant, role: this.origin.role, peer: this.peerText, remote, spis: this.spis, nat: this.encapsulates, cause, ...more };
     this.env.emit({ kind: 'history', entry });
   }
 

@@ -10,7 +10,7 @@ export type IkeInput =
   | { readonly kind: 'datagram'; readonly socket: string; readonly natt: boolean; readonly local: Endpoint; readonly remote: Endpoint; readonly bytes: Uint8Array }
   | InitiateInput
   | { readonly kind: 'terminate'; readonly ikeSa: number; readonly reason: string }
-  | { readonly kind: 'rekey-child'; readonly child: number }
+  | { readonly kind: 'rekey-child'; readonly child: number; readonly reason?: RekeyReason }
   | { readonly kind: 'rekey-ike'; readonly ikeSa: number }
   /** Our address changed: a connection that we began goes on from there (MOBIKE), or is ended for a new one. `nattSocket`: of UDP 4500, where there is one. */
   | { readonly kind: 'move'; readonly ikeSa: number; readonly socket: string; readonly nattSocket: string | undefined; readonly local: Endpoint }
@@ -117,12 +117,16 @@ export interface EndpointMoved {
 export type HistoryEvent =
   | 'IKE Done'
   | 'IKE Failed'
+  /** The SA that goes on. */
   | 'IKE Rekeyed'
+  /** The SA that another one replaces. */
+  | 'IKE Replaced'
   | 'IKE Deleted'
   | 'IKE Moved'
   | 'Peer Down'
   | 'Child Done'
   | 'Child Rekeyed'
+  | 'Child Replaced'
   | 'Child Deleted';
 
 export interface HistoryEntry {
@@ -137,8 +141,21 @@ export interface HistoryEntry {
   /** Of the IKE SA `initiator/responder`, or of the child `inbound/outbound`; hexadecimal. */
   readonly spis: string;
   readonly nat: boolean;
+  /** Why, in words; '' where there is nothing to say. */
   readonly cause: string;
+  /** SPIs of the SA that this one replaces. */
+  readonly replaces?: string;
+  readonly replacedBy?: string;
 }
+
+/** Why an SA is rekeyed, for the history. */
+export const REKEY_REASONS = {
+  lifetime: 'its soft lifetime ended',
+  order: 'ordered on this box',
+  limit: 'its packet or octet limit is near',
+  peer: 'the peer rekeyed it',
+} as const;
+export type RekeyReason = keyof typeof REKEY_REASONS;
 
 /** Why a datagram was dropped: no IKE message, for an SPI that is not ours, on a socket that nobody answers, not from the peer, or not in its turn. */
 export type IkeDropReason = 'malformed' | 'unknown-spi' | 'no-profile' | 'too-many-half-open' | 'unauthentic' | 'unexpected';

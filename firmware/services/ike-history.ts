@@ -8,7 +8,6 @@ export const HISTORY_PER_PROFILE = 200;
 const WRITE_DELAY_MS = 5_000;
 const DOCUMENT = 'ike-history';
 
-
 export class IkeHistory {
   readonly #site: Site;
   readonly #entries: Map<string, HistoryEntry[]>;
@@ -32,6 +31,15 @@ export class IkeHistory {
   /** Oldest first. */
   of(profile: string): readonly HistoryEntry[] {
     return this.#entries.get(profile) ?? [];
+  }
+
+  /** The life of SAs and of those that they replaced, as far back as the ring goes; oldest first. */
+  lifeOf(profile: string, spis: readonly string[]): readonly HistoryEntry[] {
+    const entries = this.of(profile);
+    const wanted = new Set(spis);
+    // What a replacement replaced was entered before it: one way back finds the whole line.
+    for (const { spis: own, replaces } of entries.toReversed()) if (replaces !== undefined && wanted.has(own)) wanted.add(replaces);
+    return entries.filter((entry) => wanted.has(entry.spis));
   }
 
   profiles(): readonly string[] {

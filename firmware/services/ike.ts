@@ -259,7 +259,7 @@ export class IkeService implements Service {
         return;
       case 'sa-limit': {
         const child = this.#tunnels.childOfInboundSpi(event.tunnel, event.spi);
-        if (child !== undefined) this.push({ kind: 'rekey-child', child });
+        if (child !== undefined) this.push({ kind: 'rekey-child', child, reason: 'limit' });
         return;
       }
       case 'endpoint-moved':

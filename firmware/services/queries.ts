@@ -6,6 +6,7 @@ import { rfc3339 } from '../../platform/time.ts';
 import { formatEndpoint, type Endpoint, type TenantId } from '../model.ts';
 import type { AlarmView, BgpNeighborView, ChildSaView, DhkeyView, DropView, DynamicTunnelView, IkeHistoryView, IkeSaView, RekeyView, SystemView } from '../views.ts';
 import { PLATFORM_VERSION } from '../version.ts';
+import type { HistoryEntry } from '../ike/input-output.ts';
 import type { BgpSpeaker } from '../bgp/speaker.ts';
 import type { BranchControl } from './branch.ts';
 import type { ControllerControl } from './controller.ts';
@@ -163,7 +164,11 @@ function organizationName(plane: ControlPlane, tenant: TenantId): string {
 }
 
 function ikeHistory(plane: ControlPlane, tenant: string, profile: string): IkeHistoryView[] {
-  return plane.history.of(fullProfileName(plane, tenant, profile)).map((entry) => ({ ...entry, time: rfc3339(entry.unixMs) }));
+  return plane.history.of(fullProfileName(plane, tenant, profile)).map(historyView);
+}
+
+function historyView(entry: HistoryEntry): IkeHistoryView {
+  return { ...entry, time: rfc3339(entry.unixMs) };
 }
 
 /** A box that still stages has no tenants yet; its provider's name then stands before the profile. */
@@ -192,6 +197,7 @@ function ikeSecurityAssociations(plane: ControlPlane, tenant: string, profile: s
         state: child.state,
         encapsulation: child.vxlanVni === undefined ? (sa.natt ? 'UDP' : 'none') : `VXLAN ${child.vxlanVni}`,
       })),
+      history: plane.history.lifeOf(name, [sa.spis, ...sa.children.map((child) => child.spis)]).map(historyView),
     }),
   );
   const down = plane
@@ -208,6 +214,7 @@ function ikeSecurityAssociations(plane: ControlPlane, tenant: string, profile: s
       suite: '-',
       cause: p.cause === '' ? 'no IKE SA' : p.cause,
       children: [],
+      history: plane.history.of(name).filter((entry) => entry.peer === p.peer).map(historyView),
     }));
   return [...up, ...down];
 }

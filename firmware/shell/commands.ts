@@ -28,9 +28,9 @@ function command<Data>(pattern: string, query: string, help: string, render: (da
 export const COMMANDS: readonly Command[] = [
   command('show orgs org-services <tenant> ipsec vpn-profile <profile> ike history', 'ike-history', 'the life of the IKE SAs of a VPN profile', renderHistory),
   command(
-    'show orgs org-services <tenant> ipsec vpn-profile <profile> ike security-associations [brief]',
+    'show orgs org-services <tenant> ipsec vpn-profile <profile> ike security-associations [brief] [detail]',
     'ike-security-associations',
-    'IKE SAs and their child SAs; configured but down is listed as down',
+    'IKE SAs and their child SAs; configured but down is listed as down; detail: with the life of each',
     renderSecurityAssociations,
   ),
   command('show dhkey site <tenant> <site>', 'dhkey', 'IKE-less keys of a tenant: own keys, peers\' keys, associations', renderDhkey),
@@ -49,6 +49,11 @@ export const COMMANDS: readonly Command[] = [
   command('request ike rekey-child <tenant>', 'request-rekey-child', 'a new child SA with every Controller (or branch) of the tenant', renderOrdered),
 ];
 
+function historyCause({ cause, replaces, replacedBy }: IkeHistoryView): string {
+  if (replaces !== undefined) return `replaces ${replaces}: ${cause}`;
+  return replacedBy === undefined ? cause : `replaced by ${replacedBy}: ${cause}`;
+}
+
 function renderHistory(rows: readonly IkeHistoryView[]): string {
   return textTable(
     [
@@ -59,7 +64,7 @@ function renderHistory(rows: readonly IkeHistoryView[]): string {
       { title: 'Role', cell: (r) => r.role },
       { title: 'SPIs', cell: (r) => r.spis },
       { title: 'NAT', cell: (r) => (r.nat ? 'yes' : 'no') },
-      { title: 'Cause', cell: (r) => r.cause },
+      { title: 'Cause', cell: historyCause },
     ],
     rows,
     'no IKE event has been recorded for this profile',
@@ -81,7 +86,12 @@ function renderSecurityAssociations(rows: readonly IkeSaView[], parameters: Read
     );
   }
   if (rows.length === 0) return 'no peer is configured for this profile';
-  return rows.map(renderIkeSa).join('\n\n');
+  return rows.map((sa) => [renderIkeSa(sa), ...(parameters['detail'] === undefined ? [] : sa.history.map(historyLine))].join('\n')).join('\n\n');
+}
+
+function historyLine(entry: IkeHistoryView): string {
+  const cause = historyCause(entry);
+  return `  ${entry.time}  ${entry.event}  ${entry.spis}${cause === '' ? '' : `  ${cause}`}`;
 }
 
 function renderIkeSa(sa: IkeSaView): string {

@@ -157,10 +157,10 @@ describe('ike: rekey of the IKE SA', () => {
     deepStrictEqual(after!.children, before!.children);
     equal(branch.of('ike-rekeyed')[0]?.spis, after!.spis);
     equal(controller.of('ike-rekeyed')[0]?.spis, after!.spis);
-    for (const node of [branch, controller]) {
-      const { entry } = node.of('history').find((output) => output.entry.event === 'IKE Rekeyed')!;
-      deepStrictEqual([entry.spis, entry.cause], [after!.spis, `replaces ${before!.spis}`]);
-    }
+    const story = (node: Node): unknown[] =>
+      node.of('history').flatMap(({ entry }) => (/^IKE (Rekeyed|Replaced)$/.test(entry.event) ? [[entry.spis, entry.cause, entry.replaces, entry.replacedBy]] : []));
+    deepStrictEqual(story(branch), [[after!.spis, 'ordered on this box', before!.spis, undefined], [before!.spis, 'ordered on this box', undefined, after!.spis]]);
+    deepStrictEqual(story(controller), [[after!.spis, 'the peer rekeyed it', before!.spis, undefined], [before!.spis, 'the peer rekeyed it', undefined, after!.spis]]);
     assertMirrored(world, branch, controller, 1);
     // The new SA works in both directions.
     world.input(controller, { kind: 'rekey-child', child: children(controller)[0]! });

@@ -8,7 +8,7 @@ import { ManualClock } from './manual-clock.ts';
 
 function entry(profile: string, number: number): IkeOutput {
   const spis = `${number}/${number}`;
-  return { kind: 'history', entry: { unixMs: number, event: 'IKE Rekeyed', profile, tenant: 1, role: 'initiator', peer: 'p', remote: '192.0.2.1:500', spis, nat: false, cause: `replaces ${number - 1}/${number - 1}` } };
+  return { kind: 'history', entry: { unixMs: number, event: 'IKE Rekeyed', profile, tenant: 1, role: 'initiator', peer: 'p', remote: '192.0.2.1:500', spis, nat: false, cause: '', replaces: `${number - 1}/${number - 1}` } };
 }
 
 function make(): { clock: ManualClock; store: MemoryStore; restart(): IkeHistory } {
@@ -39,6 +39,13 @@ describe('services: history of IKE SAs', () => {
     deepStrictEqual(after.of('a'), before.of('a'));
     after.onOutput(entry('a', 3));
     equal(after.of('a').length, 3);
+  });
+
+  it('tells the life of an SA with those that it replaced, and of no other', () => {
+    const history = make().restart();
+    for (const number of [1, 2, 9, 3]) history.onOutput(entry('a', number));
+    deepStrictEqual(history.lifeOf('a', ['3/3']).map((e) => e.spis), ['1/1', '2/2', '3/3']);
+    deepStrictEqual(history.lifeOf('a', ['7/7']), []);
   });
 
   it('starts empty when its document cannot be read', () => {

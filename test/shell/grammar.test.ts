@@ -3,7 +3,7 @@ import { COMMANDS } from '../../firmware/shell/commands.ts';
 import { matchWords, unknownCommand } from '../../firmware/shell/grammar.ts';
 import { textTable } from '../../firmware/shell/text-table.ts';
 
-const SAS = 'show orgs org-services <tenant> ipsec vpn-profile <profile> ike security-associations [brief]';
+const SAS = 'show orgs org-services <tenant> ipsec vpn-profile <profile> ike security-associations [brief] [detail]';
 
 describe('shell/grammar', () => {
   it('takes parameters from their places', () => {

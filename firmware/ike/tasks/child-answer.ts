@@ -134,7 +134,7 @@ export class ChildAnswer implements Task {
     }
     const twin = sa.conversation.currentTasks.find((task) => task instanceof ChildRequest && task.old === this.#old);
     if (this.#old !== undefined && twin instanceof ChildRequest) twin.rival = this.#nonces;
-    installChild(sa, this.#child, this.#old, false, now);
+    installChild(sa, this.#child, this.#old, { initiator: false }, now);
   }
 
   abandon(sa: IkeSa): void {

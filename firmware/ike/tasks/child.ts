@@ -10,6 +10,7 @@ import type { ChildAlgorithms } from '../algorithms.ts';
 import type { ChildSa, NewChild } from '../child-sa.ts';
 import { createChild, espSpiBytes, espSpiNumber, installChild, postponeRekey, removeChild } from '../child-sa.ts';
 import type { IkeSa } from '../ike-sa.ts';
+import type { RekeyReason } from '../input-output.ts';
 import { KeyExchange, wantedGroup } from '../key-exchange.ts';
 import { deriveChildKeys } from '../keymat.ts';
 import type { NoncePair } from '../nonces.ts';
@@ -22,7 +23,7 @@ import { deleteChildRequest } from './informational.ts';
 export const MAX_SELECTORS = 16;
 const NEXT_STEP = 'compare the ESP proposals, selectors and encapsulation of both ends';
 
-export type ChildPurpose = { readonly kind: 'first' | 'create' } | { readonly kind: 'rekey'; readonly old: ChildSa };
+export type ChildPurpose = { readonly kind: 'first' | 'create' } | { readonly kind: 'rekey'; readonly old: ChildSa; readonly reason: RekeyReason };
 
 function refusal(type: number, cause: string): Failure {
   return { notify: type, cause, nextStep: NEXT_STEP, scope: 'exchange' };
@@ -141,7 +142,7 @@ export class ChildRequest implements Task {
   finish(sa: IkeSa, now: Instant): void {
     const child = this.#child!;
     const { old } = this;
-    if (old === undefined) return installChild(sa, child, undefined, true, now);
+    if (old === undefined) return installChild(sa, child, undefined, { initiator: true }, now);
     if (this.rival !== undefined) {
       const lost = losesCollision(this.#nonces!, this.rival);
       sa.log('info', 'rekey collided with the peer', { child: old.number, kept: lost ? "the peer's" : 'ours' });
@@ -153,7 +154,7 @@ export class ChildRequest implements Task {
     }
     // The peer may have deleted the old child meanwhile.
     const replaces = sa.children.has(old.number) ? old : undefined;
-    installChild(sa, child, replaces, true, now);
+    installChild(sa, child, replaces, { initiator: true, ...(this.#purpose.kind === 'rekey' ? { reason: this.#purpose.reason } : {}) }, now);
     if (replaces !== undefined) sa.conversation.enqueue(deleteChildRequest(old, 'rekeyed'), now);
   }
 

@@ -12,6 +12,7 @@ import { acceptIke, chooseIke, encodeIkeProposals, withoutAdditional } from '../
 import { moveChildren, postponeRekey } from '../child-sa.ts';
 import { ownRow } from '../exchanges.ts';
 import type { IkeSa } from '../ike-sa.ts';
+import { REKEY_REASONS, type RekeyReason } from '../input-output.ts';
 import { groupBytes, KeyExchange, wantedGroup } from '../key-exchange.ts';
 import type { IkeKeys } from '../keymat.ts';
 import { deriveRekeyedIkeKeys } from '../keymat.ts';
@@ -54,7 +55,7 @@ function makeSuccessor(sa: IkeSa, role: 'initiator' | 'responder', made: Negotia
 }
 
 /** The connection goes on under `successor`. */
-function promote(sa: IkeSa, successor: IkeSa, now: Instant): void {
+function promote(sa: IkeSa, successor: IkeSa, reason: RekeyReason, now: Instant): void {
   successor.path = sa.path;
   moveChildren(sa, successor);
   sa.replacedBy(successor, now);
@@ -62,7 +63,8 @@ function promote(sa: IkeSa, successor: IkeSa, now: Instant): void {
   successor.startClocks(now);
   successor.env.emit({ kind: 'ike-rekeyed', ikeSa: successor.number, profile: successor.profile.name, spis: successor.spis, suite: successor.suiteText });
   successor.log('info', 'IKE SA rekeyed', { algorithms: successor.suiteText, oldSpis: sa.spis });
-  successor.history('IKE Rekeyed', `replaces ${sa.spis}`);
+  successor.history('IKE Rekeyed', REKEY_REASONS[reason], { replaces: sa.spis });
+  sa.history('IKE Replaced', REKEY_REASONS[reason], { replacedBy: successor.spis });
 }
 
 /** Deletes an SA that a rekey made and that the connection does not go on under. */
@@ -72,6 +74,7 @@ function deleteUnused(sa: IkeSa, now: Instant): void {
 }
 
 export class IkeRekeyRequest implements Task {
+  readonly #reason: RekeyReason;
   #spi: Uint8Array | undefined;
   #nonce: Uint8Array = new Uint8Array(0);
   #keyExchange: KeyExchange | undefined;
@@ -81,6 +84,10 @@ export class IkeRekeyRequest implements Task {
   #refusedAs: number | undefined;
   /** What came of the peer's own rekey, which we answered while ours was on its way. */
   rival: Rival | undefined;
+
+  constructor(reason: RekeyReason) {
+    this.#reason = reason;
+  }
 
   build(sa: IkeSa, out: Payload[]): void {
     const { env, profile } = sa;
@@ -137,12 +144,12 @@ export class IkeRekeyRequest implements Task {
       const lost = losesCollision(this.#nonces!, rival.nonces);
       sa.log('info', 'rekey collided with the peer', { kept: lost ? "the peer's" : 'ours' });
       if (lost) {
-        promote(sa, rival.successor, now);
+        promote(sa, rival.successor, 'peer', now);
         deleteUnused(successor, now);
         return;
       }
     }
-    promote(sa, successor, now);
+    promote(sa, successor, this.#reason, now);
     sa.conversation.enqueue({ row: ownRow('informational'), tasks: [endRequest('delete', 'rekeyed')] }, now);
   }
 
@@ -154,7 +161,7 @@ export class IkeRekeyRequest implements Task {
   /** The peer deletes the old SA before it has answered our own rekey: its rekey is the one that counts. */
   yieldToRival(sa: IkeSa, now: Instant): void {
     const rival = this.#liveRival;
-    if (rival !== undefined && sa.announced) promote(sa, rival.successor, now);
+    if (rival !== undefined && sa.announced) promote(sa, rival.successor, 'peer', now);
   }
 
   abandon(sa: IkeSa, now: Instant): void {
@@ -218,6 +225,6 @@ export class IkeRekeyAnswer implements Task {
       successor.setTimer('linger', after(now, REDUNDANT_MS));
       return;
     }
-    promote(sa, successor, now);
+    promote(sa, successor, 'peer', now);
   }
 }
