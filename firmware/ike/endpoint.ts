@@ -19,6 +19,8 @@ import type { EapCredentials } from './eap/method.ts';
 import type { Authorization, AuthorizationRequest } from './environment.ts';
 import { DEFAULT_HALF_OPEN_LIMITS } from './half-open.ts';
 import type { HalfOpenLimits } from './half-open.ts';
+import { DEFAULT_INIT_RATES } from './init-rate.ts';
+import type { InitRates } from './init-rate.ts';
 import type { IkeSa, Path } from './ike-sa.ts';
 import type { IkeInput, IkeOutput, IkeSnapshot, InitiateInput, RekeyReason } from './input-output.ts';
 import type { CompleteProfile, IkeIdentity, IkeProfile, PeerCredentials } from './profile.ts';
@@ -64,6 +66,7 @@ export interface IkeEndpointOptions {
   nextSaId?(): number;
   readonly retransmission?: Retransmission;
   readonly halfOpen?: HalfOpenLimits;
+  readonly initRates?: InitRates;
 }
 
 export class IkeEndpoint implements Machine<IkeInput, IkeOutput> {
@@ -90,7 +93,7 @@ export class IkeEndpoint implements Machine<IkeInput, IkeOutput> {
       revocation: () => options.revocation?.(),
       exportsKeys: (owner) => options.exportsKeys?.(owner) ?? false,
     });
-    this.#reception = new Reception(this.#register, (request) => complete(options.responderProfile(request)));
+    this.#reception = new Reception(this.#register, options.initRates ?? DEFAULT_INIT_RATES, (request) => complete(options.responderProfile(request)));
     this.#replaceProfiles(options.profiles);
   }
 

@@ -157,8 +157,11 @@ export const REKEY_REASONS = {
 } as const;
 export type RekeyReason = keyof typeof REKEY_REASONS;
 
-/** Why a datagram was dropped: no IKE message, for an SPI that is not ours, on a socket that nobody answers, not from the peer, or not in its turn. */
-export type IkeDropReason = 'malformed' | 'unknown-spi' | 'no-profile' | 'too-many-half-open' | 'unauthentic' | 'unexpected';
+/**
+ * Why a datagram was dropped: no IKE message, for an SPI that is not ours, on a socket that nobody answers, too many from
+ * there or in all, not from the peer, or not in its turn.
+ */
+export type IkeDropReason = 'malformed' | 'unknown-spi' | 'no-profile' | 'rate-limited' | 'too-many-half-open' | 'unauthentic' | 'unexpected';
 
 export type IkeOutput =
   /** On a `natt` socket the service puts the non-ESP marker in front. */

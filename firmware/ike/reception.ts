@@ -15,9 +15,13 @@ import { checkLiveness } from './clocks.ts';
 import { CookieJar } from './cookie.ts';
 import { requestRow } from './exchanges.ts';
 import { originOf } from './half-open.ts';
+import type { InitOrigin } from './half-open.ts';
 import type { IkeSa, Path } from './ike-sa.ts';
+import type { InitRates } from './init-rate.ts';
+import { InitRate } from './init-rate.ts';
 import type { IkeDropReason, IkeInput } from './input-output.ts';
 import type { CompleteProfile } from './profile.ts';
+import { RationedLog } from './rationed-log.ts';
 import type { SaRegister } from './sa-register.ts';
 import { responderTasks } from './tasks/catalogue.ts';
 
@@ -31,14 +35,18 @@ const STRAY_ANSWERS_PER_SECOND = 10;
 export class Reception {
   readonly #register: SaRegister;
   readonly #cookies: CookieJar;
+  readonly #rate: InitRate;
+  readonly #log: RationedLog;
   readonly #profileFor: (request: { local: Endpoint; remote: Endpoint; socket: string }) => CompleteProfile | undefined;
   #straySecond = 0;
   #strayAnswers = 0;
 
-  constructor(register: SaRegister, profileFor: (request: { local: Endpoint; remote: Endpoint; socket: string }) => CompleteProfile | undefined) {
+  constructor(register: SaRegister, rates: InitRates, profileFor: (request: { local: Endpoint; remote: Endpoint; socket: string }) => CompleteProfile | undefined) {
     this.#register = register;
     this.#profileFor = profileFor;
     this.#cookies = new CookieJar(register.suite, register.random);
+    this.#rate = new InitRate(rates);
+    this.#log = new RationedLog(register);
   }
 
   receive(datagram: Datagram, now: Instant): void {
@@ -72,30 +80,45 @@ export class Reception {
   #receiveInit(message: Message, datagram: Datagram, path: Path, now: Instant): void {
     const { header } = message;
     if (!header.fromInitiator || header.messageId !== 0 || header.spiResponder.some((octet) => octet !== 0)) return this.#drop('malformed', 'IKE_SA_INIT with an illegal header', path);
+    const profile = this.#profileFor(path);
+    if (profile === undefined) return this.#drop('no-profile', 'no profile answers here', path, { socket: path.socket });
+    const origin = originOf(path.remote.address, profile.vxlan !== undefined);
+    if (!this.#rate.take(origin, now)) return this.#overloaded('rate-limited', 'IKE_SA_INIT rate limit reached', origin.source, path, now);
     const known = this.#register.findInit(datagram.bytes);
     if (known !== undefined) return known.conversation.repeatInit(path);
     const nonce = findPayload(message.payloads, 'Nonce');
     if (nonce === undefined) return this.#drop('malformed', 'IKE_SA_INIT without nonce', path);
-    const profile = this.#profileFor(path);
-    if (profile === undefined) return this.#drop('no-profile', 'no profile answers here', path, { socket: path.socket });
-    if (this.#mayEnter(message, nonce.data, profile, path, now)) this.#answerInit(message, datagram.bytes, profile, path, now);
+    if (this.#mayEnter(message, nonce.data, origin, path, now)) this.#answerInit(message, datagram.bytes, profile, path, now);
   }
 
-  /** The half-open limits; may answer with a cookie (RFC 7296 2.6). */
-  #mayEnter(message: Message, nonce: Uint8Array, profile: CompleteProfile, path: Path, now: Instant): boolean {
+  /** The half-open limits and the load as a whole; may answer with a cookie (RFC 7296 2.6). */
+  #mayEnter(message: Message, nonce: Uint8Array, origin: InitOrigin, path: Path, now: Instant): boolean {
     const { remote } = path;
-    const admission = this.#register.halfOpen.judge(originOf(remote.address, profile.vxlan !== undefined));
+    const admission = this.#register.halfOpen.judge(origin);
+    const load = this.#rate.judge(now);
     if (admission === 'full') {
-      this.#register.emit({ kind: 'dropped', reason: 'too-many-half-open' });
-      this.#register.log('warning', 'IKE half-open limit reached', { remote: formatEndpoint(remote) });
+      this.#overloaded('too-many-half-open', 'IKE half-open limit reached', origin.source, path, now);
       return false;
     }
     const shown = findNotify(message.payloads, NotifyType.COOKIE)?.data;
     const { spiInitiator } = message.header;
-    if (admission === 'admit' || (shown !== undefined && this.#cookies.accepts(shown, nonce, remote, spiInitiator, now))) return true;
-    this.#register.log('debug', 'IKE cookie requested', { remote: formatEndpoint(remote) });
-    this.#answerPlain(message.header, path, [notify(NotifyType.COOKIE, this.#cookies.cookie(nonce, remote, spiInitiator, now))]);
-    return false;
+    const isProven = shown !== undefined && this.#cookies.accepts(shown, nonce, remote, spiInitiator, now);
+    if (!isProven && (admission === 'cookie' || load !== 'admit')) {
+      this.#register.log('debug', 'IKE cookie requested', { remote: formatEndpoint(remote) });
+      this.#answerPlain(message.header, path, [notify(NotifyType.COOKIE, this.#cookies.cookie(nonce, remote, spiInitiator, now))]);
+      return false;
+    }
+    if (load === 'full') {
+      this.#overloaded('rate-limited', 'IKE_SA_INIT rate limit reached', 'all sources together', path, now);
+      return false;
+    }
+    this.#rate.spendTotal(now);
+    return true;
+  }
+
+  #overloaded(reason: IkeDropReason, sentence: 'IKE_SA_INIT rate limit reached' | 'IKE half-open limit reached', source: string, path: Path, now: Instant): void {
+    this.#register.emit({ kind: 'dropped', reason });
+    this.#log.write('warning', sentence, { remote: formatEndpoint(path.remote), source }, now);
   }
 
   #answerInit(message: Message, bytes: Uint8Array, profile: CompleteProfile, path: Path, now: Instant): void {
@@ -110,7 +133,9 @@ export class Reception {
       sa.setTimer('half-open', after(now, HALF_OPEN_MS));
       return;
     }
-    sa.log('info', 'IKE request refused', { exchange: 'IKE_SA_INIT', answer: notifyName(failure.notify), cause: failure.cause });
+    const { tenant, name } = profile;
+    const fields = { tenant, profile: name, remote: formatEndpoint(path.remote), exchange: 'IKE_SA_INIT', answer: notifyName(failure.notify), cause: failure.cause };
+    this.#log.write('info', 'IKE request refused', fields, now);
     this.#register.forget(sa);
     this.#answerPlain(message.header, path, [notify(failure.notify, failure.data)]);
   }

@@ -8,7 +8,7 @@ import { TimerTable } from '../../platform/time.ts';
 import type { Endpoint } from '../model.ts';
 import type { EapCredentials } from './eap/method.ts';
 import type { Authorization, AuthorizationRequest, Environment } from './environment.ts';
-import type { HalfOpenLimits } from './half-open.ts';
+import type { HalfOpenLimits, InitOrigin } from './half-open.ts';
 import { HalfOpenTable, originOf } from './half-open.ts';
 import type { SaOptions } from './ike-sa.ts';
 import { IkeSa } from './ike-sa.ts';
@@ -48,8 +48,8 @@ export class SaRegister implements Environment {
   readonly halfOpen: HalfOpenTable;
   readonly #options: RegisterOptions;
   readonly #bySpi = new Map<string, IkeSa>();
-  /** Half-open SAs by local SPI, with the address that they count for. */
-  readonly #halfOpen = new Map<string, string>();
+  /** Half-open SAs by local SPI, with the origin that they count for. */
+  readonly #halfOpen = new Map<string, InitOrigin>();
   /** Responder SAs by the hash of their IKE_SA_INIT request, for its repetitions. */
   readonly #byInitRequest = new Map<string, IkeSa>();
   readonly #deadlines = new TimerTable<string>();

@@ -17,6 +17,7 @@ export const SENTENCES = [
   'IKE request repeated, cached reply sent',
   'IKE cookie requested',
   'IKE half-open limit reached',
+  'IKE_SA_INIT rate limit reached',
   'IKE peer moved to another endpoint',
   'IKE SA moved to other addresses',
   'IKE SA cannot move to another address',

@@ -16,6 +16,8 @@ const IKE_PORT = 500;
 const NATT_PORT = 4500;
 const NON_ESP_MARKER_BYTES = 4;
 const HALF_OPEN = { cookieThreshold: 100_000, total: 100_000, perNetwork: 100_000 };
+const UNLIMITED = { perSecond: 1_000_000, burst: 1_000_000 };
+const INIT_RATES = { perSource: UNLIMITED, perNetwork: UNLIMITED, total: UNLIMITED };
 
 class BenchEndpoint {
   readonly #clock = new SystemClock();
@@ -30,7 +32,7 @@ class BenchEndpoint {
     this.#onOutput = onOutput;
     const profiles = Array.from({ length: end.role === 'initiator' ? end.handshakes : 1 }, (_, i) => benchProfile(`p${i}`, end));
     this.#endpoint = new IkeEndpoint({
-      suite: new RealSuite(), random: new SystemRandom(), unixMs: () => this.#clock.unixMs(), profiles, halfOpen: HALF_OPEN,
+      suite: new RealSuite(), random: new SystemRandom(), unixMs: () => this.#clock.unixMs(), profiles, halfOpen: HALF_OPEN, initRates: INIT_RATES,
       responderProfile: () => (end.role === 'responder' ? profiles[0] : undefined),
     });
   }

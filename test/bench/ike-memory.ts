@@ -9,6 +9,8 @@ import { benchProfile } from './ike-setting.ts';
 
 const CREDENTIAL = { kind: 'psk', psk: '00112233445566778899aabbccddeeff' } as const;
 const HALF_OPEN = { cookieThreshold: 100_000, total: 100_000, perNetwork: 100_000 };
+const UNLIMITED = { perSecond: 1_000_000, burst: 1_000_000 };
+const INIT_RATES = { perSource: UNLIMITED, perNetwork: UNLIMITED, total: UNLIMITED };
 const RESPONDER = { address: '192.0.2.1', port: 500 };
 
 interface Memory {
@@ -24,7 +26,7 @@ function memory(): Memory {
 
 class MemoryBench {
   readonly #clock = new SystemClock();
-  readonly #options = { suite: new RealSuite(), random: new SystemRandom(), unixMs: () => this.#clock.unixMs(), halfOpen: HALF_OPEN };
+  readonly #options = { suite: new RealSuite(), random: new SystemRandom(), unixMs: () => this.#clock.unixMs(), halfOpen: HALF_OPEN, initRates: INIT_RATES };
   readonly #responder: IkeEndpoint;
   up = 0;
 

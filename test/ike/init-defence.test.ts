@@ -4,8 +4,10 @@ import type { IkeProposal } from '../../firmware/ike/algorithms.ts';
 import { decodeMessage } from '../../firmware/wire/ike/message.ts';
 import { NotifyType } from '../../firmware/wire/ike/numbers.ts';
 import { findNotify, findPayload } from '../../firmware/wire/ike/payloads.ts';
+import { SeededRandom } from '../../platform/random.ts';
+import { OracleInitiator } from '../oracle/ike-initiator.ts';
 import type { Node, World } from './pair.ts';
-import { pair } from './pair.ts';
+import { KEY, pair } from './pair.ts';
 
 const ALWAYS_COOKIE: HalfOpenLimits = { cookieThreshold: 0, total: 1000, perNetwork: 10 };
 
@@ -87,16 +89,53 @@ describe('ike: defence of IKE_SA_INIT', () => {
     ok(answer !== undefined && findNotify(decodeMessage(answer.send.bytes).payloads, NotifyType.COOKIE) !== undefined);
   });
 
-  it('limits half-open SAs of one network and turns to cookies at half of that', () => {
-    const { world, branch, controller } = pair();
+  const floods: readonly (readonly [string, (i: number) => string, number])[] = [
+    ['one address', () => '203.0.113.7', 5],
+    ['one network', (i) => `203.0.113.${i & 255}`, 20],
+    ['one IPv6 /64', (i) => `2001:db8::${i.toString(16)}`, 5],
+    ['every network', (i) => `${1 + (i % 200)}.${i >> 8}.1.1`, 100],
+  ];
+  for (const [name, from, kept] of floods) {
+    it(`leaves others able to establish while IKE_SA_INIT floods in from ${name}`, () => {
+      const { world, branch, controller } = pair();
+      world.initiate(branch, '192.0.2.77', 'to-controller');
+      const template = world.packets[0]!.send.bytes;
+      flood(world, controller, template, 5_000, from);
+      // Half of the limit without a cookie; everything else costs a hash at most.
+      equal(controller.endpoint.snapshot().ikeSas.length, kept);
+      world.initiate(branch, controller, 'to-controller');
+      for (let i = 0; i < 20; i++) {
+        world.run(5);
+        flood(world, controller, template, 200, (each) => from(each + 200 * i));
+      }
+      equal(controller.of('ike-up').length, 1, world.story());
+      ok(controller.logged('IKE half-open limit reached').length + controller.logged('IKE_SA_INIT rate limit reached').length <= 45);
+    });
+
+    it(`leaves an independent initiator able to establish while IKE_SA_INIT floods in from ${name}`, () => {
+      const { world, branch, controller } = pair();
+      world.initiate(branch, '192.0.2.77', 'to-controller');
+      flood(world, controller, world.packets[0]!.send.bytes, 5_000, from);
+      const random = new SeededRandom('oracle');
+      const oracle = new OracleInitiator('b9@acme.example', KEY, (length) => random.bytes(length));
+      const answerTo = (bytes: Uint8Array): Uint8Array => {
+        world.input(controller, { kind: 'datagram', socket: 'wan', natt: false, local: { address: controller.address, port: 500 }, remote: { address: '192.0.2.50', port: 500 }, bytes: new Uint8Array(bytes) });
+        return world.packets.at(-1)!.send.bytes;
+      };
+      let answer = answerTo(oracle.initRequest());
+      const cookie = oracle.cookieOf(answer);
+      if (cookie !== undefined) answer = answerTo(oracle.initRequest(cookie));
+      oracle.takeInitAnswer(answer);
+      ok(oracle.responderIsAuthentic(oracle.open(answerTo(oracle.authRequest(Uint8Array.of(1, 2, 3, 4))))));
+    });
+  }
+
+  it('counts and drops what comes faster than its source may ask', () => {
+    const { world, branch, controller } = pair({ controllerOptions: { initRates: { perSource: { perSecond: 1, burst: 2 }, perNetwork: { perSecond: 10, burst: 10 }, total: { perSecond: 10, burst: 10 } } } });
     world.initiate(branch, '192.0.2.77', 'to-controller');
-    flood(world, controller, world.packets[0]!.send.bytes, 50, (i) => `203.0.113.${i}`);
-    equal(controller.endpoint.snapshot().ikeSas.length, 5);
-    equal(world.packets.filter((packet) => packet.from === controller).length, 50);
-    // Another network is served as before.
-    world.initiate(branch, controller, 'to-controller');
-    world.run(1000);
-    equal(controller.of('ike-up').length, 1, world.story());
+    flood(world, controller, world.packets[0]!.send.bytes, 5, () => '203.0.113.7');
+    deepStrictEqual(controller.of('dropped').map(({ reason }) => reason), ['rate-limited', 'rate-limited', 'rate-limited']);
+    deepStrictEqual(controller.logged('IKE_SA_INIT rate limit reached')[0], { remote: '203.0.113.7:500', source: '203.0.113.7' });
   });
 
   it('limits half-open SAs in all, and forgets them after 30 s', () => {
@@ -104,7 +143,8 @@ describe('ike: defence of IKE_SA_INIT', () => {
     world.initiate(branch, '192.0.2.77', 'to-controller');
     flood(world, controller, world.packets[0]!.send.bytes, 100, (i) => `10.${i}.0.1`);
     equal(controller.endpoint.snapshot().ikeSas.length, 20);
-    equal(controller.logged('IKE half-open limit reached').length, 80);
+    equal(controller.of('dropped').filter(({ reason }) => reason === 'too-many-half-open').length, 80);
+    equal(controller.logged('IKE half-open limit reached').length, 20);
     world.run(31_000);
     equal(controller.endpoint.snapshot().ikeSas.length, 0);
     flood(world, controller, world.packets[0]!.send.bytes, 1, () => '10.0.0.1');

@@ -87,14 +87,23 @@ export class OracleInitiator {
     this.#pair = generateKeyPairSync('x25519');
   }
 
-  initRequest(): Buffer {
+  /** With the cookie that the responder asked for, if it did. */
+  initRequest(cookie?: Uint8Array): Buffer {
     const publicValue = this.#pair.publicKey.export({ format: 'der', type: 'spki' }).subarray(-32);
     this.#init = this.#message(34, [
+      ...(cookie === undefined ? [] : [{ type: 41, body: join(0, 0, u16(16390), cookie) }]),
       { type: 33, body: saBody(1, Buffer.alloc(0), [[1, 20, 256], [2, 5, 0], [4, 31, 0]]) },
       { type: 34, body: join(0, 31, 0, 0, publicValue) },
       { type: 40, body: this.#nonceI },
     ]);
     return this.#init;
+  }
+
+  /** The cookie that an answer to IKE_SA_INIT asks for. */
+  cookieOf(answer: Uint8Array): Buffer | undefined {
+    const bytes = Buffer.from(answer);
+    const found = parseChain(bytes.subarray(28), bytes[16]!).find(({ type, body }) => type === 41 && body.readUInt16BE(2) === 16390);
+    return found?.body.subarray(4);
   }
 
   takeInitAnswer(answer: Uint8Array): void {
