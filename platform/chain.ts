@@ -2,6 +2,7 @@
 // of the intermediates and however authorities certify each other. Names, purposes, name constraints and revocation
 // lists are checked; of policies only anyPolicy is understood, and other critical extensions are refused.
 import { X509Certificate } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 import { toHex } from './bytes.ts';
 import { commonName, decodeCertificate, ExtensionOid } from './certificate.ts';
 import type { CertificateFields } from './certificate.ts';
@@ -9,6 +10,7 @@ import { CrlReader, SIGNATURE_HASHES } from './crl.ts';
 import type { ChainRequest, ChainResult, RevocationCheck } from './crypto.ts';
 import { WireError } from './errors.ts';
 import { nameProblem } from './name-constraints.ts';
+import { LEAST_RSA_BITS } from './signature.ts';
 import { rfc3339 } from './time.ts';
 
 export const LONGEST_CHAIN = 8;
@@ -88,13 +90,21 @@ function open(der: Uint8Array, what: string): Link {
   return link;
 }
 
-function keyTypeOf(leaf: Link): 'ecdsa' | 'ed25519' | 'rsa' {
-  let found: string | undefined;
+/** The key of a certificate, if it is readable and strong enough (RFC 8247 3.2.1). */
+function keyOf(link: Link, what: string): KeyObject {
+  let key: KeyObject;
   try {
-    found = leaf.x509.publicKey.asymmetricKeyType;
+    key = link.x509.publicKey;
   } catch {
-    throw new Refused('certificate has a key that is not readable');
+    throw new Refused(`${what} has a key that is not readable`);
   }
+  const bits = key.asymmetricKeyDetails?.modulusLength;
+  if (bits !== undefined && bits < LEAST_RSA_BITS) throw new Refused(`${what} has an RSA key of ${bits} bits, at least ${LEAST_RSA_BITS} are needed`);
+  return key;
+}
+
+function keyTypeOf(leaf: Link): 'ecdsa' | 'ed25519' | 'rsa' {
+  const found = keyOf(leaf, 'certificate').asymmetricKeyType;
   const keyType = KEY_TYPES[found ?? ''];
   if (keyType === undefined) throw new Refused(`certificate has a key of type ${found}, which is not supported`);
   return keyType;
@@ -184,6 +194,7 @@ function checkAuthority(link: Link, below: number, what: string, unixMs: number)
   const { ca, pathLength, keyUsage } = link.fields;
   checkCommon(link, what, unixMs);
   if (!ca) throw new Refused(`${what} is not an authority (basicConstraints)`);
+  keyOf(link, what);
   if (pathLength !== undefined && below > pathLength) throw new Refused(`${what} allows ${pathLength} intermediates below it, there are ${below}`);
   if (keyUsage !== undefined && (keyUsage & USAGE_KEY_CERT_SIGN) === 0) throw new Refused(`${what} may not sign certificates (keyUsage)`);
 }

@@ -4,7 +4,7 @@ import type { KeyObject, SignKeyObjectInput } from 'node:crypto';
 import type { HashName, SignatureAlgorithm } from './crypto.ts';
 
 /** Shorter RSA keys are not accepted (RFC 8247 3.2.1), longer ones cost more than a peer may ask of us. */
-const LEAST_RSA_BITS = 2048;
+export const LEAST_RSA_BITS = 2048;
 const MOST_RSA_BITS = 8192;
 
 interface Scheme {

@@ -1,7 +1,6 @@
-// The contents of AUTH (RFC 7296 2.15, RFC 7427, RFC 8420).
-import { concat, equalBytes, equalConstantTime, utf8, wipe } from '../../platform/bytes.ts';
-import type { HashName, SignatureAlgorithm, Suite } from '../../platform/crypto.ts';
-import { SignatureHash } from '../wire/ike/numbers.ts';
+// What AUTH is made over, and AUTH with a pre-shared key (RFC 7296 2.15); signatures are signatures.ts.
+import { concat, equalConstantTime, utf8, wipe } from '../../platform/bytes.ts';
+import type { HashName, Suite } from '../../platform/crypto.ts';
 
 const KEY_PAD = utf8('Key Pad for IKEv2');
 
@@ -37,48 +36,4 @@ export function sharedKeyAuth(suite: Suite, prf: HashName, key: Uint8Array, octe
 
 export function sharedKeyMatches(suite: Suite, prf: HashName, key: Uint8Array, octets: Uint8Array, auth: Uint8Array): boolean {
   return equalConstantTime(sharedKeyAuth(suite, prf, key, octets), auth);
-}
-
-interface Signature {
-  readonly algorithm: SignatureAlgorithm;
-  readonly keyType: 'ecdsa' | 'ed25519';
-  /** Announced in SIGNATURE_HASH_ALGORITHMS. */
-  readonly hash: number;
-  /** DER AlgorithmIdentifier (RFC 7427 A.3, RFC 8420 A). */
-  readonly identifier: Uint8Array;
-}
-
-function ecdsaIdentifier(last: number): Uint8Array {
-  return Uint8Array.of(0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, last);
-}
-
-const SIGNATURES: readonly Signature[] = [
-  { algorithm: 'ecdsa-sha256', keyType: 'ecdsa', hash: SignatureHash.sha256, identifier: ecdsaIdentifier(2) },
-  { algorithm: 'ecdsa-sha384', keyType: 'ecdsa', hash: SignatureHash.sha384, identifier: ecdsaIdentifier(3) },
-  { algorithm: 'ecdsa-sha512', keyType: 'ecdsa', hash: SignatureHash.sha512, identifier: ecdsaIdentifier(4) },
-  { algorithm: 'ed25519', keyType: 'ed25519', hash: SignatureHash.identity, identifier: Uint8Array.of(0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70) },
-];
-
-/** Contents of our SIGNATURE_HASH_ALGORITHMS. */
-export const SIGNATURE_HASHES: readonly number[] = SIGNATURES.map((entry) => entry.hash);
-
-/** The hash that an algorithm needs the peer to know. */
-export function signatureHash(algorithm: SignatureAlgorithm): number {
-  return SIGNATURES.find((entry) => entry.algorithm === algorithm)!.hash;
-}
-
-/** RFC 7427 3: length of the AlgorithmIdentifier 1 | AlgorithmIdentifier | signature. */
-export function signatureAuth(suite: Suite, algorithm: SignatureAlgorithm, privateKey: Uint8Array, octets: Uint8Array): Uint8Array<ArrayBuffer> {
-  const { identifier } = SIGNATURES.find((entry) => entry.algorithm === algorithm)!;
-  return concat(Uint8Array.of(identifier.length), identifier, suite.sign(algorithm, privateKey, octets));
-}
-
-/** Undefined when the signature is good, else a clause that says why not. */
-export function signatureProblem(suite: Suite, key: { publicKey: Uint8Array; keyType: string }, octets: Uint8Array, auth: Uint8Array): string | undefined {
-  const length = auth[0] ?? 0;
-  const identifier = auth.subarray(1, 1 + length);
-  const known = SIGNATURES.find((entry) => equalBytes(entry.identifier, identifier));
-  if (known === undefined) return 'the signature algorithm is not supported';
-  if (known.keyType !== key.keyType) return `the signature is ${known.algorithm} but the certificate's key is ${key.keyType}`;
-  return suite.verify(known.algorithm, key.publicKey, octets, auth.subarray(1 + length)) ? undefined : 'the signature does not verify';
 }

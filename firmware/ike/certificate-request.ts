@@ -1,24 +1,53 @@
-// Contents of CERTREQ (RFC 7296 3.7): SHA-1 of the public key of every authority that we trust.
-import { concat, Reader } from '../../platform/bytes.ts';
+// Contents of CERTREQ (RFC 7296 3.7): SHA-1 of the public key of every authority that a peer trusts.
+import { concat, equalBytes, Reader } from '../../platform/bytes.ts';
 import { expectElement, peekTag, readElement, Tag } from '../../platform/der.ts';
 import { WireError } from '../../platform/errors.ts';
 import { sha1 } from './sha1.ts';
 
 const EXPLICIT_VERSION = 0xa0;
+const HASH_BYTES = 20;
+
+interface Names {
+  readonly issuer: Uint8Array;
+  readonly subject: Uint8Array;
+  /** SubjectPublicKeyInfo (RFC 5280 4.1). */
+  readonly publicKey: Uint8Array;
+}
 
 /** An anchor that is not a readable certificate contributes nothing; checkChain will say so where it matters. */
 export function certificateRequestData(anchors: readonly Uint8Array[]): Uint8Array {
-  return concat(...anchors.map((anchor) => publicKeyOf(anchor)).filter((key) => key !== undefined).map(sha1));
+  return concat(...anchors.map((anchor) => namesOf(anchor)?.publicKey).filter((key) => key !== undefined).map(sha1));
 }
 
-/** SubjectPublicKeyInfo of a certificate (RFC 5280 4.1). */
-function publicKeyOf(certificate: Uint8Array): Uint8Array | undefined {
+/**
+ * Whether a peer that sent these hashes knows an authority that our chain (leaf first) leads to. A root is not in the
+ * chain; where we have it among our own anchors it counts as well.
+ */
+export function leadsToRequested(hashes: Uint8Array, chain: readonly Uint8Array[], anchors: readonly Uint8Array[]): boolean {
+  const path = chain.map(namesOf).filter((names) => names !== undefined);
+  const top = path.at(-1);
+  if (top === undefined) return false;
+  const roots = anchors.map(namesOf).filter((names) => names !== undefined && equalBytes(names.subject, top.issuer));
+  return [...path.slice(1), ...roots].some((names) => includes(hashes, sha1(names!.publicKey)));
+}
+
+function includes(hashes: Uint8Array, hash: Uint8Array): boolean {
+  for (let at = 0; at + HASH_BYTES <= hashes.length; at += HASH_BYTES) {
+    if (equalBytes(hashes.subarray(at, at + HASH_BYTES), hash)) return true;
+  }
+  return false;
+}
+
+function namesOf(certificate: Uint8Array): Names | undefined {
   try {
-    const outer = expectElement(new Reader(certificate, 'trust anchor'), Tag.sequence, 'certificate').content;
+    const outer = expectElement(new Reader(certificate, 'certificate'), Tag.sequence, 'certificate').content;
     const tbs = expectElement(outer, Tag.sequence, 'tbsCertificate').content;
     if (peekTag(tbs) === EXPLICIT_VERSION) readElement(tbs, 'version');
-    for (const what of ['serialNumber', 'signature', 'issuer', 'validity', 'subject']) readElement(tbs, what);
-    return expectElement(tbs, Tag.sequence, 'subjectPublicKeyInfo').encoded;
+    for (const what of ['serialNumber', 'signature']) readElement(tbs, what);
+    const issuer = readElement(tbs, 'issuer').encoded;
+    readElement(tbs, 'validity');
+    const subject = readElement(tbs, 'subject').encoded;
+    return { issuer, subject, publicKey: expectElement(tbs, Tag.sequence, 'subjectPublicKeyInfo').encoded };
   } catch (error) {
     if (error instanceof WireError) return undefined;
     throw error;

@@ -70,6 +70,8 @@ export interface PeerFacts {
   intermediate: boolean;
   /** Its SIGNATURE_HASH_ALGORITHMS. */
   hashes: readonly number[];
+  /** Its CERTREQ: hashes of the authorities' keys that it knows, 20 octets each. */
+  authorities: Uint8Array;
   identity: IkeIdentity | undefined;
   serial: string | undefined;
   tenant: number | undefined;
@@ -119,7 +121,7 @@ export class IkeSa {
   readonly role: 'initiator' | 'responder';
   readonly conversation: Conversation;
   readonly children = new Map<number, ChildSa>();
-  readonly peer: PeerFacts = { vendor: false, fragmentation: false, intermediate: false, hashes: [], identity: undefined, serial: undefined, tenant: undefined, certificate: undefined };
+  readonly peer: PeerFacts = { vendor: false, fragmentation: false, intermediate: false, hashes: [], authorities: new Uint8Array(0), identity: undefined, serial: undefined, tenant: undefined, certificate: undefined };
   readonly grant: Grant = { assigned: undefined, directorAddresses: undefined, observed: undefined, alsoAssigned: undefined, settings: undefined };
   readonly extensions: Extensions = { ...NO_EXTENSIONS };
   profile: CompleteProfile;

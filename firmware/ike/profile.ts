@@ -18,18 +18,26 @@ export interface IkeIdentity {
   readonly value: string;
 }
 
+/** A certificate, and how its key signs. */
+export interface SigningCredential {
+  /** DER, leaf first. */
+  readonly chain: readonly Uint8Array[];
+  /** PKCS#8 DER. */
+  readonly privateKey: Uint8Array;
+  readonly algorithm: SignatureAlgorithm;
+}
+
+export interface CertificateAuth extends SigningCredential {
+  readonly kind: 'certificate';
+  /** Further credentials of the same identity, in order of preference: a peer gets the first one that it can verify. */
+  readonly alternatives?: readonly SigningCredential[];
+}
+
 export type LocalAuth =
   | { readonly kind: 'psk'; readonly key: Uint8Array }
   /** The pre-shared key that `lookupPeer` finds for the peer: one key of this pair alone, used both ways. */
   | { readonly kind: 'lookup' }
-  | {
-      readonly kind: 'certificate';
-      /** DER, leaf first. */
-      readonly chain: readonly Uint8Array[];
-      /** PKCS#8 DER. */
-      readonly privateKey: Uint8Array;
-      readonly algorithm: SignatureAlgorithm;
-    }
+  | CertificateAuth
   | {
       /** Initiator only; the responder must authenticate by certificate. */
       readonly kind: 'eap';

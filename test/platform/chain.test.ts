@@ -24,7 +24,7 @@ interface Wanted {
   readonly days?: number;
   readonly emails?: readonly string[];
   readonly criticalOid?: string;
-  readonly algorithm?: 'P-256' | 'P-384' | 'Ed25519' | 'RSA' | 'RSA-SHA1';
+  readonly algorithm?: keyof typeof ALGORITHMS;
 }
 
 const ALGORITHMS = {
@@ -32,6 +32,7 @@ const ALGORITHMS = {
   'P-384': { key: { name: 'ECDSA', namedCurve: 'P-384' }, signature: { name: 'ECDSA', hash: 'SHA-384' } },
   Ed25519: { key: { name: 'Ed25519' }, signature: { name: 'Ed25519' } },
   RSA: { key: { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256', modulusLength: 2048, publicExponent: Uint8Array.of(1, 0, 1) }, signature: { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256' } },
+  'RSA-1024': { key: { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256', modulusLength: 1024, publicExponent: Uint8Array.of(1, 0, 1) }, signature: { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256' } },
   'RSA-SHA1': { key: { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-1', modulusLength: 2048, publicExponent: Uint8Array.of(1, 0, 1) }, signature: { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-1' } },
 } as const;
 
@@ -127,6 +128,12 @@ describe('platform/chain', () => {
     }
     const weak = await issue({ name: 'weak', ca: true, algorithm: 'RSA-SHA1' });
     strictEqual(check([await issue({ name: 'leaf', issuer: weak })], weak), 'certificate is signed with algorithm 1.2.840.113549.1.1.5, which is not accepted');
+  });
+
+  it('refuses RSA keys of less than 2048 bits, of the device and of an authority', async () => {
+    const short = await issue({ name: 'short', ca: true, algorithm: 'RSA-1024' });
+    strictEqual(check([await issue({ name: 'leaf', issuer: root, algorithm: 'RSA-1024' })], root), 'certificate has an RSA key of 1024 bits, at least 2048 are needed');
+    strictEqual(check([await issue({ name: 'leaf', issuer: short })], short), 'trust anchor has an RSA key of 1024 bits, at least 2048 are needed');
   });
 
   it('ends when authorities certify each other in a circle', async () => {

@@ -5,6 +5,8 @@ import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 export interface OpensslIssued {
   readonly name: string;
   readonly der: Uint8Array;
+  /** PKCS#8 DER. */
+  readonly privateKey: Uint8Array;
   /** Base of its file names. */
   readonly base: string;
 }
@@ -14,7 +16,7 @@ export interface OpensslRequest {
   readonly issuer?: OpensslIssued;
   /** Lines of an extension section. */
   readonly extensions: readonly string[];
-  readonly key?: 'ec' | 'rsa' | 'ed25519';
+  readonly key?: keyof typeof KEYS;
   /** Decimal. */
   readonly serial?: string;
 }
@@ -23,6 +25,8 @@ const KEYS = {
   ec: ['-algorithm', 'EC', '-pkeyopt', 'ec_paramgen_curve:P-256'],
   rsa: ['-algorithm', 'RSA', '-pkeyopt', 'rsa_keygen_bits:2048'],
   ed25519: ['-algorithm', 'ED25519'],
+  'ec-384': ['-algorithm', 'EC', '-pkeyopt', 'ec_paramgen_curve:P-384'],
+  'ec-521': ['-algorithm', 'EC', '-pkeyopt', 'ec_paramgen_curve:P-521'],
 } as const;
 
 export const CA_EXTENSIONS = ['basicConstraints=critical,CA:true', 'keyUsage=critical,keyCertSign,cRLSign', 'subjectKeyIdentifier=hash'];
@@ -54,7 +58,8 @@ export class OpensslAuthority {
     const signer = issuer === undefined ? ['-signkey', `${base}.key`] : ['-CA', `${issuer.base}.pem`, '-CAkey', `${issuer.base}.key`];
     run('x509', '-req', '-in', `${base}.csr`, ...signer, '-set_serial', serial ?? String(1000 + this.#count), '-days', '30', '-extfile', `${base}.cnf`, '-extensions', 'v3', '-out', `${base}.pem`);
     run('x509', '-in', `${base}.pem`, '-outform', 'DER', '-out', `${base}.der`);
-    return { name, base, der: new Uint8Array(readFileSync(`${base}.der`)) };
+    run('pkcs8', '-topk8', '-nocrypt', '-in', `${base}.key`, '-outform', 'DER', '-out', `${base}.p8`);
+    return { name, base, der: new Uint8Array(readFileSync(`${base}.der`)), privateKey: new Uint8Array(readFileSync(`${base}.p8`)) };
   }
 
   /** A list with these serial numbers (hexadecimal, even length); `hours` until the next one. */

@@ -8,7 +8,7 @@ import { IkeEndpoint } from '../../firmware/ike/endpoint.ts';
 import type { EapCredentials } from '../../firmware/ike/eap/method.ts';
 import type { HalfOpenLimits } from '../../firmware/ike/half-open.ts';
 import type { ChildUp, IkeOutput, IkeUp } from '../../firmware/ike/input-output.ts';
-import type { IkeProfile, LocalAuth, RemoteAuth } from '../../firmware/ike/profile.ts';
+import type { IkeProfile, LocalAuth, RemoteAuth, SigningCredential } from '../../firmware/ike/profile.ts';
 import type { Retransmission } from '../../firmware/ike/window.ts';
 import { deviceName, encryptedTviName } from '../../firmware/model.ts';
 import type { ForwarderCounters, IpAddress } from '../../firmware/model.ts';
@@ -23,6 +23,7 @@ import { hostPrefix, isIpv6 } from '../../firmware/services/vr-plan.ts';
 import { Alarms } from '../../platform/alarms.ts';
 import { fromHex } from '../../platform/bytes.ts';
 import { RealSuite } from '../../platform/crypto-real.ts';
+import type { SignatureAlgorithm } from '../../platform/crypto.ts';
 import { formatEvent } from '../../platform/log-line.ts';
 import { SinkLog } from '../../platform/log.ts';
 import { SystemRandom } from '../../platform/random.ts';
@@ -39,6 +40,10 @@ export interface CertificateCredential {
   readonly chain: readonly string[];
   readonly privateKey: string;
   readonly anchors: readonly string[];
+  /** Default: ecdsa-sha256. */
+  readonly algorithm?: SignatureAlgorithm;
+  /** Credentials after this one, in order of preference. */
+  readonly alternatives?: readonly CertificateCredential[];
 }
 
 export type PeerCredential =
@@ -98,8 +103,12 @@ function octets(base64: string): Uint8Array {
   return new Uint8Array(Buffer.from(base64, 'base64'));
 }
 
-function certificateAuth({ chain, privateKey }: CertificateCredential): LocalAuth {
-  return { kind: 'certificate', chain: chain.map(octets), privateKey: octets(privateKey), algorithm: 'ecdsa-sha256' };
+function signing({ chain, privateKey, algorithm = 'ecdsa-sha256' }: CertificateCredential): SigningCredential {
+  return { chain: chain.map(octets), privateKey: octets(privateKey), algorithm };
+}
+
+function certificateAuth(credential: CertificateCredential): LocalAuth {
+  return { kind: 'certificate', ...signing(credential), alternatives: (credential.alternatives ?? []).map(signing) };
 }
 
 function authentication(credential: PeerCredential): { localAuth: LocalAuth; remoteAuth: RemoteAuth } {

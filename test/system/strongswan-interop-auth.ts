@@ -5,7 +5,11 @@ type Files = Readonly<Record<string, string>>;
 export type StrongswanCredential =
   | { readonly psk: string }
   /** Certificates and keys by their place under swanctl's directory. */
-  | { readonly files: Files }
+  | {
+      readonly files: Files;
+      /** Which signatures it makes, e.g. `rsa/pss-sha256`. Default: what fits its key. */
+      readonly signature?: string;
+    }
   /** strongSwan is the user. */
   | { readonly files: Files; readonly user: { readonly method: string; readonly identity: string; readonly password?: string } }
   /** We are the user; `passwords` by user. `certificate`: strongSwan shows it before EAP. Default true. */
@@ -39,5 +43,6 @@ export function authSections(credential: StrongswanCredential, { ours, theirs }:
     const local = credential.certificate === false ? `auth = ${credential.method}` : certificate;
     return { local: `${local} \n ${them}`, remote: `auth = ${credential.method} \n ${us} \n eap_id = %any`, secrets: eapSecrets(credential.passwords) };
   }
-  return { local: `${certificate} \n ${them}`, remote: `auth = pubkey \n ${us}`, secrets: '' };
+  const { signature = 'pubkey' } = credential;
+  return { local: `auth = ${signature} \n certs = peer.pem \n ${them}`, remote: `auth = pubkey \n ${us}`, secrets: '' };
 }

@@ -7,8 +7,9 @@ import { after } from '../../../platform/time.ts';
 import { AuthMethod, CertEncoding, NotifyType, notifyName } from '../../wire/ike/numbers.ts';
 import type { Payload, PayloadOf } from '../../wire/ike/payloads.ts';
 import { findNotify, findPayload, notify } from '../../wire/ike/payloads.ts';
-import { identityBody, sharedKeyAuth, sharedKeyMatches, signatureAuth, signatureHash, signatureProblem, signedOctets } from '../auth-data.ts';
+import { identityBody, sharedKeyAuth, sharedKeyMatches, signedOctets } from '../auth-data.ts';
 import { certificateRequestData } from '../certificate-request.ts';
+import { chooseCredential, readCertificateRequest, sign, unverifiable } from '../credentials.ts';
 import { authLifetimeMs } from '../auth-lifetime.ts';
 import type { EapRun } from '../eap/run.ts';
 import type { EapServer } from '../eap/server.ts';
@@ -18,6 +19,7 @@ import { deviceSerial, observedEndpoint, observedEndpointNotify, refusalText, se
 import { commonPpk, mixedKeys, ppkNotifies, settleAsInitiator, settleAsResponder } from '../ppk.ts';
 import type { IkeIdentity, LocalAuth, PeerCredentials } from '../profile.ts';
 import { decodeIdentity, encodeIdentity, identityText, sameIdentity } from '../profile.ts';
+import { isSignature, signatureProblem } from '../signatures.ts';
 import type { Failure, Task } from '../task.ts';
 import { errorNotify } from '../task.ts';
 
@@ -45,7 +47,7 @@ export function credentialProblem(sa: IkeSa, local: LocalAuth | PeerCredentials)
   if (local.kind === 'psk') return undefined;
   if (local.kind === 'eap') return sa.profile.ppk?.required === true ? 'a post-quantum pre-shared key cannot be required together with EAP' : undefined;
   if (local.kind !== 'certificate' || !('privateKey' in local)) return 'no credential of our own is configured';
-  return sa.peer.hashes.includes(signatureHash(local.algorithm)) ? undefined : `the peer does not accept ${local.algorithm} signatures`;
+  return chooseCredential(sa, local) === undefined ? unverifiable(local) : undefined;
 }
 
 /** Our AUTH payload, once credentialProblem has none. */
@@ -54,8 +56,9 @@ export function ownAuth(sa: IkeSa, local: LocalAuth | PeerCredentials, keys = sa
   const octets = octetsOf(sa, sa.role, identityBody(idType, data), keys);
   const { suite } = sa.env;
   if (local.kind === 'psk') return { kind: 'AUTH', method: AuthMethod.sharedKey, data: sharedKeyAuth(suite, sa.algorithms!.prf, local.key, octets) };
-  assert(local.kind === 'certificate' && 'privateKey' in local, 'AUTH without a credential');
-  return { kind: 'AUTH', method: AuthMethod.digitalSignature, data: signatureAuth(suite, local.algorithm, local.privateKey, octets) };
+  const credential = local.kind === 'certificate' && 'privateKey' in local ? chooseCredential(sa, local) : undefined;
+  assert(credential !== undefined, 'AUTH without a credential');
+  return { kind: 'AUTH', ...sign(sa, credential, octets) };
 }
 
 /** With a post-quantum pre-shared key AUTH is made with it; the peer may take the one without. */
@@ -73,7 +76,7 @@ export function ownIdentity(sa: IkeSa, kind: 'IDi' | 'IDr'): Payload[] {
   const out: Payload[] = [{ kind, ...encodeIdentity(sa.profile.localIdentity) }];
   const { localAuth } = sa.profile;
   if (localAuth.kind === 'certificate') {
-    for (const data of localAuth.chain) out.push({ kind: 'CERT', encoding: CertEncoding.x509Signature, data });
+    for (const data of chooseCredential(sa, localAuth)?.chain ?? []) out.push({ kind: 'CERT', encoding: CertEncoding.x509Signature, data });
   }
   return out;
 }
@@ -90,18 +93,18 @@ function checkAuth(sa: IkeSa, payloads: readonly Payload[], id: PayloadOf<'IDi' 
     const matches = sharedKeyMatches(sa.env.suite, sa.algorithms!.prf, credentials.key, octets, auth.data);
     return matches ? { ok: true } : { ok: false, cause: 'pre-shared key does not match' };
   }
-  if (auth.method !== AuthMethod.digitalSignature) return { ok: false, cause: 'the peer did not authenticate with a digital signature' };
+  if (!isSignature(auth.method)) return { ok: false, cause: 'the peer did not authenticate with a digital signature' };
   const chain = payloads.flatMap((payload) => (payload.kind === 'CERT' && payload.encoding === CertEncoding.x509Signature ? [payload.data] : []));
   const result = sa.env.suite.checkChain({ chain, anchors: credentials.anchors, unixMs: sa.env.unixMs(), revocation: sa.env.revocation() });
   if (!result.ok) return { ok: false, cause: `peer's ${result.cause.replace(/^there is no certificate$/, 'certificate is missing')}` };
-  const problem = certificateProblem(sa, result, octets, auth.data, identity);
+  const problem = certificateProblem(sa, result, octets, auth, identity);
   if (problem !== undefined) return { ok: false, cause: problem };
   sa.peer.certificate = { emails: result.emails, uris: result.uris, chain: chain.map((der) => der.slice()) };
   return { ok: true };
 }
 
 /** The certificate must name the identity (RFC 7296 4): e-mail identities are what certificates here carry. */
-function certificateProblem(sa: IkeSa, result: Extract<ChainResult, { ok: true }>, octets: Uint8Array, auth: Uint8Array, identity: IkeIdentity): string | undefined {
+function certificateProblem(sa: IkeSa, result: Extract<ChainResult, { ok: true }>, octets: Uint8Array, auth: PayloadOf<'AUTH'>, identity: IkeIdentity): string | undefined {
   const named = identity.kind === 'email' && result.emails.some((email) => sameIdentity({ kind: 'email', value: email }, identity));
   if (!named) return `peer's certificate is not for the identity ${identityText(identity)}`;
   return signatureProblem(sa.env.suite, result, octets, auth);
@@ -202,6 +205,7 @@ export class AuthAnswer implements Task {
   process(sa: IkeSa, payloads: readonly Payload[]): Failure | undefined {
     const id = findPayload(payloads, 'IDi')!;
     readFacts(sa, payloads);
+    readCertificateRequest(sa, payloads);
     if (sa.eap !== undefined) return this.#admitUser(sa, payloads, sa.eap);
     const identity = decodeIdentity(id.idType, id.data);
     const cause = identity === undefined ? 'the identity is of a type that is not accepted, or not readable' : this.#judge(sa, payloads, id, identity);

@@ -18,6 +18,7 @@ import type { Payload } from '../../wire/ike/payloads.ts';
 import { findNotify, findPayload, notify } from '../../wire/ike/payloads.ts';
 import { identityBody, sharedKeyAuth } from '../auth-data.ts';
 import { authLifetimeNotify, DEFAULT_AUTH_LIFETIME_MS } from '../auth-lifetime.ts';
+import { readCertificateRequest } from '../credentials.ts';
 import { EapClient } from '../eap/client.ts';
 import { EapServer } from '../eap/server.ts';
 import { ownRow } from '../exchanges.ts';
@@ -78,6 +79,7 @@ export class EapFirstAnswer implements Task {
     // Who comes is known only later; clients fill in IDi as they like, often with an address.
     const expected = remoteIdentity === undefined || (identity !== undefined && sameIdentity(identity, remoteIdentity));
     if (!expected) return refuseInitiator(sa, identity, `the identity ${identity === undefined ? `of type ${id.idType}` : identityText(identity)} is not expected here`);
+    readCertificateRequest(sa, payloads);
     const withoutAuth = remoteAuth.eapOnly === true && findNotify(payloads, NotifyType.EAP_ONLY_AUTHENTICATION) !== undefined;
     const problem = withoutAuth ? undefined : certificateProblem(sa, localAuth);
     if (problem !== undefined) return refuseInitiator(sa, identity, problem);

@@ -8,7 +8,7 @@ import { findNotify, findPayload, notify } from '../../wire/ike/payloads.ts';
 import type { Proposal } from '../../wire/ike/proposal.ts';
 import type { IkeAlgorithms } from '../algorithms.ts';
 import { acceptIke, chooseIke, encodeIkeProposals } from '../algorithms.ts';
-import { SIGNATURE_HASHES } from '../auth-data.ts';
+import { readCertificateRequest } from '../credentials.ts';
 import { extensionNotifies, readExtensions } from '../extensions.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import { groupBytes, KeyExchange, wantedGroup } from '../key-exchange.ts';
@@ -16,6 +16,7 @@ import { deriveIkeKeys } from '../keymat.ts';
 import { detectNat, natNotifies } from '../nat.ts';
 import { NONCE_BYTES } from '../nonces.ts';
 import { ppkProblem } from '../ppk.ts';
+import { SIGNATURE_HASHES } from '../signatures.ts';
 import type { Failure, Task, Verdict } from '../task.ts';
 import { errorNotify } from '../task.ts';
 import { authRequest } from './auth-request.ts';
@@ -107,6 +108,7 @@ export class InitRequest implements Task {
     sa.spiResponder = sa.answeredSpi;
     sa.nonceResponder = nonce.data;
     readSupport(sa, payloads, sa.spiResponder);
+    readCertificateRequest(sa, payloads);
     keysFrom(sa, algorithms, shared);
     return undefined;
   }
