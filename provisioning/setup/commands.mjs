@@ -15,6 +15,7 @@ export const COMMANDS = {
   sim: (context) => runScript(context, 'test/sim/main.ts'),
   fuzz: (context) => runScript(context, 'test/fuzz/main.ts'),
   bench: (context) => runScript(context, 'test/bench/main.ts'),
+  deb: (context) => runScript(context, 'images/package/main.ts'),
   test: runTests,
   check: runCheck,
 };

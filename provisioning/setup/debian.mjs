@@ -5,8 +5,9 @@ import { join } from 'node:path';
 import { SetupFailure, say } from './failure.mjs';
 import { runLogged } from './run.mjs';
 
-/** @typedef {'setup' | 'lab' | 'test' | 'check' | 'sim' | 'fuzz' | 'bench'} Command */
+/** @typedef {'setup' | 'lab' | 'test' | 'check' | 'sim' | 'fuzz' | 'bench' | 'deb'} Command */
 
+const BUILD = ['test', 'deb'];
 const LAB = ['setup', 'lab', 'test', 'bench'];
 const TEST = ['setup', 'test', 'bench'];
 
@@ -15,8 +16,8 @@ const TEST = ['setup', 'test', 'bench'];
  * @type {readonly { name: string, for: readonly string[], reason: string, service?: string }[]}
  */
 export const DEBIAN_PACKAGES = [
-  { name: 'gcc', for: LAB, reason: 'compiles the native addon' },
-  { name: 'libc6-dev', for: LAB, reason: 'C library headers for the native addon' },
+  { name: 'gcc', for: [...LAB, 'deb'], reason: 'compiles the native addon' },
+  { name: 'libc6-dev', for: [...LAB, 'deb'], reason: 'C library headers for the native addon' },
   { name: 'util-linux', for: LAB, reason: 'unshare, nsenter, setpriv and flock around the lab and its nodes' },
   { name: 'iproute2', for: LAB, reason: 'namespaces, devices and routes' },
   { name: 'procps', for: LAB, reason: 'sysctl for forwarding in namespaces' },
@@ -38,6 +39,10 @@ export const DEBIAN_PACKAGES = [
   { name: 'openssl', for: ['bench'], reason: 'certificates for counterparts of the tunnel bench' },
   { name: 'wireguard-tools', for: ['bench'], reason: 'configures wireguard-go for the tunnel bench' },
   { name: 'openvpn', for: ['bench'], reason: 'a counterpart of the tunnel bench', service: 'openvpn' },
+  { name: 'git', for: BUILD, reason: 'says of which commit a build is' },
+  { name: 'dpkg', for: BUILD, reason: 'packs the Debian package' },
+  { name: 'gcc-aarch64-linux-gnu', for: BUILD, reason: 'compiles the addon for arm64' },
+  { name: 'libc6-dev-arm64-cross', for: BUILD, reason: 'C library headers for the addon on arm64' },
   { name: 'mmdebstrap', for: TEST, reason: 'a newer release beside this one, for newer counterparts' },
 ];
 

@@ -9,6 +9,8 @@ import { hostCommand } from '../../provisioning/lab/host-command.ts';
 const CACHE = '/var/cache/selvage';
 const BUILD_TIMEOUT_MS = 600_000;
 const STRONGSWAN = ['charon-systemd', 'strongswan-swanctl', 'libcharon-extra-plugins', 'libcharon-extauth-plugins', 'libstrongswan-extra-plugins'];
+/** What an appliance needs around it, and what installs its upgrades. */
+const APPLIANCE = ['systemd', 'systemd-sysv', 'dbus', 'rauc', 'rauc-service', 'squashfs-tools', 'openssl', 'grub-common', 'iproute2', 'procps', 'logrotate', 'passwd', 'libstdc++6'];
 /** Part of the cache's name: a change of a list makes a new root. */
 const REVISION = 1;
 
@@ -24,6 +26,11 @@ function archiveUri(): string {
 /** Path of the root file system of this release (`trixie`, `sid`) in which strongSwan can be run. */
 export function debianRoot(release: string): string {
   return builtRoot(`${release}-${process.arch}-${REVISION}`, release, ['--variant=apt', `--include=${STRONGSWAN.join(',')}`]);
+}
+
+/** Path of the root file system of this release on which the appliance can be installed, with RAUC. */
+export function applianceRoot(release: string): string {
+  return builtRoot(`${release}-${process.arch}-appliance-${REVISION}`, release, ['--variant=apt', `--include=${APPLIANCE.join(',')}`]);
 }
 
 /** Path of a folder with the unpacked files of a few packages of this release, for programs that need no libraries of it. */

@@ -1,12 +1,13 @@
 #!/bin/sh
-# Boots systemd as first process of new namespaces, over the machine's own files (copy on write) with the checkout
-# installed as docs/OPERATIONS.md says. Arguments: checkout, Node, a directory with `probe` (what to run; its output goes
-# to `out`) and `etc` (files for /etc). Ends when the probe has ended.
+# Boots systemd as first process of new namespaces, over the files of a Debian system (copy on write). Arguments: the
+# root of that system, and a directory with `prepare` (run in the new root before the boot; its argument is the
+# directory), `probe` (what to run on the booted machine; its output goes to `out`, and the directory is /probe there) and
+# `etc` (files for /etc). Ends when the probe has ended.
 set -eu
-checkout=$1 node=$2 scratch=$3
+lower=$1 scratch=$2
 root=$scratch/root
 
-if [ "${4:-}" != inside ]; then
+if [ "${3:-}" != inside ]; then
   # A control group of its own, so that nothing of it stays behind and nobody else's processes are moved.
   groups=$scratch/groups
   mkdir "$groups"
@@ -14,7 +15,7 @@ if [ "${4:-}" != inside ]; then
   group=$groups/selvage-test-$$
   mkdir "$group"
   sh -c 'echo $$ >"$1/cgroup.procs"; shift; exec "$@"' enter "$group" \
-    unshare --pid --mount --net --uts --ipc --cgroup --fork --kill-child=SIGKILL -- sh "$0" "$checkout" "$node" "$scratch" inside || true
+    unshare --pid --mount --net --uts --ipc --cgroup --fork --kill-child=SIGKILL -- sh "$0" "$lower" "$scratch" inside || true
   find "$group" -depth -type d -exec rmdir {} +
   exit 0
 fi
@@ -22,7 +23,7 @@ fi
 mkdir "$scratch/layers" "$root"
 mount -t tmpfs tmpfs "$scratch/layers"
 mkdir "$scratch/layers/upper" "$scratch/layers/work"
-mount -t overlay overlay -o "lowerdir=/,upperdir=$scratch/layers/upper,workdir=$scratch/layers/work" "$root"
+mount -t overlay overlay -o "lowerdir=$lower,upperdir=$scratch/layers/upper,workdir=$scratch/layers/work" "$root"
 cd "$root"
 rm -rf etc/systemd/system/*.wants
 
@@ -40,18 +41,8 @@ mkdir dev/net dev/pts dev/shm
 for device in null zero full random urandom tty net/tun; do cp -a "/dev/$device" "dev/$device"; done
 ln -s pts/ptmx dev/ptmx
 
-code=usr/lib/selvage
-mkdir -p $code/bin $code/node_modules
-for part in firmware drivers platform provisioning systemd package.json; do cp -a "$checkout/$part" $code/; done
-mount --bind "$checkout/node_modules" $code/node_modules
-cp "$node" $code/bin/node
-cp $code/systemd/*.service $code/systemd/*.path etc/systemd/system/
-for kind in sysusers tmpfiles; do
-  mkdir -p etc/$kind.d
-  cp $code/systemd/selvage.$kind.conf etc/$kind.d/selvage.conf
-done
-cp $code/systemd/selvage.logrotate etc/logrotate.d/selvage
-chown -R 0:0 etc/logrotate.d/selvage "$scratch/etc"
+sh -eu "$scratch/prepare" "$scratch"
+chown -R 0:0 "$scratch/etc"
 cp -a "$scratch/etc/." etc/
 
 mkdir probe

@@ -1,15 +1,8 @@
 // The units under a real systemd, with everything they forbid in force: the appliance from credential to virtual router,
 // the watchdog's verdict, and Director.
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { RECORD } from '../ztp/configuration-fixture.ts';
-
-const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-const BOOT = fileURLToPath(new URL('boot-machine.sh', import.meta.url));
+import { bootMachine, INSTALL_CHECKOUT } from './machine.ts';
 
 const BRANCH = { role: 'branch', name: 'b1', serial: RECORD.serial, interfaces: [{ name: 'vni-0/0', device: 'wan0' }] };
 const DIRECTOR = { role: 'director', name: 'd1', provider: 'Provider', serial: 'D1', director: { addresses: ['127.0.0.1'], listenAddress: '127.0.0.1', listenPort: 443 } };
@@ -18,9 +11,6 @@ const DIRECTOR = { role: 'director', name: 'd1', provider: 'Provider', serial: '
 const SHORT_WATCHDOG = '[Service]\nWatchdogSec=2\nRestartSec=200ms\n';
 
 const PROBE = `
-say() { echo "$1=$2"; }
-await() { for i in $(seq 300); do if sh -c "$1" >/dev/null 2>&1; then return 0; fi; sleep 0.05; done; say never "$1"; return 1; }
-main() { systemctl show -P MainPID "$1"; }
 systemctl restart systemd-sysusers systemd-tmpfiles-setup
 ip link set lo up
 ip link add wan0 type veth peer name wan1
@@ -46,33 +36,24 @@ say director "$(systemctl show -P StatusText selvage-director)"
 say listens "$(ss -Hltn | grep -c '127.0.0.1:443')"
 say user "$(ps -o user:20= -p "$(main selvage-director)")"
 say powers "$(grep CapEff /proc/$(main selvage-director)/status | cut -f2)"
-journalctl --no-pager >/probe/journal
 `;
 
 describe('the services under systemd', () => {
-  const scratch = mkdtempSync(join(tmpdir(), 'selvage-boot-'));
-  const facts = new Map<string, string>();
-
-  const put = (path: string, text: string): void => {
-    mkdirSync(dirname(join(scratch, path)), { recursive: true });
-    writeFileSync(join(scratch, path), text, { mode: 0o600 });
-  };
+  let facts: ReadonlyMap<string, string>;
 
   before(function () {
     this.timeout(60_000);
-    put('etc/selvage/selvage.json', JSON.stringify(BRANCH));
-    put('etc/selvage/director.json', JSON.stringify(DIRECTOR));
-    put('etc/credstore/selvage.prestaging', JSON.stringify(RECORD));
-    put('etc/systemd/system/selvage.service.d/watchdog.conf', SHORT_WATCHDOG);
-    put('probe', PROBE);
-    const command = ['--mount', '--', 'sh', BOOT, ROOT, process.execPath, scratch];
-    const { stderr } = spawnSync('unshare', command, { encoding: 'utf8', timeout: 50_000, killSignal: 'SIGKILL' });
-    const read = (name: string): string => (existsSync(join(scratch, name)) ? readFileSync(join(scratch, name), 'utf8') : '');
-    for (const line of read('out').split('\n')) facts.set(line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1));
-    assert.ok(facts.has('powers') && !facts.has('never'), `${stderr}\n${read('out')}\n${read('errors')}\n${read('journal').slice(-4000)}`);
+    facts = bootMachine({
+      prepare: INSTALL_CHECKOUT,
+      files: {
+        'etc/selvage/selvage.json': JSON.stringify(BRANCH),
+        'etc/selvage/director.json': JSON.stringify(DIRECTOR),
+        'etc/credstore/selvage.prestaging': JSON.stringify(RECORD),
+        'etc/systemd/system/selvage.service.d/watchdog.conf': SHORT_WATCHDOG,
+      },
+      probe: PROBE,
+    });
   });
-
-  after(() => rmSync(scratch, { recursive: true, force: true }));
 
   it('start a branch from a credential, with virtual routers that the operator can enter', () => {
     assert.equal(facts.get('circuit'), '192.0.2.10/24');
