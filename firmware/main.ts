@@ -13,7 +13,8 @@ import { FileSink, JournalSink } from '../platform/log-file.ts';
 import { SinkLog, type Logger } from '../platform/log.ts';
 import { SystemRandom } from '../platform/random.ts';
 import { FileStore } from '../platform/store-file.ts';
-import { SystemClock, type Clock } from '../platform/time.ts';
+import { FlooredClock } from '../platform/time-floor.ts';
+import { SystemClock, unixMsFromRfc3339, type Clock } from '../platform/time.ts';
 import { createRole, readPrestaging } from './roles.ts';
 import { ThreadForwarder } from './services/forwarder-thread.ts';
 import type { Service, Site } from './services/service.ts';
@@ -32,16 +33,18 @@ function configPath(argv: readonly string[]): string {
 async function start(config: Config): Promise<void> {
   // Before anything is made or opened: a box that is told something wrong leaves no trace.
   const prestaging = config.role === 'branch' && config.prestaging !== '' ? readPrestaging(config.prestaging) : undefined;
-  const clock = new SystemClock();
-  const log = new SinkLog([new FileSink(config.logDirectory), new JournalSink()], () => clock.unixMs());
+  const hostClock = new SystemClock();
+  const clock = new FlooredClock(hostClock, unixMsFromRfc3339(config.certificates.timeFloor) ?? 0);
+  const log = new SinkLog([new FileSink(config.logDirectory), new JournalSink()], () => hostClock.unixMs());
   const service = log.channel('service');
   const { serial } = config.serial === '' ? await readHostFacts() : config;
   const drivers = openDrivers({ namespaceRequests: process.env['SELVAGE_NAMESPACE_REQUESTS'] });
   const site: Site = {
     name: config.name === '' ? serial : config.name,
     clock,
+    timeFloor: clock,
     random: new SystemRandom(),
-    suite: new RealSuite(),
+    suite: new RealSuite(() => clock.behindMs > 0),
     log,
     alarms: new Alarms(log.channel('alarms'), () => clock.unixMs()),
     store: new FileStore(`${config.dataDirectory}/state`),

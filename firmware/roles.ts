@@ -15,7 +15,8 @@ import { ControllerControl } from './services/controller.ts';
 import type { ForwarderHandle } from './services/forwarder-thread.ts';
 import { ForwardingService } from './services/forwarding.ts';
 import { KeyExport, LONGEST_MINUTES } from './services/key-export.ts';
-import { MonitorService } from './services/monitor.ts';
+import { Certificates } from './services/certificates.ts';
+import { MonitorService, type Query } from './services/monitor.ts';
 import { branchQueries, controllerQueries, systemQuery, type SystemFacts } from './services/queries.ts';
 import type { Service, Site } from './services/service.ts';
 import { VirtualRouters } from './services/virtual-routers.ts';
@@ -63,6 +64,7 @@ function createBranch(context: RoleContext): readonly Service[] {
     changed: () => agent.postStaging(control.controlStatus()),
     keyExport,
   });
+  const certificates = new Certificates(site);
   const agent = new ZtpAgent({
     site,
     record: context.prestaging,
@@ -71,13 +73,19 @@ function createBranch(context: RoleContext): readonly Service[] {
     hooks: {
       startStaging: (record) => control.startStaging(record),
       stopStaging: (reason) => control.stopStaging(reason),
-      applyConfiguration: (configuration, identity) => control.applyConfiguration(configuration, identity),
+      applyConfiguration: (configuration, identity) => {
+        certificates.use(configuration, identity);
+        return control.applyConfiguration(configuration, identity);
+      },
       status: () => control.controlStatus(),
-      revocations: (check, more) => control.revocations(check, more),
+      revocations: (check, more) => {
+        certificates.revocations(check);
+        control.revocations(check, more);
+      },
     },
   });
-  const services: Service[] = [forwarding, keyExport, control, agent];
-  const queries = new Map([...branchQueries(control, forwarding, keyExport), ...systemQuery(systemFacts(context), services, site.alarms)]);
+  const services: Service[] = [forwarding, keyExport, certificates, control, agent];
+  const queries = new Map<string, Query>([['certificates', () => certificates.view()], ...branchQueries(control, forwarding, keyExport), ...systemQuery(systemFacts(context), services, site.alarms)]);
   services.push(new MonitorService(monitorPath(config), queries));
   return services;
 }
@@ -92,6 +100,7 @@ function createController(context: RoleContext): readonly Service[] {
     branchFailed: (facts) => agent.branchFailed(facts),
     keyExport,
   });
+  const certificates = new Certificates(site);
   const agent = new ControllerAgent({
     site,
     serial: context.serial,
@@ -99,17 +108,23 @@ function createController(context: RoleContext): readonly Service[] {
     enrolmentVr: controlVrName(config.provider),
     revocationPolicy: config.certificates.revocation,
     hooks: {
-      applyConfiguration: (configuration, identity) => control.applyConfiguration(configuration, identity),
+      applyConfiguration: (configuration, identity) => {
+        certificates.use(configuration, identity);
+        return control.applyConfiguration(configuration, identity);
+      },
       applyDirectory: (directory) => control.applyDirectory(directory),
       orderRekey: (directive) => {
         const { reason, spreadSeconds, deadlineSeconds, notBeforeUnixSeconds, revokedSite } = directive;
         control.orderRekey(directive.tenant, { reason: reason as 5, spreadSeconds, deadlineSeconds, notBeforeUnixSeconds, revokedSite });
       },
-      revocations: (check, more) => control.revocations(check, more),
+      revocations: (check, more) => {
+        certificates.revocations(check);
+        control.revocations(check, more);
+      },
     },
   });
-  const services: Service[] = [forwarding, keyExport, southboundService(context, routers), control, agent];
-  const queries = new Map([...controllerQueries(control, forwarding, keyExport), ...systemQuery(systemFacts(context), services, site.alarms)]);
+  const services: Service[] = [forwarding, keyExport, southboundService(context, routers), certificates, control, agent];
+  const queries = new Map<string, Query>([['certificates', () => certificates.view()], ...controllerQueries(control, forwarding, keyExport), ...systemQuery(systemFacts(context), services, site.alarms)]);
   services.push(new MonitorService(monitorPath(config), queries));
   return services;
 }

@@ -145,6 +145,34 @@ export interface RekeyView {
   readonly laggards: readonly string[];
 }
 
+export interface CertificateView {
+  readonly kind: 'device' | 'intermediate' | 'trust anchor';
+  readonly serialNumber: string;
+  readonly subject: string;
+  readonly issuer: string;
+  readonly notBefore: string;
+  readonly notAfter: string;
+  readonly daysLeft: number;
+  /** `good`, `revoked`, `unknown` (no current list of the issuer), or `-`. */
+  readonly revocation: string;
+}
+
+/** What certificate checks of this box go by. */
+export interface CertificatesView {
+  readonly certificates: readonly CertificateView[];
+  readonly revocationPolicy: 'soft' | 'hard';
+  readonly revocationLists: readonly {
+    readonly issuer: string;
+    readonly number: string;
+    readonly thisUpdate: string;
+    readonly nextUpdate: string;
+    readonly current: boolean;
+    readonly revoked: number;
+  }[];
+  /** What is wrong with the host's clock, or ''. */
+  readonly clock: string;
+}
+
 export interface SystemView {
   readonly name: string;
   readonly role: string;

@@ -66,13 +66,14 @@ export function checkChain(request: ChainRequest, lists = new CrlReader()): Chai
 
 function check(request: ChainRequest, lists: CrlReader): ChainResult {
   const { chain, unixMs, revocation } = request;
+  const time: Time = { unixMs, isLowerBound: request.isLowerBound === true };
   if (chain.length === 0) throw new Refused('there is no certificate');
   if (chain.length > LONGEST_CHAIN) throw new Refused(`chain has ${chain.length} certificates, at most ${LONGEST_CHAIN} are read`);
   const links = chain.map((der, i) => open(der, i === 0 ? 'certificate' : `intermediate certificate ${i}`));
   const anchors = request.anchors.map((der) => open(der, 'trust anchor'));
   const leaf = links[0]!;
-  checkLeaf(leaf, unixMs);
-  climb(leaf, links.slice(1), anchors, (path) => checkPath(path, { unixMs, revocation, lists }));
+  checkLeaf(leaf, time);
+  climb(leaf, links.slice(1), anchors, (path) => checkPath(path, { ...time, revocation, lists }));
   const keyType = keyTypeOf(leaf);
   const { publicKey, names, serialNumber, notAfterUnixMs } = leaf.fields;
   return { ok: true, publicKey, keyType, emails: names.emails, uris: names.uris, serialNumber, notAfterUnixMs };
@@ -110,15 +111,20 @@ function keyTypeOf(leaf: Link): 'ecdsa' | 'ed25519' | 'rsa' {
   return keyType;
 }
 
-function checkLeaf(leaf: Link, unixMs: number): void {
+interface Time {
+  readonly unixMs: number;
+  readonly isLowerBound: boolean;
+}
+
+function checkLeaf(leaf: Link, time: Time): void {
   const { keyUsage, ca } = leaf.fields;
-  checkCommon(leaf, 'certificate', unixMs);
+  checkCommon(leaf, 'certificate', time);
   if (ca) throw new Refused('certificate is an authority, not a device');
   if (keyUsage !== undefined && (keyUsage & USAGE_DIGITAL_SIGNATURE) === 0) throw new Refused('certificate is not for signatures (keyUsage)');
 }
 
-function checkCommon({ fields }: Link, what: string, unixMs: number): void {
-  if (unixMs < fields.notBeforeUnixMs) throw new Refused(`${what} is not valid before ${day(fields.notBeforeUnixMs)}`);
+function checkCommon({ fields }: Link, what: string, { unixMs, isLowerBound }: Time): void {
+  if (!isLowerBound && unixMs < fields.notBeforeUnixMs) throw new Refused(`${what} is not valid before ${day(fields.notBeforeUnixMs)}`);
   if (unixMs > fields.notAfterUnixMs) throw new Refused(`${what} expired on ${day(fields.notAfterUnixMs)}`);
   const strange = fields.criticalOids.find((oid) => !UNDERSTOOD.has(oid));
   if (strange !== undefined) throw new Refused(`${what} has the critical extension ${strange}, which is not understood`);
@@ -131,8 +137,7 @@ function checkCommon({ fields }: Link, what: string, unixMs: number): void {
 /** Leaf first, trust anchor last. */
 type Path = readonly Link[];
 
-interface PathContext {
-  readonly unixMs: number;
+interface PathContext extends Time {
   readonly revocation: RevocationCheck | undefined;
   readonly lists: CrlReader;
 }
@@ -181,7 +186,7 @@ function rememberIssued(): (issuer: Link, subject: Link) => boolean {
 function checkPath(path: Path, context: PathContext): void {
   path.forEach((link, i) => {
     const what = i === 0 ? 'certificate' : i === path.length - 1 ? 'trust anchor' : 'intermediate certificate';
-    if (i > 0) checkAuthority(link, path.slice(1, i).filter((below) => !isSelfIssued(below)).length, what, context.unixMs);
+    if (i > 0) checkAuthority(link, path.slice(1, i).filter((below) => !isSelfIssued(below)).length, what, context);
     const { signatureOid } = link.fields;
     if (i < path.length - 1 && !SIGNATURE_HASHES.has(signatureOid)) throw new Refused(`certificate is signed with algorithm ${signatureOid}, which is not accepted`);
   });
@@ -190,9 +195,9 @@ function checkPath(path: Path, context: PathContext): void {
 }
 
 /** `below` is the number of intermediates between this authority and the leaf. */
-function checkAuthority(link: Link, below: number, what: string, unixMs: number): void {
+function checkAuthority(link: Link, below: number, what: string, time: Time): void {
   const { ca, pathLength, keyUsage } = link.fields;
-  checkCommon(link, what, unixMs);
+  checkCommon(link, what, time);
   if (!ca) throw new Refused(`${what} is not an authority (basicConstraints)`);
   keyOf(link, what);
   if (pathLength !== undefined && below > pathLength) throw new Refused(`${what} allows ${pathLength} intermediates below it, there are ${below}`);

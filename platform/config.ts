@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import convict from 'convict';
 import { ConfigError } from './errors.ts';
+import { unixMsFromRfc3339 } from './time.ts';
 
 export type Role = 'branch' | 'controller' | 'director';
 
@@ -56,6 +57,8 @@ export interface Config {
   readonly certificates: {
     /** Without a current revocation list peers are let in (`soft`, with an alarm) or refused (`hard`). */
     readonly revocation: 'soft' | 'hard';
+    /** When the image was built, RFC 3339 in UTC: it cannot be earlier, whatever the host's clock says. '' = not known. */
+    readonly timeFloor: string;
   };
   readonly debug: {
     /** Writes session keys to the data directory, for packet analysis in a lab. */
@@ -140,7 +143,10 @@ const SCHEMA = {
     format: allowed(`a list of at most ${MOST_INTERFACES} {"name": "vni-0/0", "device": "eth0"}, each name and device once`, isInterfaceList),
     default: [] as readonly InterfaceConfig[],
   },
-  certificates: { revocation: { format: allowed('soft or hard', matches(/^(?:soft|hard)$/)), default: 'soft' as 'soft' | 'hard' } },
+  certificates: {
+    revocation: { format: allowed('soft or hard', matches(/^(?:soft|hard)$/)), default: 'soft' as 'soft' | 'hard' },
+    timeFloor: { format: allowed('a time such as 2026-01-02T03:04:05Z, or ""', (value) => value === '' || (typeof value === 'string' && unixMsFromRfc3339(value) !== undefined)), default: '' },
+  },
   debug: { exportKeys: { format: allowed('true or false', (value) => typeof value === 'boolean'), default: false } },
 };
 

@@ -86,6 +86,8 @@ export interface ChainRequest {
   /** DER of trusted roots. */
   readonly anchors: readonly Uint8Array[];
   readonly unixMs: number;
+  /** `unixMs` is only known to have passed: a certificate that begins later is no less good. */
+  readonly isLowerBound?: boolean;
   /** Undefined: nothing is known about revocations, and nobody asks. */
   readonly revocation?: RevocationCheck | undefined;
 }

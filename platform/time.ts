@@ -91,6 +91,13 @@ export function rfc3339(unixMs: number): string {
   return new Date(unixMs).toISOString();
 }
 
+/** Unix milliseconds of RFC 3339 text in UTC, `2026-01-02T03:04:05Z`; undefined when it is none. */
+export function unixMsFromRfc3339(text: string): number | undefined {
+  if (!/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,3})?Z$/.test(text)) return undefined;
+  const unixMs = Date.parse(text);
+  return Number.isNaN(unixMs) ? undefined : unixMs;
+}
+
 /** Unix milliseconds of a UTC time; `month` is 1-12. Undefined when there is no such time. */
 export function unixMsFromUtc(year: number, month: number, day: number, hour: number, minute: number, second: number): number | undefined {
   const unixMs = Date.UTC(year, month - 1, day, hour, minute, second);

@@ -3,6 +3,7 @@ import type { Alarms } from '../../platform/alarms.ts';
 import type { Suite } from '../../platform/crypto.ts';
 import type { Log } from '../../platform/log.ts';
 import type { Random } from '../../platform/random.ts';
+import type { TimeFloor } from '../../platform/time-floor.ts';
 import type { Clock } from '../../platform/time.ts';
 import type { Store } from '../../platform/store.ts';
 import type { Kernel, Network } from '../../drivers/port.ts';
@@ -12,6 +13,8 @@ export interface Site {
   /** Device name. */
   readonly name: string;
   readonly clock: Clock;
+  /** Where the host's clock is not believed unseen, what vouches for the time (then `clock` follows it). */
+  readonly timeFloor?: TimeFloor;
   readonly random: Random;
   readonly suite: Suite;
   readonly log: Log;

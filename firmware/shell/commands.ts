@@ -2,6 +2,7 @@
 import type {
   AlarmView,
   BgpNeighborView,
+  CertificatesView,
   DhkeyView,
   DropView,
   DynamicTunnelView,
@@ -39,6 +40,7 @@ export const COMMANDS: readonly Command[] = [
   command('show counters drops', 'drops', 'dropped packets by reason', renderDrops),
   command('show rekey tenant <tenant>', 'rekey', 'a Controller\'s supervision of a tenant\'s rekeys', renderRekey),
   command('show alarms', 'alarms', 'conditions that need an operator, oldest first', renderAlarms),
+  command('show certificates', 'certificates', 'own certificate, trust anchors, their ends, and the revocation list', renderCertificates),
   command('show system status', 'system', 'this box, its drivers and services', renderSystem),
   command('show debug keys', 'debug-keys', 'whose session keys are being written for a packet analysis, until when and where', renderKeyExport),
   command('request debug keys minutes <minutes>', 'request-debug-keys', 'write the session keys of all tunnels for Wireshark; ends by itself', renderKeyExport),
@@ -249,6 +251,36 @@ function renderRekey(view: RekeyView): string {
 
 function renderOrdered(view: { readonly children: number }): string {
   return `rekey of ${view.children} child SAs ordered`;
+}
+
+function renderCertificates(view: CertificatesView): string {
+  const certificates = textTable(
+    [
+      { title: 'Kind', cell: (r) => r.kind },
+      { title: 'Serial', cell: (r) => r.serialNumber },
+      { title: 'Subject', cell: (r) => r.subject },
+      { title: 'Issuer', cell: (r) => r.issuer },
+      { title: 'Not before', cell: (r) => r.notBefore },
+      { title: 'Not after', cell: (r) => r.notAfter },
+      { title: 'Days left', cell: (r) => r.daysLeft },
+      { title: 'Revocation', cell: (r) => r.revocation },
+    ],
+    view.certificates,
+    'the box has no certificate yet',
+  );
+  const lists = textTable(
+    [
+      { title: 'List of', cell: (r) => r.issuer },
+      { title: 'Number', cell: (r) => r.number },
+      { title: 'Made', cell: (r) => r.thisUpdate },
+      { title: 'Next', cell: (r) => r.nextUpdate },
+      { title: 'Current', cell: (r) => (r.current ? 'yes' : 'no') },
+      { title: 'Revoked', cell: (r) => r.revoked },
+    ],
+    view.revocationLists,
+    'no revocation list is known yet',
+  );
+  return `${certificates}\n\nrevocation: ${view.revocationPolicy} fail\n${lists}${view.clock === '' ? '' : `\n\n${view.clock}`}`;
 }
 
 function renderSystem(view: SystemView): string {

@@ -12,7 +12,7 @@ import type { CancelTimer } from '../../platform/time.ts';
 import type { Timeout } from '../../firmware/machine.ts';
 import { AlarmReport } from './alarm-report.ts';
 import { canonicalJson } from './canonical.ts';
-import { deviceCsr, deviceKey, notBefore, renewalCause, storedIdentity } from './device-credential.ts';
+import { deviceCsr, deviceKey, notBefore, raiseTimeFloor, renewalCause, storedIdentity } from './device-credential.ts';
 import { DeviceStore } from './device-store.ts';
 import { DirectorRefusal, DirectorSession, chainOf, openDeviceBundle } from './director-session.ts';
 import type { BundleOpening } from './director-session.ts';
@@ -119,6 +119,7 @@ export class ZtpAgent implements Service {
     await deviceKey(this.#store);
     const record = this.#options.record ?? this.#storedRecord();
     if (record) this.#adopt(record);
+    raiseTimeFloor(this.#options.site.timeFloor, this.#store.anchor, this.#store.certificateChain);
     this.#revocations.restore();
     const restored = this.#restore();
     if (restored) this.#push({ kind: 'restored', configuration: restored, record: this.#record, onboarded: this.#store.onboarded });
@@ -298,6 +299,7 @@ export class ZtpAgent implements Service {
     const digest = toHex(this.#options.site.suite.hash('sha256', anchor));
     if (digest !== record.trustAnchorSha256) throw new OperationalError('anchor-mismatch', `the trust anchor has SHA-256 ${digest}`, 'load the newest prestaging record of the site');
     this.#store.anchor = anchor;
+    raiseTimeFloor(this.#options.site.timeFloor, anchor);
     this.#log.info('Trust anchor pinned', { sha256: digest });
     return anchor;
   }
@@ -342,6 +344,7 @@ export class ZtpAgent implements Service {
     const { suite, clock } = this.#options.site;
     const checked = suite.checkChain({ chain: certificateChain, anchors: [this.#store.anchor!], unixMs: clock.unixMs() });
     if (!checked.ok) throw new OperationalError('certificate-refused', `Director's certificate for this box is not good: ${checked.cause}`, 'compare the clocks of box and Director');
+    raiseTimeFloor(this.#options.site.timeFloor, undefined, certificateChain);
     this.#store.certificateChain = certificateChain;
     this.#identity = { certificateChain, privateKey };
   }

@@ -14,7 +14,7 @@ import type { Instant } from '../../platform/time.ts';
 import { AlarmReport } from './alarm-report.ts';
 import { checkPollReply } from './controller-messages.ts';
 import type { BranchConnectFacts, BranchFailedFacts, DirectorDirective, PollReply } from './controller-messages.ts';
-import { deviceCsr, deviceKey, notBefore, renewalCause, storedIdentity } from './device-credential.ts';
+import { deviceCsr, deviceKey, notBefore, raiseTimeFloor, renewalCause, storedIdentity } from './device-credential.ts';
 import { DeviceStore } from './device-store.ts';
 import { DirectorRefusal, DirectorSession, chainOf, openDeviceBundle } from './director-session.ts';
 import type { DeviceIdentity } from './director-tls.ts';
@@ -196,6 +196,7 @@ export class ControllerAgent implements Service {
       this.#revocations.forget();
       for (const name of [DIRECTORY_DOCUMENT, DIRECTIVE_DOCUMENT]) store.remove(name);
     }
+    raiseTimeFloor(this.#options.site.timeFloor, this.#store.anchor, this.#store.certificateChain);
     this.#identity = storedIdentity(this.#store, suite, clock.unixMs());
     const bundle = this.#store.bundle;
     if (!this.#identity || !bundle) return;
@@ -232,6 +233,7 @@ export class ControllerAgent implements Service {
     const { suite, clock } = this.#options.site;
     const checked = suite.checkChain({ chain: certificateChain, anchors: [this.#store.anchor!], unixMs: clock.unixMs() });
     if (!checked.ok) throw new OperationalError('certificate-refused', `Director's certificate for this Controller is not good: ${checked.cause}`, 'compare the clocks of Controller and Director');
+    raiseTimeFloor(this.#options.site.timeFloor, undefined, certificateChain);
     this.#store.certificateChain = certificateChain;
     this.#identity = { certificateChain, privateKey };
   }
@@ -316,6 +318,7 @@ export class ControllerAgent implements Service {
     if (!enrolment) throw new OperationalError('not-enrolled', 'the Controller has neither a configuration nor an enrolment', 'order an enrolment in Director and put it into the configuration file');
     if (!this.#identity) {
       this.#store.anchor = await this.#transport.fetchAnchor(this.#target(), enrolment.anchorSha256, FIRST_CONTACT_TIMEOUT_MS);
+      raiseTimeFloor(this.#options.site.timeFloor, this.#store.anchor);
       const privateKey = await deviceKey(this.#store);
       const csr = Buffer.from(await deviceCsr(privateKey, serial)).toString('base64');
       this.#keepCertificate(chainOf(await this.#session().json('POST', '/api/v1/enrol', { token: enrolment.token, serial, csr })), privateKey);

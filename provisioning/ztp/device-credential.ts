@@ -2,6 +2,7 @@
 import type { DeviceConfiguration } from '../../firmware/configuration.ts';
 import type { Suite } from '../../platform/crypto.ts';
 import { WireError } from '../../platform/errors.ts';
+import type { TimeFloor } from '../../platform/time-floor.ts';
 import { certificateFacts, createCsr, generateKeyPair } from '../../platform/x509.ts';
 import type { DeviceStore } from './device-store.ts';
 import type { DeviceIdentity } from './director-tls.ts';
@@ -30,6 +31,17 @@ export function deviceCsr(privateKey: Uint8Array, serial: string): Promise<Uint8
 export function notBefore(identity: Pick<DeviceIdentity, 'certificateChain'> | undefined, unixMs: number): number {
   const leaf = identity?.certificateChain[0];
   return leaf ? Math.max(unixMs, certificateFacts(leaf).notBeforeUnixMs) : unixMs;
+}
+
+/** What the provider has dated tells a box without a clock how late it is at the least. */
+export function raiseTimeFloor(floor: TimeFloor | undefined, anchor: Uint8Array | undefined, chain: readonly Uint8Array[] = []): void {
+  try {
+    if (anchor !== undefined) floor?.raise(certificateFacts(anchor).notBeforeUnixMs);
+    for (const der of chain) floor?.raiseIfBehind(certificateFacts(der).notBeforeUnixMs);
+  } catch (error) {
+    // Whoever uses the certificate will say what is wrong with it.
+    if (!(error instanceof WireError)) throw error;
+  }
 }
 
 /** Key and certificate as stored, when the certificate is good under the stored anchor. */

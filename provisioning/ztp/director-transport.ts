@@ -8,8 +8,9 @@ import type { ConnectionOptions, DetailedPeerCertificate, TLSSocket } from 'node
 import type { Site } from '../../firmware/services/service.ts';
 import { OperationalError } from '../../platform/errors.ts';
 import { after } from '../../platform/time.ts';
+import { raiseTimeFloor } from './device-credential.ts';
 import { directorTls } from './director-tls.ts';
-import type { DeviceIdentity } from './director-tls.ts';
+import type { DeviceIdentity, DirectorTls } from './director-tls.ts';
 import { connectDuplex } from './stream-duplex.ts';
 import type { StreamTarget } from './stream-duplex.ts';
 
@@ -60,14 +61,16 @@ function secured(duplex: Duplex, options: ConnectionOptions): Promise<TLSSocket>
   });
 }
 
-function anchorInChain(socket: TLSSocket, sha256: string): Uint8Array | undefined {
+/** What the server has shown, DER, leaf first. */
+function chainOf(socket: TLSSocket): Uint8Array[] {
+  const chain: Uint8Array[] = [];
   let certificate: DetailedPeerCertificate | undefined = socket.getPeerCertificate(true);
   for (let depth = 0; certificate?.raw && depth < LONGEST_CHAIN; depth++) {
-    if (createHash('sha256').update(certificate.raw).digest('hex') === sha256) return new Uint8Array(certificate.raw);
+    chain.push(new Uint8Array(certificate.raw));
     if (certificate.issuerCertificate === certificate) break;
     certificate = certificate.issuerCertificate;
   }
-  return undefined;
+  return chain;
 }
 
 function exchange(socket: TLSSocket, target: StreamTarget, call: DirectorCall): Promise<DirectorReply> {
@@ -96,7 +99,19 @@ function exchange(socket: TLSSocket, target: StreamTarget, call: DirectorCall): 
   });
 }
 
-export function networkTransport(site: Pick<Site, 'network' | 'clock'>): DirectorTransport {
+/** Verified by us with the time that is known, because OpenSSL goes by the host's clock, which is wrong. */
+function expectDirector(socket: TLSSocket, site: TransportSite, { anchor }: DirectorTrust, tls: DirectorTls): void {
+  const chain = chainOf(socket);
+  const checked = site.suite.checkChain({ chain, anchors: [anchor], unixMs: site.clock.unixMs() });
+  if (!checked.ok) throw new Error(`the server's ${checked.cause}`);
+  const problem = tls.checkServerIdentity('', socket.getPeerCertificate());
+  if (problem !== undefined) throw problem;
+  raiseTimeFloor(site.timeFloor, undefined, chain);
+}
+
+type TransportSite = Pick<Site, 'network' | 'clock' | 'timeFloor' | 'suite'>;
+
+export function networkTransport(site: TransportSite): DirectorTransport {
   const open = new Set<Duplex>();
 
   /** Runs one conversation on a fresh connection, which always ends with it. */
@@ -127,14 +142,17 @@ export function networkTransport(site: Pick<Site, 'network' | 'clock'>): Directo
       within(target, timeoutMs, async (duplex) => {
         // The chain is only looked at: the pinned digest decides, and every request afterwards is fully verified.
         const socket = await secured(duplex, { rejectUnauthorized: false, minVersion: 'TLSv1.2' });
-        const anchor = anchorInChain(socket, sha256);
+        const anchor = chainOf(socket).find((der) => createHash('sha256').update(der).digest('hex') === sha256);
         socket.destroy();
         if (!anchor) throw new Error("the server's certificate chain does not contain the trust anchor of the prestaging record");
         return anchor;
       }),
     request: (target, trust, call) =>
       within(target, call.timeoutMs, async (duplex) => {
-        const socket = await secured(duplex, directorTls(trust.anchor, trust.provider, trust.identity));
+        const tls = directorTls(trust.anchor, trust.provider, trust.identity);
+        const isBehind = (site.timeFloor?.behindMs ?? 0) > 0;
+        const socket = await secured(duplex, isBehind ? { ...tls, rejectUnauthorized: false } : tls);
+        if (isBehind) expectDirector(socket, site, trust, tls);
         return exchange(socket, target, call);
       }),
     close() {

@@ -21,7 +21,7 @@ const LEAST_REFRESH_MS = 60_000;
 const FIRST_RETRY_MS = 30_000;
 const LONGEST_RETRY_MS = 1_800_000;
 export interface RevocationListOptions {
-  readonly site: Pick<Site, 'clock' | 'random' | 'store' | 'alarms'>;
+  readonly site: Pick<Site, 'clock' | 'timeFloor' | 'random' | 'store' | 'alarms'>;
   readonly log: Logger;
   readonly policy: RevocationCheck['policy'];
   /** The provider's trust anchor, DER; undefined before it is known. */
@@ -131,7 +131,8 @@ export class RevocationListKeeper {
     this.#held = held;
     this.#cancelEnd?.();
     const { clock, alarms } = this.#options.site;
-    const { nextUpdateUnixMs } = held.crl;
+    const { thisUpdateUnixMs, nextUpdateUnixMs } = held.crl;
+    this.#options.site.timeFloor?.raiseIfBehind(thisUpdateUnixMs);
     if (nextUpdateUnixMs === undefined || nextUpdateUnixMs > clock.unixMs()) alarms.clear(ALARM);
     if (nextUpdateUnixMs === undefined) return;
     this.#cancelEnd = clock.at(after(clock.now(), Math.max(0, nextUpdateUnixMs - clock.unixMs())), () => this.#ended(nextUpdateUnixMs));

@@ -89,6 +89,17 @@ describe('platform/chain', () => {
     strictEqual(check([leaf, lower, upper], lower), 'ok ecdsa a@b.c');
   });
 
+  it('does not hold the begin of a certificate against it when only a lower bound of the time is known, but its end', async () => {
+    const leaf = await issue({ name: 'leaf', issuer: root });
+    const judge = (unixMs: number, isLowerBound: boolean): string => {
+      const result = checkChain({ chain: [leaf.der], anchors: [root.der], unixMs, isLowerBound });
+      return result.ok ? 'ok' : result.cause;
+    };
+    strictEqual(judge(0, false), 'certificate is not valid before 2026-09-20');
+    strictEqual(judge(0, true), 'ok');
+    strictEqual(judge(NOW + 31 * DAY, true), 'certificate expired on 2026-10-21');
+  });
+
   it('counts intermediates against the path length', async () => {
     const tight = await issue({ name: 'tight', ca: true, pathLength: 0 });
     const middle = await issue({ name: 'middle', issuer: tight, ca: true });

@@ -3,7 +3,7 @@
 import { strict as assert } from 'node:assert';
 import { join } from 'node:path';
 import type { PrestagingRecord } from '../../firmware/configuration.ts';
-import type { IkeHistoryView, SystemView } from '../../firmware/views.ts';
+import type { AlarmView, IkeHistoryView, SystemView } from '../../firmware/views.ts';
 import { PROVIDER } from '../../provisioning/lab/onboarding.ts';
 import { HOSTILE_BRANCH_OPTIONS, HOSTILE_CONTROLLER_OPTIONS } from './fault-lab-key-routes.ts';
 import { CONTROLLER, DIRECTOR } from './fault-lab.ts';
@@ -11,6 +11,7 @@ import type { Fact, FaultLab } from './fault-lab.ts';
 
 const BRANCH = 'branch-2';
 /** Sends IKE with a certificate of an authority that nobody trusts. */
+const CLOCK_OF_1970 = ['--import', join(import.meta.dirname, 'fault-lab-clock.ts')];
 const WRONG_CERTIFICATE = ['--import', join(import.meta.dirname, 'fault-lab-wrong-certificate.ts')];
 const STOP_MS = 10_000;
 
@@ -94,14 +95,16 @@ async function ztpDetail(lab: FaultLab, node: string): Promise<string> {
 
 export const ONBOARDING_FACTS: readonly Fact[] = [
   {
-    name: 'a branch whose credentials are right is onboarded',
+    name: 'a branch whose credentials are right is onboarded, though its clock says 1970, which it shows as an alarm',
     async prove(lab) {
       await lab.onboarding.startDirector();
       await lab.onboarding.createInventory();
       await lab.onboarding.startController(HOSTILE_CONTROLLER_OPTIONS);
       for (const branch of ['branch-1', BRANCH]) await lab.onboarding.prestage(branch);
-      lab.onboarding.startNode('branch-1');
+      lab.onboarding.startNode('branch-1', CLOCK_OF_1970);
       await lab.onboarding.awaitOnboarded('branch-1');
+      const alarms = await lab.shell.ask<readonly AlarmView[]>('branch-1', 'show alarms');
+      assert.match(alarms.find(({ name }) => name === 'host-clock-behind')!.cause, /^the host's clock said 1970-01-01/);
     },
   },
   ...WRONG_RECORDS.map(wrongRecordFact),

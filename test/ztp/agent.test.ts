@@ -5,11 +5,13 @@ import type { DeviceConfiguration, PrestagingRecord, SiteDirectory } from '../..
 import type { Site } from '../../firmware/services/service.ts';
 import { NodeNetwork } from '../../drivers/portable/sockets.ts';
 import { Alarms } from '../../platform/alarms.ts';
+import { RealSuite } from '../../platform/crypto-real.ts';
 import { decodeCrl } from '../../platform/crl.ts';
 import type { RevocationCheck } from '../../platform/crypto.ts';
 import { MemorySink, SinkLog } from '../../platform/log.ts';
 import { SystemRandom } from '../../platform/random.ts';
 import { MemoryStore } from '../../platform/store.ts';
+import { FlooredClock } from '../../platform/time-floor.ts';
 import { SystemClock, sleep } from '../../platform/time.ts';
 import { certificateFacts } from '../../platform/x509.ts';
 import { createZtpAgent } from '../../provisioning/ztp/agent.ts';
@@ -18,12 +20,12 @@ import { createControllerAgent } from '../../provisioning/ztp/controller-agent.t
 import type { ControllerAgent } from '../../provisioning/ztp/controller-agent.ts';
 import type { DirectorDirective } from '../../provisioning/ztp/controller-messages.ts';
 import type { DeviceIdentity } from '../../provisioning/ztp/director-tls.ts';
-import { populate, startDirector, suite } from '../director/director-fixture.ts';
+import { networkTransport } from '../../provisioning/ztp/director-transport.ts';
+import { PROVIDER, populate, startDirector, suite } from '../director/director-fixture.ts';
 import type { Fixture } from '../director/director-fixture.ts';
 
 /** A host whose connections all go over the loopback interface; remembers which VRs were asked for. */
-function host(name: string, store = new MemoryStore()): { site: Site; vrs: (string | undefined)[]; log: MemorySink } {
-  const clock = new SystemClock();
+function host(name: string, store = new MemoryStore(), clock: SystemClock | FlooredClock = new SystemClock()): { site: Site; vrs: (string | undefined)[]; log: MemorySink } {
   const log = new MemorySink();
   const vrs: (string | undefined)[] = [];
   const real = new NodeNetwork();
@@ -38,7 +40,8 @@ function host(name: string, store = new MemoryStore()): { site: Site; vrs: (stri
   const kernel: Site['kernel'] = { ensureVr: async () => {}, adoptDevice: async () => {}, apply: async () => {}, removeVr: async () => {} };
   const sinkLog = new SinkLog([log], () => clock.unixMs());
   const alarms = new Alarms(sinkLog.channel('alarms'), () => clock.unixMs());
-  return { vrs, log, site: { name, clock, random: new SystemRandom(), suite, log: sinkLog, alarms, store, network, kernel } };
+  const wrong = clock instanceof FlooredClock ? { timeFloor: clock, suite: new RealSuite(() => clock.behindMs > 0) } : { suite };
+  return { vrs, log, site: { name, clock, random: new SystemRandom(), ...wrong, log: sinkLog, alarms, store, network, kernel } };
 }
 
 async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
@@ -74,8 +77,8 @@ describe('ZTP agents with a real Director', () => {
     readonly log: MemorySink;
   }
 
-  async function branch(record: PrestagingRecord | undefined, store = new MemoryStore(), directorPort = fixture.director.port): Promise<Branch> {
-    const { site, vrs, log } = host('Branch-1', store);
+  async function branch(record: PrestagingRecord | undefined, store = new MemoryStore(), directorPort = fixture.director.port, clock?: FlooredClock): Promise<Branch> {
+    const { site, vrs, log } = host('Branch-1', store, clock ?? new SystemClock());
     const applied: Branch['applied'] = [];
     const stagings: PrestagingRecord[] = [];
     const revocations: RevocationCheck[] = [];
@@ -178,6 +181,31 @@ describe('ZTP agents with a real Director', () => {
     assert.equal(agent.stage, 'operational');
     assert.equal((await fixture.operator.site('Branch-1')).observedEndpoint, '198.51.100.7:500');
     await until('the staging key is gone from the directory', () => head.directories.at(-1)!.sites.every((site) => site.staging === undefined));
+  });
+
+  it('onboards a branch whose clock says 1970, and refuses a Director that the anchor does not vouch for all the same', async () => {
+    const real = new SystemClock();
+    const wrong = { now: () => real.now(), at: real.at.bind(real), unixMs: () => real.now() };
+    const clock = new FlooredClock(wrong, 0);
+    const record = await fixture.operator.orderPrestaging('Branch-1');
+    const { agent, applied, revocations, log } = await branch(record, new MemoryStore(), fixture.director.port, clock);
+    await until('the configuration is applied', () => applied.length === 1);
+    assert.equal(agent.stage, 'post-staging');
+    await until('the revocation list', () => revocations.at(-1)!.crls.length === 1);
+    // The list says what the time is, up to the seconds that it counts in.
+    assert.ok(Math.abs(clock.unixMs() - real.unixMs()) < 60_000, `${clock.unixMs() - real.unixMs()}`);
+    assert.deepEqual(log.records.filter(({ level }) => level !== 'info').map(({ sentence }) => sentence), []);
+
+    const stranger = await startDirector();
+    try {
+      await populate(stranger);
+      const { site } = host('Branch-2', new MemoryStore(), clock);
+      const target = { vr: undefined, localAddress: undefined, remote: { address: '127.0.0.1', port: stranger.director.port } };
+      const asked = networkTransport(site).request(target, { anchor: fixture.director.anchor!, provider: PROVIDER, identity: undefined }, { method: 'GET', path: '/api/v1/crl', timeoutMs: 5000 });
+      await assert.rejects(asked, /the server's certificate leads to no trust anchor/);
+    } finally {
+      await stranger.close();
+    }
   });
 
   it('goes straight to post-staging after a restart, with nothing but what it stored', async () => {
