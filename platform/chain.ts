@@ -9,6 +9,7 @@ import type { CertificateFields } from './certificate.ts';
 import { CrlReader, SIGNATURE_HASHES } from './crl.ts';
 import type { ChainRequest, ChainResult, RevocationCheck } from './crypto.ts';
 import { WireError } from './errors.ts';
+import { KeyMemory } from './key-memory.ts';
 import { nameProblem } from './name-constraints.ts';
 import { LEAST_RSA_BITS } from './signature.ts';
 import { rfc3339 } from './time.ts';
@@ -54,27 +55,50 @@ class Refused extends Error {
   }
 }
 
-/** See Suite.checkChain. Never throws for what is in the chain. `lists` remembers revocation lists between calls. */
-export function checkChain(request: ChainRequest, lists = new CrlReader()): ChainResult {
+/** What checks have in common: revocation lists, keys, and anchors, which are the same octets again and again. */
+export class ChainMemory {
+  readonly lists = new CrlReader();
+  readonly #keys: KeyMemory;
+  readonly #anchors = new WeakMap<Uint8Array, Link>();
+
+  constructor(keys: KeyMemory = new KeyMemory()) {
+    this.#keys = keys;
+  }
+
+  /** `der` must not change. @throws Refused */
+  anchor(der: Uint8Array): Link {
+    const known = this.#anchors.get(der) ?? open(der, 'trust anchor');
+    this.#anchors.set(der, known);
+    return known;
+  }
+
+  /** Throws for a key that OpenSSL cannot read. */
+  keyOf({ fields, x509 }: Link): KeyObject {
+    return this.#keys.find(fields.publicKey) ?? this.#keys.remember(fields.publicKey, x509.publicKey);
+  }
+}
+
+/** See Suite.checkChain. Never throws for what is in the chain. */
+export function checkChain(request: ChainRequest, memory = new ChainMemory()): ChainResult {
   try {
-    return check(request, lists);
+    return check(request, memory);
   } catch (error) {
     if (error instanceof Refused) return error.revoked ? { ok: false, cause: error.message, revoked: true } : { ok: false, cause: error.message };
     throw error;
   }
 }
 
-function check(request: ChainRequest, lists: CrlReader): ChainResult {
+function check(request: ChainRequest, memory: ChainMemory): ChainResult {
   const { chain, unixMs, revocation } = request;
   const time: Time = { unixMs, isLowerBound: request.isLowerBound === true };
   if (chain.length === 0) throw new Refused('there is no certificate');
   if (chain.length > LONGEST_CHAIN) throw new Refused(`chain has ${chain.length} certificates, at most ${LONGEST_CHAIN} are read`);
   const links = chain.map((der, i) => open(der, i === 0 ? 'certificate' : `intermediate certificate ${i}`));
-  const anchors = request.anchors.map((der) => open(der, 'trust anchor'));
+  const anchors = request.anchors.map((der) => memory.anchor(der));
   const leaf = links[0]!;
   checkLeaf(leaf, time);
-  climb(leaf, links.slice(1), anchors, (path) => checkPath(path, { ...time, revocation, lists }));
-  const keyType = keyTypeOf(leaf);
+  climb(leaf, links.slice(1), anchors, memory, (path) => checkPath(path, { ...time, revocation, memory }));
+  const keyType = keyTypeOf(leaf, memory);
   const { publicKey, names, serialNumber, notAfterUnixMs } = leaf.fields;
   return { ok: true, publicKey, keyType, emails: names.emails, uris: names.uris, serialNumber, notAfterUnixMs };
 }
@@ -92,10 +116,10 @@ function open(der: Uint8Array, what: string): Link {
 }
 
 /** The key of a certificate, if it is readable and strong enough (RFC 8247 3.2.1). */
-function keyOf(link: Link, what: string): KeyObject {
+function keyOf(link: Link, what: string, memory: ChainMemory): KeyObject {
   let key: KeyObject;
   try {
-    key = link.x509.publicKey;
+    key = memory.keyOf(link);
   } catch {
     throw new Refused(`${what} has a key that is not readable`);
   }
@@ -104,8 +128,8 @@ function keyOf(link: Link, what: string): KeyObject {
   return key;
 }
 
-function keyTypeOf(leaf: Link): 'ecdsa' | 'ed25519' | 'rsa' {
-  const found = keyOf(leaf, 'certificate').asymmetricKeyType;
+function keyTypeOf(leaf: Link, memory: ChainMemory): 'ecdsa' | 'ed25519' | 'rsa' {
+  const found = keyOf(leaf, 'certificate', memory).asymmetricKeyType;
   const keyType = KEY_TYPES[found ?? ''];
   if (keyType === undefined) throw new Refused(`certificate has a key of type ${found}, which is not supported`);
   return keyType;
@@ -139,7 +163,7 @@ type Path = readonly Link[];
 
 interface PathContext extends Time {
   readonly revocation: RevocationCheck | undefined;
-  readonly lists: CrlReader;
+  readonly memory: ChainMemory;
 }
 
 /**
@@ -147,8 +171,8 @@ interface PathContext extends Time {
  * are checked at most once per pair, so the work is bounded.
  * @throws Refused with the cause of the first way that led to an anchor, or why none did
  */
-function climb(leaf: Link, intermediates: readonly Link[], anchors: readonly Link[], judge: (path: Path) => void): void {
-  const issuedBy = rememberIssued();
+function climb(leaf: Link, intermediates: readonly Link[], anchors: readonly Link[], memory: ChainMemory, judge: (path: Path) => void): void {
+  const issuedBy = rememberIssued(memory);
   const waiting: Path[] = [[leaf]];
   let [judged, steps] = [0, 0];
   let refused: Refused | undefined;
@@ -172,12 +196,12 @@ function climb(leaf: Link, intermediates: readonly Link[], anchors: readonly Lin
   throw new Refused(isKnown ? 'certificate is not signed by the authority that it names' : 'certificate leads to no trust anchor');
 }
 
-function rememberIssued(): (issuer: Link, subject: Link) => boolean {
+function rememberIssued(memory: ChainMemory): (issuer: Link, subject: Link) => boolean {
   const known = new Map<Link, Map<Link, boolean>>();
   return (issuer, subject) => {
     const ofIssuer = known.get(issuer) ?? new Map<Link, boolean>();
     known.set(issuer, ofIssuer);
-    const answer = ofIssuer.get(subject) ?? issued(issuer, subject);
+    const answer = ofIssuer.get(subject) ?? issued(issuer, subject, memory);
     ofIssuer.set(subject, answer);
     return answer;
   };
@@ -195,11 +219,11 @@ function checkPath(path: Path, context: PathContext): void {
 }
 
 /** `below` is the number of intermediates between this authority and the leaf. */
-function checkAuthority(link: Link, below: number, what: string, time: Time): void {
+function checkAuthority(link: Link, below: number, what: string, context: PathContext): void {
   const { ca, pathLength, keyUsage } = link.fields;
-  checkCommon(link, what, time);
+  checkCommon(link, what, context);
   if (!ca) throw new Refused(`${what} is not an authority (basicConstraints)`);
-  keyOf(link, what);
+  keyOf(link, what, context.memory);
   if (pathLength !== undefined && below > pathLength) throw new Refused(`${what} allows ${pathLength} intermediates below it, there are ${below}`);
   if (keyUsage !== undefined && (keyUsage & USAGE_KEY_CERT_SIGN) === 0) throw new Refused(`${what} may not sign certificates (keyUsage)`);
 }
@@ -217,7 +241,7 @@ function checkNames(authority: Link, below: readonly Link[]): void {
 }
 
 /** A list that is out of date may not know the newest revocations, but what it names stays revoked. */
-function checkRevocation(link: Link, issuer: Link, what: string, { revocation, lists, unixMs }: PathContext): void {
+function checkRevocation(link: Link, issuer: Link, what: string, { revocation, memory: { lists }, unixMs }: PathContext): void {
   if (revocation === undefined) return;
   const { keyUsage, publicKey, subject } = issuer.fields;
   const name = toHex(subject);
@@ -249,10 +273,10 @@ function sameName(issuer: Link, subject: Link): boolean {
   return toHex(issuer.fields.subject) === toHex(subject.fields.issuer);
 }
 
-function issued(issuer: Link, subject: Link): boolean {
+function issued(issuer: Link, subject: Link, memory: ChainMemory): boolean {
   if (!sameName(issuer, subject)) return false;
   try {
-    return subject.x509.verify(issuer.x509.publicKey);
+    return subject.x509.verify(memory.keyOf(issuer));
   } catch {
     return false; // key and signature are of different kinds
   }

@@ -6,8 +6,7 @@ import {
 } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import { decodeCertificate } from './certificate.ts';
-import { checkChain } from './chain.ts';
-import { CrlReader } from './crl.ts';
+import { ChainMemory, checkChain } from './chain.ts';
 import type {
   ChainRequest, ChainResult, ControlAead, DhGroup, DhKeyPair, Encapsulation, HashName, KemId, KemKeyPair, SignatureAlgorithm, Suite,
 } from './crypto.ts';
@@ -15,6 +14,7 @@ import { DH_PUBLIC_BYTES } from './crypto.ts';
 import { concat, fromHex, Reader } from './bytes.ts';
 import { bitStringOctets, encodeElement, encodeUnsigned, expectElement, readElement, Tag } from './der.ts';
 import { InternalError } from './errors.ts';
+import { KeyMemory, readPublicKey } from './key-memory.ts';
 import { decapsulateMlKem, encapsulateMlKem, generateMlKem } from './ml-kem.ts';
 import type { Random } from './random.ts';
 import { signWith, verifyWith } from './signature.ts';
@@ -62,7 +62,7 @@ function x25519Private(raw: Uint8Array): KeyObject {
 }
 
 function x25519Public(raw: Uint8Array): KeyObject {
-  return createPublicKey({ key: Buffer.from(concat(X25519_SPKI, raw)), format: 'der', type: 'spki' });
+  return readPublicKey(concat(X25519_SPKI, raw));
 }
 
 // PKCS #3 keys as DER: createDiffieHellman(prime) would prove the prime anew, 0.3 s per key, where OpenSSL knows this group.
@@ -93,10 +93,11 @@ function publicDer(privateKey: KeyObject): Uint8Array<ArrayBuffer> {
   return plain(createPublicKey(privateKey as unknown as string).export({ format: 'der', type: 'spki' }));
 }
 
-function generateX25519(random: Random): DhKeyPair {
+function generateX25519(random: Random, keys: KeyMemory): DhKeyPair {
   const privateValue = random.bytes(32);
+  const key = keys.remember(privateValue, x25519Private(privateValue));
   // Node accepts a private KeyObject here; its types do not say so. A JWK is exported 20 times faster than DER.
-  const { x } = createPublicKey(x25519Private(privateValue) as unknown as string).export({ format: 'jwk' });
+  const { x } = createPublicKey(key as unknown as string).export({ format: 'jwk' });
   return { group: 31, privateValue, publicValue: plain(Buffer.from(x!, 'base64url')) };
 }
 
@@ -126,8 +127,9 @@ function generateEcp(group: 19 | 20 | 21, random: Random): DhKeyPair {
   throw new InternalError(`the random source gave no usable ${curve.name} scalar in ${DRAWS} draws`);
 }
 
-function sharedX25519(pair: DhKeyPair, peerPublic: Uint8Array): Uint8Array | undefined {
-  const secret = plain(diffieHellman({ privateKey: x25519Private(pair.privateValue), publicKey: x25519Public(peerPublic) }));
+function sharedX25519(pair: DhKeyPair, peerPublic: Uint8Array, keys: KeyMemory): Uint8Array | undefined {
+  const privateKey = keys.find(pair.privateValue) ?? x25519Private(pair.privateValue);
+  const secret = plain(diffieHellman({ privateKey, publicKey: x25519Public(peerPublic) }));
   // RFC 8031 2: an all-zero result means that the peer sent a point of small order.
   return secret.every((octet) => octet === 0) ? undefined : secret;
 }
@@ -157,7 +159,8 @@ function cipherName(aead: ControlAead): 'aes-128-gcm' {
 
 export class RealSuite implements Suite {
   readonly name = 'real';
-  readonly #revocationLists = new CrlReader();
+  readonly #keys = new KeyMemory();
+  readonly #chains = new ChainMemory(this.#keys);
   readonly #isClockBehind: () => boolean;
 
   /** @param isClockBehind whether the time that checks are made with is only known to have passed */
@@ -178,14 +181,14 @@ export class RealSuite implements Suite {
   }
 
   dhGenerate(group: DhGroup, random: Random): DhKeyPair {
-    if (group === 31) return generateX25519(random);
+    if (group === 31) return generateX25519(random, this.#keys);
     return group === 14 ? generateModp(random) : generateEcp(group, random);
   }
 
   dhShared(pair: DhKeyPair, peerPublic: Uint8Array): Uint8Array | undefined {
     if (peerPublic.length !== DH_PUBLIC_BYTES[pair.group]) return undefined;
     try {
-      if (pair.group === 31) return sharedX25519(pair, peerPublic);
+      if (pair.group === 31) return sharedX25519(pair, peerPublic, this.#keys);
       return pair.group === 14 ? sharedModp(pair, peerPublic) : sharedEcp(pair.group, pair, peerPublic);
     } catch {
       return undefined; // OpenSSL refused the peer's value
@@ -205,11 +208,11 @@ export class RealSuite implements Suite {
   }
 
   sign(algorithm: SignatureAlgorithm, privateKey: Uint8Array, data: Uint8Array): Uint8Array {
-    return signWith(algorithm, privateKey, data);
+    return signWith(this.#keys, algorithm, privateKey, data);
   }
 
   verify(algorithm: SignatureAlgorithm, publicKey: Uint8Array, data: Uint8Array, signature: Uint8Array): boolean {
-    return verifyWith(algorithm, publicKey, data, signature);
+    return verifyWith(this.#keys, algorithm, publicKey, data, signature);
   }
 
   aeadSeal(aead: ControlAead, key: Uint8Array, nonce: Uint8Array, aad: Uint8Array, plaintext: Uint8Array): Uint8Array {
@@ -250,6 +253,6 @@ export class RealSuite implements Suite {
   }
 
   checkChain(request: ChainRequest): ChainResult {
-    return checkChain(this.#isClockBehind() ? { ...request, isLowerBound: true } : request, this.#revocationLists);
+    return checkChain(this.#isClockBehind() ? { ...request, isLowerBound: true } : request, this.#chains);
   }
 }

@@ -1,7 +1,8 @@
 // Signatures on node:crypto: ECDSA (RFC 5480), Ed25519 (RFC 8032), RSA-PSS and RSASSA-PKCS1-v1_5 (RFC 8017).
-import { constants, createPrivateKey, createPublicKey, sign, verify } from 'node:crypto';
+import { constants, sign, verify } from 'node:crypto';
 import type { KeyObject, SignKeyObjectInput } from 'node:crypto';
 import type { HashName, SignatureAlgorithm } from './crypto.ts';
+import type { KeyMemory } from './key-memory.ts';
 
 /** Shorter RSA keys are not accepted (RFC 8247 3.2.1), longer ones cost more than a peer may ask of us. */
 export const LEAST_RSA_BITS = 2048;
@@ -10,11 +11,12 @@ const MOST_RSA_BITS = 8192;
 interface Scheme {
   readonly keyType: 'ec' | 'ed25519' | 'rsa';
   readonly hash: HashName | null;
-  readonly options: Omit<SignKeyObjectInput, 'key'>;
+  /** Of RSA only: a key with options around it costs Node two exceptions, which take as long as an ECDSA signature. */
+  readonly options?: Omit<SignKeyObjectInput, 'key'>;
 }
 
 function ecdsa(hash: HashName): Scheme {
-  return { keyType: 'ec', hash, options: { dsaEncoding: 'der' } };
+  return { keyType: 'ec', hash };
 }
 
 function pss(hash: HashName): Scheme {
@@ -29,7 +31,7 @@ const SCHEMES: Readonly<Record<SignatureAlgorithm, Scheme>> = {
   'ecdsa-sha256': ecdsa('sha256'),
   'ecdsa-sha384': ecdsa('sha384'),
   'ecdsa-sha512': ecdsa('sha512'),
-  ed25519: { keyType: 'ed25519', hash: null, options: {} },
+  ed25519: { keyType: 'ed25519', hash: null },
   'rsa-pss-sha256': pss('sha256'),
   'rsa-pss-sha384': pss('sha384'),
   'rsa-pss-sha512': pss('sha512'),
@@ -39,18 +41,18 @@ const SCHEMES: Readonly<Record<SignatureAlgorithm, Scheme>> = {
 };
 
 /** See Suite.sign. */
-export function signWith(algorithm: SignatureAlgorithm, privateKey: Uint8Array, data: Uint8Array): Uint8Array {
-  const key = createPrivateKey({ key: Buffer.from(privateKey), format: 'der', type: 'pkcs8' });
+export function signWith(keys: KeyMemory, algorithm: SignatureAlgorithm, privateKey: Uint8Array, data: Uint8Array): Uint8Array {
+  const key = keys.privateKey(privateKey);
   const { hash, options } = SCHEMES[algorithm];
-  return new Uint8Array(sign(hash, data, { key, ...options }));
+  return new Uint8Array(sign(hash, data, options === undefined ? key : { key, ...options }));
 }
 
 /** See Suite.verify. */
-export function verifyWith(algorithm: SignatureAlgorithm, publicKey: Uint8Array, data: Uint8Array, signature: Uint8Array): boolean {
+export function verifyWith(keys: KeyMemory, algorithm: SignatureAlgorithm, publicKey: Uint8Array, data: Uint8Array, signature: Uint8Array): boolean {
   try {
-    const key = createPublicKey({ key: Buffer.from(publicKey), format: 'der', type: 'spki' });
+    const key = keys.publicKey(publicKey);
     const { keyType, hash, options } = SCHEMES[algorithm];
-    return key.asymmetricKeyType === keyType && isUsable(key) && verify(hash, data, { key, ...options }, signature);
+    return key.asymmetricKeyType === keyType && isUsable(key) && verify(hash, data, options === undefined ? key : { key, ...options }, signature);
   } catch {
     return false; // not a key, or not a signature
   }
