@@ -16,15 +16,16 @@ export const COMMANDS = {
   fuzz: (context) => runScript(context, 'test/fuzz/main.ts'),
   bench: (context) => runScript(context, 'test/bench/main.ts'),
   deb: (context) => runScript(context, 'images/package/main.ts'),
+  interop: (context) => runScript(context, 'test/interop/main.ts'),
   test: runTests,
   check: runCheck,
 };
 
 /** Commands that touch devices and namespaces of the machine. */
-export const ROOT_COMMANDS = ['setup', 'lab', 'test', 'bench'];
+export const ROOT_COMMANDS = ['setup', 'lab', 'test', 'bench', 'interop'];
 
 /** Commands that need the native addon. */
-export const ADDON_COMMANDS = ['setup', 'lab', 'test', 'bench'];
+export const ADDON_COMMANDS = ['setup', 'lab', 'test', 'bench', 'interop'];
 
 async function runScript({ root, node, args }, script) {
   const path = join(root, script);

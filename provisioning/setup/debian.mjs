@@ -5,11 +5,11 @@ import { join } from 'node:path';
 import { SetupFailure, say } from './failure.mjs';
 import { runLogged } from './run.mjs';
 
-/** @typedef {'setup' | 'lab' | 'test' | 'check' | 'sim' | 'fuzz' | 'bench' | 'deb'} Command */
+/** @typedef {'setup' | 'lab' | 'test' | 'check' | 'sim' | 'fuzz' | 'bench' | 'deb' | 'interop'} Command */
 
 const BUILD = ['test', 'deb'];
-const LAB = ['setup', 'lab', 'test', 'bench'];
-const TEST = ['setup', 'test', 'bench'];
+const LAB = ['setup', 'lab', 'test', 'bench', 'interop'];
+const TEST = ['setup', 'test', 'bench', 'interop'];
 
 /**
  * `service`: what the package would start at the next boot although only tests use it.
@@ -36,7 +36,7 @@ export const DEBIAN_PACKAGES = [
   { name: 'frr', for: TEST, reason: 'the BGP counterpart', service: 'frr' },
   { name: 'logrotate', for: TEST, reason: 'rotates the logs of a process that keeps writing', service: 'logrotate.timer' },
   { name: 'systemd', for: TEST, reason: 'judges our units and rules, and runs the services in namespaces' },
-  { name: 'openssl', for: ['bench'], reason: 'certificates for counterparts of the tunnel bench' },
+  { name: 'openssl', for: TEST, reason: 'certificates that we did not make, for tests and counterparts' },
   { name: 'wireguard-tools', for: ['bench'], reason: 'configures wireguard-go for the tunnel bench' },
   { name: 'openvpn', for: ['bench'], reason: 'a counterpart of the tunnel bench', service: 'openvpn' },
   { name: 'git', for: BUILD, reason: 'says of which commit a build is' },

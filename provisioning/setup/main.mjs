@@ -1,4 +1,4 @@
-// Sets this machine up if needed and runs one command: node main.mjs <setup|lab|test|check|sim|fuzz|bench|deb> [arguments].
+// Sets this machine up if needed and runs one command: node main.mjs COMMAND [arguments]; the commands are in commands.mjs.
 // Runs under any Node from 18 on and uses no package, because it is what installs them.
 import { existsSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';

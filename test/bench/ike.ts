@@ -149,7 +149,7 @@ class IkeBench {
   async #charon(suite: Suite): Promise<Responder> {
     const { namespace, address } = this.#namespace();
     const charon = await Strongswan.start({ network: this.#network, namespace, settings: CHARON_SETTINGS, ...swanctl(address, suite) });
-    this.charonVersion = charon.version();
+    this.charonVersion = await charon.version();
     return { name: 'charon', address, pid: charon.pid, millisecondsPerHandshake: [], stop: () => charon.stop() };
   }
 

@@ -8,6 +8,8 @@ import type { TestNetwork } from './namespaces.ts';
 
 const SCRIPT = fileURLToPath(new URL('ike-peer.ts', import.meta.url));
 const POLL_MS = 10;
+/** Generous: whoever waits does so for something that must come, however slow the machine and the path. */
+const EVENT_TIMEOUT_MS = 40_000;
 const STOP_TIMEOUT_MS = 5_000;
 
 export type EventOf<Kind extends PeerEvent['kind']> = Extract<PeerEvent, { readonly kind: Kind }>;
@@ -42,7 +44,7 @@ export class IkePeer {
   }
 
   /** The oldest event of this kind (and nature) that nobody has waited for yet; throws when it does not come. */
-  async event<Kind extends PeerEvent['kind']>(kind: Kind, timeoutMs = 10_000, where: (event: EventOf<Kind>) => boolean = () => true): Promise<EventOf<Kind>> {
+  async event<Kind extends PeerEvent['kind']>(kind: Kind, timeoutMs = EVENT_TIMEOUT_MS, where: (event: EventOf<Kind>) => boolean = () => true): Promise<EventOf<Kind>> {
     for (let waitedMs = 0; waitedMs <= timeoutMs; waitedMs += POLL_MS) {
       const found = this.#waiting.find((event): event is EventOf<Kind> => event.kind === kind && where(event as EventOf<Kind>));
       if (found !== undefined) {
@@ -56,7 +58,7 @@ export class IkePeer {
   }
 
   /** Waits for a line of the log. */
-  async logged(pattern: RegExp, timeoutMs = 5_000): Promise<void> {
+  async logged(pattern: RegExp, timeoutMs = EVENT_TIMEOUT_MS): Promise<void> {
     for (let waitedMs = 0; waitedMs <= timeoutMs; waitedMs += POLL_MS) {
       if (this.#story.some((line) => pattern.test(line))) return;
       await sleep(POLL_MS);
@@ -77,6 +79,14 @@ export class IkePeer {
   async counters(): Promise<EventOf<'counters'>['counters']> {
     this.command('counters');
     return (await this.event('counters')).counters;
+  }
+
+  /** How many IKE SAs there are, how many of them are established, and their children. */
+  async security(): Promise<{ ikeSas: number; established: number; children: number }> {
+    this.command('snapshot');
+    const { ikeSas } = await this.event('snapshot');
+    const children = ikeSas.flatMap((sa) => sa.children);
+    return { ikeSas: ikeSas.length, established: ikeSas.filter((sa) => sa.state === 'established').length, children: children.length };
   }
 
   /** Ends it as a crash would. */

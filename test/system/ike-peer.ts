@@ -7,7 +7,7 @@ import { createWakeup, openDrivers } from '../../drivers/open.ts';
 import { IkeEndpoint } from '../../firmware/ike/endpoint.ts';
 import type { EapCredentials } from '../../firmware/ike/eap/method.ts';
 import type { HalfOpenLimits } from '../../firmware/ike/half-open.ts';
-import type { ChildUp, IkeOutput, IkeUp } from '../../firmware/ike/input-output.ts';
+import type { ChildUp, IkeOutput, IkeSnapshot, IkeUp } from '../../firmware/ike/input-output.ts';
 import type { IkeProfile, LocalAuth, RemoteAuth, SigningCredential } from '../../firmware/ike/profile.ts';
 import type { Retransmission } from '../../firmware/ike/window.ts';
 import { deviceName, encryptedTviName } from '../../firmware/model.ts';
@@ -82,11 +82,12 @@ export interface PeerConfiguration {
   readonly halfOpen?: HalfOpenLimits;
 }
 
-export type PeerCommand = 'connect' | 'rekey-child' | 'rekey-ike' | 'terminate' | 'counters';
+export type PeerCommand = 'connect' | 'rekey-child' | 'rekey-ike' | 'terminate' | 'counters' | 'snapshot';
 
 export type PeerEvent =
   | { readonly kind: 'ready' }
   | { readonly kind: 'counters'; readonly counters: ForwarderCounters }
+  | { readonly kind: 'snapshot'; readonly ikeSas: IkeSnapshot['ikeSas'] }
   | Exclude<IkeOutput, { readonly kind: 'send' | 'keepalive' | 'log' }>;
 
 /** Keys stay in the process that owns them. */
@@ -263,6 +264,9 @@ class Peer implements Service {
         return;
       case 'counters':
         say({ kind: 'counters', counters: this.#forwarding.counters() });
+        return;
+      case 'snapshot':
+        say({ kind: 'snapshot', ikeSas: this.#ike.endpoint.snapshot().ikeSas });
         return;
     }
   }

@@ -122,13 +122,13 @@ describe('strongSwan as a counterpart', function () {
     const older = await start({ namespace: left, swanctl: withPsk(LEFT, RIGHT, psk) });
     const responder = await start({ namespace: right, swanctl: withPsk(RIGHT, LEFT, psk), root: newer, rawEsp: true });
     // IKE_SA_INIT, IKE_AUTH -->
-    older.initiate('net');
+    await older.initiate('net');
     assertTraffic();
-    assert.match(older.version(), /^5\.9\./);
-    assert.match(responder.version(), /^6\.0\./);
-    assert.match(responder.listSas(), /ESTABLISHED[^]*INSTALLED, TUNNEL-in-UDP/);
+    assert.match(await older.version(), /^5\.9\./);
+    assert.match(await responder.version(), /^6\.0\./);
+    assert.match(await responder.listSas(), /ESTABLISHED[^]*INSTALLED, TUNNEL-in-UDP/);
     // CREATE_CHILD_SA { N(REKEY_SA) } -->
-    older.rekey({ child: 'net' });
+    await older.rekey({ child: 'net' });
     await responder.awaitLog(/closing CHILD_SA/, 10_000);
     assertTraffic();
   });
@@ -136,23 +136,23 @@ describe('strongSwan as a counterpart', function () {
   it('two of 6.0 carry bare ESP', async () => {
     const initiator = await start({ namespace: left, swanctl: withPsk(LEFT, RIGHT, psk, false), root: newer, rawEsp: true });
     await start({ namespace: right, swanctl: withPsk(RIGHT, LEFT, psk, false), root: newer, rawEsp: true });
-    initiator.initiate('net');
+    await initiator.initiate('net');
     assertTraffic();
-    assert.match(initiator.listSas(), /INSTALLED, TUNNEL, /);
+    assert.match(await initiator.listSas(), /INSTALLED, TUNNEL, /);
   });
 
   it('5.9 and 6.0 agree with certificates', async () => {
     const issue = await certificates();
     const older = await start({ namespace: left, swanctl: withCertificate(LEFT, RIGHT), files: await issue(LEFT) });
     await start({ namespace: right, swanctl: withCertificate(RIGHT, LEFT), files: await issue(RIGHT), root: newer, rawEsp: true });
-    older.initiate('net');
+    await older.initiate('net');
     assertTraffic();
   });
 
   it('reports the log of a counterpart that refuses', async () => {
     const older = await start({ namespace: left, swanctl: withPsk(LEFT, RIGHT, psk) });
     await start({ namespace: right, swanctl: withPsk(RIGHT, LEFT, '00'.repeat(32)), root: newer });
-    assert.throws(() => older.initiate('net', 5), /AUTHENTICATION_FAILED/);
+    await assert.rejects(older.initiate('net', 5), /AUTHENTICATION_FAILED/);
   });
 
   it('leaves no namespace and no process', async () => {

@@ -1,25 +1,26 @@
 // strongSwan as a counterpart: one charon per namespace with its own settings, control socket and log. ESP runs in
 // user space (kernel-libipsec), so that no IPsec support of the kernel is needed.
-import { spawnSync } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { connect } from 'node:net';
 import { dirname, join } from 'node:path';
 import { OperationalError } from '../../platform/errors.ts';
 import { sleep } from '../../platform/time.ts';
+import { outcomeOf } from './namespaces.ts';
 import type { TestNetwork } from './namespaces.ts';
 
 const POLL_MS = 20;
 const START_TIMEOUT_MS = 20_000;
 const STOP_TIMEOUT_MS = 10_000;
 const COMMAND_TIMEOUT_MS = 60_000;
+const LOG_TIMEOUT_MS = 40_000;
 
 /** kernel-libipsec stands before kernel-netlink: the first one that can do IPsec does it. */
 const PLUGINS = ['random', 'nonce', 'openssl', 'pem', 'pkcs1', 'pkcs8', 'x509', 'pubkey', 'hmac', 'kdf', 'constraints', 'kernel-libipsec', 'kernel-netlink', 'socket-default', 'vici'];
 
 /** The newer strongSwan lives in a root of its own; /dev gives it the TUN device. `$1` is the root, `$2` our directory. */
 const IN_ROOT = `
-mount --rbind /dev "$1/dev" && mount -t proc proc "$1/proc" && mount -t tmpfs tmpfs "$1/run" &&
+mount --rbind /dev "$1/dev" && mount -t proc proc "$1/proc" && mount -t tmpfs tmpfs "$1/run" && mount -t tmpfs tmpfs "$1/tmp" &&
 mkdir -p "$1$2" && mount --bind "$2" "$1$2" && exec chroot "$1" env STRONGSWAN_CONF="$2/strongswan.conf" /usr/sbin/charon-systemd
 `;
 
@@ -73,6 +74,15 @@ swanctl {
 `;
 }
 
+/** Whether somebody listens there: the file of the socket comes a little earlier. */
+function accepts(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    socket.once('connect', () => (socket.destroy(), resolve(true)));
+    socket.once('error', () => resolve(false));
+  });
+}
+
 export class Strongswan {
   readonly #directory: string;
   readonly #daemon: ChildProcess;
@@ -84,7 +94,7 @@ export class Strongswan {
 
   /** Starts the daemon and loads the configuration; throws OperationalError with the log when either fails. */
   static async start(options: StrongswanOptions): Promise<Strongswan> {
-    const directory = mkdtempSync(join(tmpdir(), 'selvage-strongswan-'));
+    const directory = mkdtempSync(join(options.network.directory, 'strongswan-'));
     writeFileSync(join(directory, 'strongswan.conf'), settingsFile(directory, options));
     writeFileSync(join(directory, 'swanctl.conf'), options.swanctl);
     for (const [name, content] of Object.entries(options.files ?? {})) {
@@ -101,7 +111,7 @@ export class Strongswan {
     const started = new Strongswan(directory, daemon);
     try {
       await started.#awaitSocket();
-      started.#swanctl(['--load-all', '--noprompt', '--file', join(directory, 'swanctl.conf')]);
+      await started.#swanctl(['--load-all', '--noprompt', '--file', join(directory, 'swanctl.conf')]);
     } catch (error) {
       await started.stop();
       throw error;
@@ -110,16 +120,15 @@ export class Strongswan {
   }
 
   async #awaitSocket(): Promise<void> {
-    for (let waitedMs = 0; !existsSync(join(this.#directory, 'vici')); waitedMs += POLL_MS) {
+    for (let waitedMs = 0; !(await accepts(join(this.#directory, 'vici'))); waitedMs += POLL_MS) {
       if (!this.isRunning() || waitedMs > START_TIMEOUT_MS) throw this.#failure('charon did not start');
       await sleep(POLL_MS);
     }
   }
 
-  #swanctl(args: readonly string[]): string {
+  async #swanctl(args: readonly string[]): Promise<string> {
     const env = { ...process.env, STRONGSWAN_CONF: join(this.#directory, 'strongswan.conf'), SWANCTL_DIR: this.#directory };
-    const command = [...args, '--uri', `unix://${this.#directory}/vici`];
-    const result = spawnSync('swanctl', command, { encoding: 'utf8', env, timeout: COMMAND_TIMEOUT_MS });
+    const result = await outcomeOf('swanctl', [...args, '--uri', `unix://${this.#directory}/vici`], COMMAND_TIMEOUT_MS, env);
     if (result.status !== 0) throw this.#failure(`swanctl ${args.join(' ')}: ${result.stdout}${result.stderr}`);
     return result.stdout;
   }
@@ -138,29 +147,34 @@ export class Strongswan {
     return this.#daemon.exitCode === null && this.#daemon.signalCode === null;
   }
 
-  /** Initiates a child SA and its IKE SA; returns the story, throws OperationalError when it fails. */
-  initiate(child: string, timeoutSeconds = 20): string {
+  /** Initiates a child SA and its IKE SA; resolves with the story, throws OperationalError when it fails. */
+  initiate(child: string, timeoutSeconds = 20): Promise<string> {
     return this.#swanctl(['--initiate', '--child', child, '--timeout', String(timeoutSeconds)]);
   }
 
   /** `terminate({ ike: 'name' })` or `terminate({ child: 'name' })`. */
-  terminate(what: { readonly ike: string } | { readonly child: string }): string {
+  terminate(what: { readonly ike: string } | { readonly child: string }): Promise<string> {
     return this.#swanctl(['--terminate', ...('ike' in what ? ['--ike', what.ike] : ['--child', what.child])]);
   }
 
   /** `rekey({ ike: 'name' })` or `rekey({ child: 'name' })`. */
-  rekey(what: { readonly ike: string } | { readonly child: string }): string {
+  rekey(what: { readonly ike: string } | { readonly child: string }): Promise<string> {
     return this.#swanctl(['--rekey', ...('ike' in what ? ['--ike', what.ike] : ['--child', what.child])]);
   }
 
+  /** Begins an IKE SA anew with this one's authentication, before or after ending it as the settings say. */
+  reauthenticate(ike: string): Promise<string> {
+    return this.#swanctl(['--rekey', '--reauth', '--ike', ike]);
+  }
+
   /** The SAs as `swanctl --list-sas` shows them, one block per IKE SA. */
-  listSas(): string {
+  listSas(): Promise<string> {
     return this.#swanctl(['--list-sas']);
   }
 
   /** The version that runs, e.g. `6.0.1`. */
-  version(): string {
-    return /\d+\.\d+\.\d+/.exec(this.#swanctl(['--version', '--daemon']))?.[0] ?? '';
+  async version(): Promise<string> {
+    return /\d+\.\d+\.\d+/.exec(await this.#swanctl(['--version', '--daemon']))?.[0] ?? '';
   }
 
   log(): string {
@@ -169,7 +183,7 @@ export class Strongswan {
   }
 
   /** Waits for a line of the log; throws OperationalError with the log when it does not come. */
-  async awaitLog(pattern: RegExp, timeoutMs: number): Promise<void> {
+  async awaitLog(pattern: RegExp, timeoutMs = LOG_TIMEOUT_MS): Promise<void> {
     for (let waitedMs = 0; !pattern.test(this.log()); waitedMs += POLL_MS) {
       if (waitedMs > timeoutMs) throw this.#failure(`the log shows no ${pattern}`);
       await sleep(POLL_MS);

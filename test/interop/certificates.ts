@@ -5,13 +5,13 @@ import { installReflectMetadata } from '../../platform/reflect-metadata.ts';
 import { dateFromUnixMs, SystemClock } from '../../platform/time.ts';
 import { createAuthority, createCsr, generateKeyPair, issueFromCsr } from '../../platform/x509.ts';
 import type { Authority } from '../../platform/x509.ts';
-import type { PeerCredential } from './ike-peer.ts';
+import type { PeerCredential } from '../system/ike-peer.ts';
 
 const DAY_MS = 86_400_000;
 const EC_KEY = { name: 'ECDSA', namedCurve: 'P-256' } as const;
 const EC_SIGNATURE = { name: 'ECDSA', hash: 'SHA-256' } as const;
 
-export interface Issued {
+export interface CertificateFiles {
   readonly ours: PeerCredential;
   /** Files under swanctl's directory. */
   readonly theirs: Readonly<Record<string, string>>;
@@ -38,7 +38,7 @@ function bundle(device: Authority, between: readonly Uint8Array[], root: Uint8Ar
 }
 
 /** Both ends' certificates from one new authority. */
-export async function issueBoth(ourIdentity: string, theirIdentity: string, authorityName = 'Interop CA'): Promise<Issued> {
+export async function issueBoth(ourIdentity: string, theirIdentity: string, authorityName = 'Interop CA'): Promise<CertificateFiles> {
   const root = await createAuthority({ commonName: authorityName, unixMs: new SystemClock().unixMs(), days: 1 });
   const ours = await issueDevice(root, ourIdentity, '02');
   const theirs = await issueDevice(root, theirIdentity, '03');
@@ -46,7 +46,7 @@ export async function issueBoth(ourIdentity: string, theirIdentity: string, auth
 }
 
 /** Each end's certificate from an intermediate authority of its own; only the root is known to both. */
-export async function issueBothByIntermediates(ourIdentity: string, theirIdentity: string): Promise<Issued> {
+export async function issueBothByIntermediates(ourIdentity: string, theirIdentity: string): Promise<CertificateFiles> {
   const root = await selfSigned('Interop Root CA');
   const [ourCa, theirCa] = [await subordinate(root, 'Interop Intermediate CA One', '11'), await subordinate(root, 'Interop Intermediate CA Two', '12')];
   const ours = await issueDevice(ourCa, ourIdentity, '02');

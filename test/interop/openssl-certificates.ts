@@ -6,7 +6,7 @@ import type { SignatureAlgorithm } from '../../platform/crypto.ts';
 import { encodePem } from '../../platform/pem.ts';
 import type { OpensslIssued, OpensslRequest } from '../platform/openssl-authority.ts';
 import { CA_EXTENSIONS, OpensslAuthority } from '../platform/openssl-authority.ts';
-import type { CertificateCredential } from './ike-peer.ts';
+import type { CertificateCredential } from '../system/ike-peer.ts';
 
 export type DeviceKey = NonNullable<OpensslRequest['key']>;
 

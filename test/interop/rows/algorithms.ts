@@ -1,0 +1,81 @@
+// Suites: those beyond the usual one, each with its rekeys, and what becomes of a first guess that the other end does
+// not share.
+import { strict as assert } from 'node:assert';
+import type { PeerSettings } from '../../system/ike-peer.ts';
+import type { InteropLab } from '../lab.ts';
+import { ROLES } from '../row.ts';
+import type { Row } from '../row.ts';
+
+/** strongSwan's names, and ours. */
+const SUITES: readonly (readonly [ike: string, esp: string, settings: PeerSettings])[] = [
+  ['aes128gcm16-prfsha256-ecp256', 'aes128gcm16', suite('aes-128-gcm-16', 'sha256', 19)],
+  ['aes256gcm16-prfsha384-ecp384', 'aes256gcm16', suite('aes-256-gcm-16', 'sha384', 20)],
+  ['aes256gcm16-prfsha512-ecp521', 'aes256gcm16', suite('aes-256-gcm-16', 'sha512', 21)],
+  ['chacha20poly1305-prfsha256-x25519', 'chacha20poly1305', suite('chacha20-poly1305', 'sha256', 31)],
+  ['aes128gcm16-prfsha512-modp2048', 'chacha20poly1305', suite('aes-128-gcm-16', 'sha512', 14, 'chacha20-poly1305')],
+];
+
+type Proposal = NonNullable<PeerSettings['proposals']>[number];
+
+function suite(encryption: Proposal['encryption'][number], prf: Proposal['prf'][number], group: Proposal['groups'][number], esp = encryption): PeerSettings {
+  return {
+    proposals: [{ encryption: [encryption], prf: [prf], groups: [group] }],
+    childProposals: [{ encryption: [esp], esn: [true, false], groups: [group], pfs: 'required' }],
+  };
+}
+
+/** Rekeys child and IKE SA by our end. */
+async function rekeyBoth(lab: InteropLab): Promise<void> {
+  await lab.ping('ours');
+  lab.ours.command('rekey-child');
+  await lab.awaitChildRekeyed();
+  lab.ours.command('rekey-ike');
+  await lab.ours.event('ike-rekeyed');
+}
+
+export const ALGORITHM_ROWS: readonly Row[] = [
+  {
+    name: 'ML-KEM hybrid',
+    roles: ROLES,
+    counterparts: ['6.1'],
+    path: 'direct',
+    ends: 'up',
+    always: [{ role: 'initiator', release: '6.1' }],
+    run: async (lab) => {
+      await lab.start({}, { ikeProposals: 'aes256gcm16-prfsha384-x25519-ke1_mlkem768' });
+      const { ike } = await lab.awaitUp();
+      assert.equal(ike.suite, 'aes-256-gcm-16/prf-sha384/group-31/ml-kem-768');
+    },
+  },
+  {
+    name: 'another group (INVALID_KE_PAYLOAD)',
+    roles: ROLES,
+    counterparts: ['5.9', '6.1'],
+    path: 'direct',
+    ends: 'up',
+    run: async (lab) => {
+      // IKE_SA_INIT KE(first) -->   <-- N(INVALID_KE_PAYLOAD)   IKE_SA_INIT KE(other) -->
+      const [theirs, group] = lab.role === 'initiator' ? ['aes256gcm16-prfsha384-ecp384-ecp256', 20] : ['aes256gcm16-prfsha384-ecp521-ecp384', 20];
+      const settings = lab.role === 'initiator' ? {} : { proposals: suite('aes-256-gcm-16', 'sha384', 20).proposals! };
+      await lab.start({ settings }, { ikeProposals: theirs });
+      const { ike } = await lab.awaitUp();
+      assert.equal(ike.suite, `aes-256-gcm-16/prf-sha384/group-${group}`);
+      assert.match(lab.theirs.log(), /IKE_SA_INIT response 0 \[ N\(INVAL_KE\) \]/);
+    },
+  },
+  ...SUITES.map(
+    ([ike, esp, settings]): Row => ({
+      name: `${ike}, ESP ${esp}`,
+      roles: ROLES,
+      counterparts: ['6.0'],
+      path: 'direct',
+      ends: 'up',
+      run: async (lab) => {
+        const group = ike.slice(ike.lastIndexOf('-'));
+        await lab.start({ settings }, { ikeProposals: ike, espProposals: `${esp}${group}` });
+        await lab.awaitUp();
+        await rekeyBoth(lab);
+      },
+    }),
+  ),
+];

@@ -1,0 +1,13 @@
+// The interoperability matrix: every row, in the order in which it is shown.
+import type { Row } from './row.ts';
+import { ALGORITHM_ROWS } from './rows/algorithms.ts';
+import { CREDENTIAL_ROWS } from './rows/credentials.ts';
+import { EAP_ROWS } from './rows/eap.ts';
+import { EXTENSION_ROWS } from './rows/extensions.ts';
+import { PATH_ROWS } from './rows/paths.ts';
+import { REFUSAL_ROWS } from './rows/refusals.ts';
+import { REKEY_ROWS } from './rows/rekeys.ts';
+import { SIGNATURE_ROWS } from './rows/signatures.ts';
+import { TROUBLE_ROWS } from './rows/trouble.ts';
+
+export const ROWS: readonly Row[] = [...CREDENTIAL_ROWS, ...SIGNATURE_ROWS, ...EAP_ROWS, ...PATH_ROWS, ...REKEY_ROWS, ...EXTENSION_ROWS, ...ALGORITHM_ROWS, ...TROUBLE_ROWS, ...REFUSAL_ROWS];
