@@ -17,6 +17,7 @@ import { FlooredClock } from '../platform/time-floor.ts';
 import { SystemClock, unixMsFromRfc3339, type Clock } from '../platform/time.ts';
 import { createRole, readPrestaging } from './roles.ts';
 import { ThreadForwarder } from './services/forwarder-thread.ts';
+import { startAll, stopAll } from './services/lifecycle.ts';
 import type { Service, Site } from './services/service.ts';
 import { PLATFORM_VERSION } from './version.ts';
 
@@ -70,7 +71,7 @@ async function start(config: Config): Promise<void> {
     },
     onReload: () => log.reopen(),
   });
-  for (const each of services) await each.start();
+  await startAll(services, service);
   tellSystemd('READY=1', service);
   watchdog.start();
   service.info('appliance runs', { role: config.role, name: site.name, version: PLATFORM_VERSION, drivers: drivers.description, processId: process.pid });
@@ -103,17 +104,6 @@ function tellSystemd(state: string, log: Logger): void {
     notifySystemd(state);
   } catch (error) {
     log.warning('systemd could not be notified', { cause: (error as Error).message });
-  }
-}
-
-/** In reverse order; one service that cannot stop does not keep the others from stopping. */
-async function stopAll(services: readonly Service[], log: Logger): Promise<void> {
-  for (const each of services.toReversed()) {
-    try {
-      await each.stop();
-    } catch (error) {
-      log.error('service did not stop in order', { service: each.name, cause: (error as Error).message });
-    }
   }
 }
 

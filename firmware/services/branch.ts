@@ -6,6 +6,7 @@ import type { CircuitConfiguration, DeviceConfiguration, PrestagingRecord, Tenan
 import type { Endpoint, IpAddress, PathSpec, RouteSpec, TunnelSpec } from '../model.ts';
 import { controlVrName, transportVrName } from '../model.ts';
 import type { RevocationCheck } from '../../platform/crypto.ts';
+import { PatientStore } from '../../platform/patient-store.ts';
 import { nextBootCount } from './boot.ts';
 import { Connector, type ConnectionState, type Initiate } from './connector.ts';
 import type { ForwardingService } from './forwarding.ts';
@@ -55,6 +56,7 @@ export class BranchControl implements Service {
   readonly #hooks: BranchHooks;
   readonly ike: IkeService;
   readonly history: IkeHistory;
+  readonly #store: PatientStore;
   readonly #connector: Connector;
   readonly #bootCount: number;
   #circuits: readonly CircuitConfiguration[] = [];
@@ -84,7 +86,8 @@ export class BranchControl implements Service {
       tunnelContext: (child, up) => this.#tunnelContext(child, up),
       onOutput: (output) => this.#ikeOutput(output),
     });
-    this.history = new IkeHistory(site);
+    this.#store = new PatientStore(site);
+    this.history = new IkeHistory(site, this.#store);
     this.#connector = new Connector(site, (input) => this.ike.push(input));
   }
 
@@ -107,6 +110,7 @@ export class BranchControl implements Service {
     for (const tenant of this.#tenants.values()) await tenant.stop();
     await this.ike.stop();
     this.history.stop();
+    this.#store.stop();
   }
 
   status(): ServiceStatus {
@@ -286,7 +290,7 @@ export class BranchControl implements Service {
         kept.changeCircuits(config.circuits);
         continue;
       }
-      const options = { config, tenant, identity, bootCount: this.#bootCount, ...hooks };
+      const options = { config, tenant, identity, bootCount: this.#bootCount, store: this.#store, ...hooks };
       const service = new TenantService(this.#site, this.#forwarding, options);
       this.#tenants.set(tenant.tenant, service);
       await service.start();

@@ -9,6 +9,7 @@ import type { RekeyOrder } from '../sdwan/rekey-controller.ts';
 import type { Endpoint, IpAddress, TenantId } from '../model.ts';
 import { controlVrName, transportVrName } from '../model.ts';
 import type { RevocationCheck } from '../../platform/crypto.ts';
+import { PatientStore } from '../../platform/patient-store.ts';
 import { ENCRYPTED_MTU, EXPLICIT_NULL, IDLE_DUMMY_MS, STAGING_MTU } from './branch.ts';
 import { ControllerTenant } from './controller-tenant.ts';
 import type { ForwardingService } from './forwarding.ts';
@@ -60,6 +61,7 @@ export class ControllerControl implements Service {
   readonly #hooks: ControllerHooks;
   readonly ike: IkeService;
   readonly history: IkeHistory;
+  readonly #store: PatientStore;
   #config: DeviceConfiguration | undefined;
   #directory: SiteDirectory = EMPTY_DIRECTORY;
   #profiles: IkeProfile[] = [];
@@ -91,7 +93,8 @@ export class ControllerControl implements Service {
       tunnelContext: (child, up) => this.#tunnelContext(child, up),
       onOutput: (output) => this.#ikeOutput(output),
     });
-    this.history = new IkeHistory(site);
+    this.#store = new PatientStore(site);
+    this.history = new IkeHistory(site, this.#store);
   }
 
   get configuration(): DeviceConfiguration | undefined {
@@ -112,6 +115,7 @@ export class ControllerControl implements Service {
     for (const tenant of this.#tenants.values()) await tenant.stop();
     await this.ike.stop();
     this.history.stop();
+    this.#store.stop();
   }
 
   status(): ServiceStatus {

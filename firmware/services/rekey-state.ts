@@ -21,7 +21,7 @@ export function nextTenantStart(store: Store, tenant: TenantId, bootCount: numbe
   return { bootCount, counter: last.bootCount === bootCount ? last.counter : 0, epochs: last.epochs };
 }
 
-/** Durable when it returns. */
+/** As durable as the store. */
 export function saveTenantStart(store: Store, tenant: TenantId, start: TenantStart): void {
   store.write(documentName(tenant), new TextEncoder().encode(JSON.stringify(start)));
 }

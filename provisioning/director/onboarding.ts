@@ -14,7 +14,7 @@ import { audit } from './context.ts';
 import type { DirectorContext } from './context.ts';
 import { refusal } from './refusal.ts';
 import type { Db, SiteTable } from './store/tables.ts';
-import { applyReport, rememberReport, reportSeen } from './tasks.ts';
+import { applyReport, noteRefusal, rememberReport, reportSeen } from './tasks.ts';
 import type { TaskReport } from './tasks.ts';
 import { spendEnrolmentToken } from './tokens.ts';
 
@@ -104,20 +104,27 @@ function certificateProblem(context: DirectorContext, site: SiteTable | undefine
   return undefined;
 }
 
+/** What the Task says of an unproven request: none of its own words, so that a stranger cannot fill the list. */
+const REFUSED_REQUESTS: Readonly<Record<string, string>> = {
+  revoked: 'the site is revoked',
+  'identity-mismatch': 'it names another staging identity',
+  'not-prestaged': 'no prestaging record is in force',
+  'credential-mismatch': 'it is not proven with the pre-shared key',
+};
+
 /**
  * A branch's certificate over the staging tunnel.
  * @returns DER, leaf first
- * @throws OperationalError with the cause, which the Task shows too
+ * @throws OperationalError with the cause; an open Task mentions it, and goes on
  */
 export async function certifyBranch(context: DirectorContext, request: CertificateRequest): Promise<readonly Uint8Array[]> {
   const decided = await context.db.transaction().execute(async (db) => {
     const site = await siteBy(db, 'serial', request.serial);
     const problem = certificateProblem(context, site, request);
-    const report: TaskReport = problem
-      ? { step: 'config', state: 'failed', message: problem.message, nextStep: problem.nextStep }
-      : { step: 'config', state: 'started', message: 'The appliance asks for its certificate' };
-    // A stranger's request must not open Tasks: only a box that a Controller or an order knows has one.
-    if (site) await applyReport(context, db, request.serial, site, report, false);
+    // Who has not shown the key may be anybody: a Task's state is for the box and for Controllers to change.
+    const refused = problem && REFUSED_REQUESTS[problem.code];
+    if (problem && refused !== undefined) await noteRefusal(context, db, request.serial, `A certificate request for this serial was refused: ${refused}`, problem.nextStep);
+    if (!problem) await applyReport(context, db, request.serial, site, { step: 'config', state: 'started', message: 'The appliance asks for its certificate' }, false);
     return { site, problem };
   });
   if (decided.problem) throw decided.problem;
@@ -231,8 +238,13 @@ export async function branchFailed(context: DirectorContext, controller: string,
     const failure = { step: report.step, state: 'failed', message: `${controller}: ${report.cause}`, nextStep: report.nextStep } as const;
     // After staging a box has an identity per tenant, so only its serial tells which one it is.
     if (report.step === 'post-staging') return site && applyReport(context, db, site.serial, site, failure, false);
-    const serial = site?.serial ?? report.serial ?? report.identity?.split('@')[0];
-    return serial === undefined ? undefined : applyReport(context, db, serial, site, failure, true);
+    if (site === undefined) {
+      // Anybody who reaches a Controller can make one up.
+      context.log.event({ level: 'info', sentence: 'Onboarding failure of an unknown box', fields: { controller, serial: report.serial, identity: report.identity, cause: report.cause } });
+      return undefined;
+    }
+    // Nor does a stranger who claims a box's name begin its onboarding anew when that is over.
+    return applyReport(context, db, site.serial, site, failure, site.staging_psk !== null);
   });
 }
 

@@ -106,6 +106,15 @@ async function addMessage(context: DirectorContext, db: Db, taskId: number, kind
   if (oldest) await db.deleteFrom('task_messages').where('task_id', '=', taskId).where('id', '<=', oldest.id).execute();
 }
 
+/** Mentions a refusal in the box's open Task, whose state stays. The same one again is counted in place. */
+export async function noteRefusal(context: DirectorContext, db: Db, serial: string, message: string, nextStep: string): Promise<void> {
+  const task = await newestTask(db, serial);
+  if (task === undefined || task.status === 'COMPLETED') return;
+  const known = await db.selectFrom('task_messages').selectAll().where('task_id', '=', task.id).where('kind', '=', 'error').where('message', '=', message).executeTakeFirst();
+  if (known === undefined) await addMessage(context, db, task.id, 'error', message, nextStep);
+  else await db.updateTable('task_messages').set({ count: known.count + 1, unix_ms: context.clock.unixMs() }).where('id', '=', known.id).execute();
+}
+
 const STATE_OF_REPORT = { started: 'RUNNING', completed: 'COMPLETED', failed: 'FAILED' } as const;
 
 function advance(step: TaskStep, report: TaskReport, unixMs: number): TaskStep {

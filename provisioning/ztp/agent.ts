@@ -8,6 +8,7 @@ import { toHex, wipe } from '../../platform/bytes.ts';
 import type { RevocationCheck } from '../../platform/crypto.ts';
 import { OperationalError } from '../../platform/errors.ts';
 import type { Logger } from '../../platform/log.ts';
+import { PatientStore } from '../../platform/patient-store.ts';
 import type { CancelTimer } from '../../platform/time.ts';
 import type { Timeout } from '../../firmware/machine.ts';
 import { AlarmReport } from './alarm-report.ts';
@@ -73,6 +74,9 @@ export class ZtpAgent implements Service {
   readonly #options: ZtpAgentOptions;
   readonly #log: Logger;
   readonly #store: DeviceStore;
+  /** For what is written in the midst of other work. */
+  readonly #patient: PatientStore;
+  readonly #marks: DeviceStore;
   readonly #transport: DirectorTransport;
   readonly #checks: DocumentChecks = documentChecks();
   readonly #alarmReport: AlarmReport;
@@ -92,11 +96,13 @@ export class ZtpAgent implements Service {
     this.#options = options;
     this.#log = site.log.channel('ztp');
     this.#store = new DeviceStore(site.store);
+    this.#patient = new PatientStore(site);
+    this.#marks = new DeviceStore(this.#patient);
     this.#transport = options.transport ?? networkTransport(site);
     this.#alarmReport = new AlarmReport(site.alarms);
     this.#stages = new Stages({ random: site.random, softwareVersion: options.softwareVersion });
     this.#revocations = new RevocationListKeeper({
-      site,
+      site: { ...site, store: this.#patient },
       log: this.#log,
       policy: options.revocationPolicy,
       anchor: () => this.#store.anchor,
@@ -131,6 +137,7 @@ export class ZtpAgent implements Service {
     this.#state = 'stopped';
     this.#cancel?.();
     this.#revocations.stop();
+    this.#patient.stop();
     this.#transport.close();
   }
 
@@ -182,7 +189,7 @@ export class ZtpAgent implements Service {
     this.#record = record;
     const text = canonicalJson(record);
     if (this.#store.record === text) return false;
-    this.#store.forgetOnboarding();
+    this.#marks.forgetOnboarding();
     this.#revocations.forget();
     this.#store.record = text;
     this.#configuration = undefined;
@@ -248,7 +255,7 @@ export class ZtpAgent implements Service {
         void this.#apply(output.configuration);
         return;
       case 'onboarded':
-        this.#store.markOnboarded();
+        this.#marks.markOnboarded();
         return;
       case 'log':
         this.#log.event(output.event);

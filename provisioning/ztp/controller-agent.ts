@@ -8,6 +8,7 @@ import { fromUtf8, toHex, utf8 } from '../../platform/bytes.ts';
 import type { RevocationCheck } from '../../platform/crypto.ts';
 import { ConfigError, OperationalError } from '../../platform/errors.ts';
 import type { Logger } from '../../platform/log.ts';
+import { PatientStore } from '../../platform/patient-store.ts';
 import { randomBelow } from '../../platform/random.ts';
 import { after } from '../../platform/time.ts';
 import type { Instant } from '../../platform/time.ts';
@@ -77,6 +78,8 @@ export class ControllerAgent implements Service {
   readonly #options: ControllerAgentOptions;
   readonly #log: Logger;
   readonly #store: DeviceStore;
+  /** For what is written in the midst of other work. */
+  readonly #patient: PatientStore;
   readonly #transport: DirectorTransport;
   readonly #reports: ReportQueue;
   readonly #revocations: RevocationListKeeper;
@@ -102,11 +105,12 @@ export class ControllerAgent implements Service {
     this.#options = options;
     this.#log = site.log.channel('ztp');
     this.#store = new DeviceStore(site.store);
+    this.#patient = new PatientStore(site);
     this.#transport = options.transport ?? networkTransport(site);
     this.#alarmReport = new AlarmReport(site.alarms);
-    this.#reports = new ReportQueue(site.store, site.random);
+    this.#reports = new ReportQueue(this.#patient, site.random);
     this.#revocations = new RevocationListKeeper({
-      site,
+      site: { ...site, store: this.#patient },
       log: this.#log,
       policy: options.revocationPolicy,
       anchor: () => this.#store.anchor,
@@ -132,6 +136,7 @@ export class ControllerAgent implements Service {
     this.#state = 'stopped';
     for (const wake of [...this.#wakers]) wake();
     this.#revocations.stop();
+    this.#patient.stop();
     this.#transport.close();
   }
 
@@ -154,13 +159,14 @@ export class ControllerAgent implements Service {
   branchFailed(facts: BranchFailedFacts): void {
     const { stage, serial, identity } = facts;
     if (this.#isRepeated(`${serial ?? ''} ${identity ?? ''} ${facts.cause}`)) return;
-    this.#report('/api/v1/branch-failed', {
+    const isNew = this.#reports.addFailure('/api/v1/branch-failed', {
       step: REFUSED_STEP[stage],
       ...(serial ? { serial } : {}),
       ...(identity ? { identity } : {}),
       cause: facts.cause.slice(0, LONGEST_CAUSE),
       nextStep: REFUSED_NEXT_STEP[stage],
     });
+    if (isNew) this.#wakeReporter();
   }
 
   /** A box that is refused tries again and again; the Task needs to hear of it from time to time only. */
@@ -175,13 +181,7 @@ export class ControllerAgent implements Service {
   }
 
   #report(path: string, body: Readonly<Record<string, unknown>>): void {
-    try {
-      if (!this.#reports.add(path, body)) return;
-    } catch (error) {
-      // It waits in memory. Boxes cause reports, so a full disk must not become theirs to end the process with.
-      this.#log.warning('Report to Director failed', { cause: causeOf(error) });
-    }
-    this.#wakeReporter();
+    if (this.#reports.add(path, body)) this.#wakeReporter();
   }
 
   // ------------------------------------------------------------------------------------------ documents
@@ -366,7 +366,7 @@ export class ControllerAgent implements Service {
 
   async #takeDirectory(directory: SiteDirectory): Promise<void> {
     await this.#applyDirectory(directory);
-    this.#options.site.store.write(DIRECTORY_DOCUMENT, utf8(JSON.stringify(directory)));
+    this.#patient.write(DIRECTORY_DOCUMENT, utf8(JSON.stringify(directory)));
     this.#directory = directory;
     this.#log.info('Site directory received', { generation: directory.generation, sites: directory.sites.length });
   }
@@ -396,7 +396,7 @@ export class ControllerAgent implements Service {
   #takeDirective(directive: DirectorDirective): void {
     if (directive.id <= this.#lastDirective) return;
     this.#lastDirective = directive.id;
-    this.#options.site.store.write(DIRECTIVE_DOCUMENT, utf8(String(directive.id)));
+    this.#patient.write(DIRECTIVE_DOCUMENT, utf8(String(directive.id)));
     this.#log.info('Rekey ordered by Director', { tenant: directive.tenant, epoch: directive.epoch, reason: directive.reason });
     this.#options.hooks.orderRekey(directive);
   }

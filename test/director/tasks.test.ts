@@ -81,14 +81,50 @@ describe('onboarding Tasks', () => {
     assert.deepEqual([vos['task-status'], vos['percentage-completion']], ['FAILED', 0]);
   });
 
-  it('opens a Task for a serial that nobody ordered, and counts repeated errors in place', async () => {
-    const failed = (id: string): Promise<unknown> =>
-      controller.call('POST', '/api/v1/branch-failed', { reportId: id, step: 'ike', serial: 'STRANGER', cause: 'serial STRANGER is not enrolled', nextStep: 'create the site' });
-    await failed('report-0001');
-    await failed('report-0002');
-    const task = await onlyTask();
-    assert.deepEqual([task.description, task.status], ['Onboard Appliance: unknown serial STRANGER', 'FAILED']);
-    assert.deepEqual(task.errorMessages.map(({ message, count }) => [message, count]), [['Controller-1: serial STRANGER is not enrolled', 2]]);
+  it('opens no Task for a box that nobody knows, and logs its failure', async () => {
+    for (const named of [{ serial: 'STRANGER' }, { identity: 'STRANGER@staging.Provider' }, {}]) {
+      const body = { reportId: `report-${JSON.stringify(named).length}-aaaa`, step: 'ike', ...named, cause: 'it is not enrolled', nextStep: 'create the site' };
+      assert.deepEqual(await controller.call('POST', '/api/v1/branch-failed', body), { task: null });
+    }
+    assert.deepEqual(await fixture.operator.tasks(), []);
+    assert.equal(fixture.log.records.filter(({ sentence }) => sentence === 'Onboarding failure of an unknown box').length, 3);
+  });
+
+  it('counts repeated errors in place', async () => {
+    await fixture.operator.orderPrestaging('Branch-1');
+    for (const id of ['report-0001', 'report-0002']) {
+      await controller.call('POST', '/api/v1/branch-failed', { reportId: id, step: 'ike', serial: 'BOX0001', cause: 'pre-shared key does not match', nextStep: 'compare' });
+    }
+    assert.deepEqual((await onlyTask()).errorMessages.map(({ message, count }) => [message, count]), [['Controller-1: pre-shared key does not match', 2]]);
+  });
+
+  it('lets nobody change a Task by a bad certificate request: it is mentioned, and the onboarding goes on', async () => {
+    const { staging } = await fixture.operator.orderPrestaging('Branch-1');
+    await controller.call('POST', '/api/v1/branch-connect', connectBody('report-0001'));
+    const before = await onlyTask();
+    const bad = async (psk: string, identity: string): Promise<void> => {
+      const { body } = await certificateBody(psk, 'BOX0001', identity);
+      await assert.rejects(fixture.client().call('POST', '/api/v1/devices/certificate', body));
+    };
+    const stranger = Buffer.alloc(32, 1).toString('base64');
+    for (let i = 0; i < 4; i++) await bad(stranger, i % 2 === 0 ? IDENTITY : `guess-${i}@staging.Provider`);
+    const after = await onlyTask();
+    assert.deepEqual([after.status, states(after)], [before.status, states(before)]);
+    assert.deepEqual(after.errorMessages.map(({ message, count }) => [message.replace(/^.*: /, ''), count]), [['it is not proven with the pre-shared key', 2], ['it names another staging identity', 2]]);
+    const box = await boxOf(staging.psk);
+    for (const step of ['config', 'software', 'post-staging']) await progress(box, step, 'completed');
+    await bad(stranger, IDENTITY);
+    assert.equal((await onlyTask()).status, 'COMPLETED');
+  });
+
+  it('opens no new Task for a box that is in when somebody fails under its name', async () => {
+    const { staging } = await fixture.operator.orderPrestaging('Branch-1');
+    await controller.call('POST', '/api/v1/branch-connect', connectBody('report-0001'));
+    const box = await boxOf(staging.psk);
+    for (const step of ['config', 'software', 'post-staging']) await progress(box, step, 'completed');
+    const failed = { reportId: 'report-0002', step: 'ike', serial: 'BOX0001', identity: IDENTITY, cause: 'the identity is not known', nextStep: 'compare' };
+    assert.deepEqual(await controller.call('POST', '/api/v1/branch-failed', failed), { task: null });
+    assert.equal((await onlyTask()).status, 'COMPLETED');
   });
 
   it('continues the same Task when a failed onboarding later succeeds', async () => {

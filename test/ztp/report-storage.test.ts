@@ -1,6 +1,7 @@
 // A Controller whose disk is full goes on serving its sites.
-import { doesNotThrow } from 'node:assert/strict';
+import { deepStrictEqual, doesNotThrow } from 'node:assert/strict';
 import type { Site } from '../../firmware/services/service.ts';
+import { Alarms } from '../../platform/alarms.ts';
 import { OperationalError } from '../../platform/errors.ts';
 import { SinkLog } from '../../platform/log.ts';
 import { SeededRandom } from '../../platform/random.ts';
@@ -18,9 +19,13 @@ const FULL: Store = {
   list: () => [],
 };
 
-it('ztp/report-storage lets a refused box pass when its report cannot be stored', () => {
-  const site = { clock: new ManualClock(), random: new SeededRandom(1), log: new SinkLog([], () => 0), store: FULL } as unknown as Site;
+it('ztp/report-storage lets a box pass when its report cannot be stored', () => {
+  const log = new SinkLog([], () => 0);
+  const alarms = new Alarms(log.channel('alarms'), () => 0);
+  const site = { clock: new ManualClock(), random: new SeededRandom(1), log, alarms, store: FULL } as unknown as Site;
   const hooks = { applyConfiguration: async () => undefined, applyDirectory: () => undefined, orderRekey: () => undefined, revocations: () => undefined };
   const agent = createControllerAgent({ site, hooks, serial: 'C1', revocationPolicy: 'soft', enrolment: undefined, transport: {} as DirectorTransport });
-  doesNotThrow(() => agent.branchFailed({ stage: 'staging', identity: 'x@staging.example', serial: 'S1', cause: 'the key is wrong' }));
+  const endpoint = { address: '192.0.2.1', port: 500 };
+  doesNotThrow(() => agent.branchConnect({ serial: 'S1', tenant: 1, stagingIdentity: 'x@staging.example', observedEndpoint: endpoint, temporaryAddress: '10.0.0.1' }));
+  deepStrictEqual(alarms.active().map(({ name, object, nextStep }) => [name, object, nextStep]), [['state-not-stored', 'ztp-reports', 'free space on that file system']]);
 });
