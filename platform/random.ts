@@ -13,13 +13,28 @@ export function randomBelow(random: Random, bound: number): number {
   return Math.floor((random.uint32() / 0x1_0000_0000) * bound);
 }
 
+const POOL_BYTES = 1024;
+
+/** Small draws come from a pool, as one call of OpenSSL costs as much as hundreds of octets do; what was given out is wiped. */
 export class SystemRandom implements Random {
+  readonly #pool = new Uint8Array(POOL_BYTES);
+  #used = POOL_BYTES;
+
   bytes(length: number): Uint8Array<ArrayBuffer> {
-    return randomFillSync(new Uint8Array(length));
+    if (length > POOL_BYTES) return randomFillSync(new Uint8Array(length));
+    if (this.#used + length > POOL_BYTES) {
+      randomFillSync(this.#pool);
+      this.#used = 0;
+    }
+    const drawn = this.#pool.slice(this.#used, this.#used + length);
+    this.#pool.fill(0, this.#used, this.#used + length);
+    this.#used += length;
+    return drawn;
   }
 
   uint32(): number {
-    return randomFillSync(new Uint32Array(1))[0]!;
+    const drawn = this.bytes(4);
+    return ((drawn[0]! << 24) | (drawn[1]! << 16) | (drawn[2]! << 8) | drawn[3]!) >>> 0;
   }
 }
 

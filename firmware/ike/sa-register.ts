@@ -1,10 +1,10 @@
 // All IKE SAs of an endpoint, and what they share: numbers, SPIs, the half-open table, deadlines.
 import { equalBytes, toHex } from '../../platform/bytes.ts';
 import type { RevocationCheck, Suite } from '../../platform/crypto.ts';
+import { Deadlines } from '../../platform/deadlines.ts';
 import type { Fields, LogLevel } from '../../platform/log.ts';
 import type { Random } from '../../platform/random.ts';
 import type { Instant } from '../../platform/time.ts';
-import { TimerTable } from '../../platform/time.ts';
 import type { Endpoint } from '../model.ts';
 import type { EapCredentials } from './eap/method.ts';
 import type { Authorization, AuthorizationRequest, Environment } from './environment.ts';
@@ -52,7 +52,7 @@ export class SaRegister implements Environment {
   readonly #halfOpen = new Map<string, InitOrigin>();
   /** Responder SAs by the hash of their IKE_SA_INIT request, for its repetitions. */
   readonly #byInitRequest = new Map<string, IkeSa>();
-  readonly #deadlines = new TimerTable<string>();
+  readonly #deadlines = new Deadlines<string>();
   readonly #espSpis = new Set<number>();
   #espIndex: number;
   #number = 0;
@@ -122,24 +122,24 @@ export class SaRegister implements Environment {
   }
 
   /** The other IKE SAs of the same two identities. All SAs are looked at for every new peer, so what differs most comes first. */
-  #between(sa: IkeSa): IkeSa[] {
-    const found: IkeSa[] = [];
+  *#between(sa: IkeSa): Generator<IkeSa> {
     const theirs = sa.peer.identity ?? sa.profile.remoteIdentity;
-    if (theirs === undefined) return found;
+    if (theirs === undefined) return;
     for (const other of this.#bySpi.values()) {
       const identity = other.peer.identity ?? other.profile.remoteIdentity;
       if (identity === undefined || identity.value.length !== theirs.value.length || other.number === sa.number) continue;
-      if (sameIdentity(identity, theirs) && sameIdentity(other.profile.localIdentity, sa.profile.localIdentity)) found.push(other);
+      if (sameIdentity(identity, theirs) && sameIdentity(other.profile.localIdentity, sa.profile.localIdentity)) yield other;
     }
-    return found;
   }
 
   isInitialContact(sa: IkeSa): boolean {
-    return this.#between(sa).every((other) => other.state === 'closed' || other.state === 'deleting' || other.state === 'init-sent');
+    for (const { state } of this.#between(sa)) if (state !== 'closed' && state !== 'deleting' && state !== 'init-sent') return false;
+    return true;
   }
 
   dropOthers(sa: IkeSa, now: Instant): void {
-    for (const other of this.#between(sa)) {
+    // Ending one changes what is being looked at.
+    for (const other of [...this.#between(sa)]) {
       // The peer has forgotten them: there is nobody to tell (RFC 7296 2.4). One that began later is another
       // circuit of the same peer, whose first message came in before this one's authentication.
       if (other.announced && other.number < sa.number) other.end({ reason: 'the peer started anew (INITIAL_CONTACT)', event: 'Peer Down' }, now);

@@ -2,19 +2,31 @@
 // read. Zone identifiers and IPv4 octets with leading zeros are refused: neither has one meaning everywhere.
 import { UsageError } from '../../platform/errors.ts';
 
-const DECIMAL_OCTET = /^(?:0|[1-9]\d{0,2})$/;
+const DECIMAL_LENGTH = /^(?:0|[1-9]\d{0,2})$/;
+const DIGIT_0 = 0x30;
+const DIGIT_9 = 0x39;
+const DOT = 0x2e;
 const HEX_GROUP = /^[0-9a-fA-F]{1,4}$/;
 const GROUPS = 8;
 
+/** Digit by digit: this runs several times per IKE message and per route. */
 function ipv4Octets(text: string): number[] | undefined {
-  const parts = text.split('.');
-  if (parts.length !== 4) return undefined;
   const octets: number[] = [];
-  for (const part of parts) {
-    if (!DECIMAL_OCTET.test(part) || Number(part) > 255) return undefined;
-    octets.push(Number(part));
+  let value = -1;
+  for (let i = 0; i <= text.length; i++) {
+    const code = i === text.length ? DOT : text.charCodeAt(i);
+    if (code === DOT) {
+      if (value < 0) return undefined;
+      octets.push(value);
+      value = -1;
+    } else if (code >= DIGIT_0 && code <= DIGIT_9 && value !== 0) {
+      value = (value < 0 ? 0 : value * 10) + code - DIGIT_0;
+      if (value > 255) return undefined;
+    } else {
+      return undefined;
+    }
   }
-  return octets;
+  return octets.length === 4 ? octets : undefined;
 }
 
 /** The 16-bit groups of one side of `::`, with a dotted quad allowed as its last two. */
@@ -113,7 +125,7 @@ export function parsePrefix(text: string): { bytes: Uint8Array<ArrayBuffer>; len
   const octets = octetsOf(slash < 0 ? text : text.slice(0, slash));
   const most = (octets?.length ?? 0) * 8;
   const lengthText = slash < 0 ? String(most) : text.slice(slash + 1);
-  const length = DECIMAL_OCTET.test(lengthText) ? Number(lengthText) : -1;
+  const length = DECIMAL_LENGTH.test(lengthText) ? Number(lengthText) : -1;
   if (octets === undefined || length < 0 || length > most) {
     throw new UsageError(`"${text}" is not a prefix; write 192.0.2.0/24 or 2001:db8::/32`);
   }
