@@ -2,16 +2,17 @@
 // function of its inputs through one fast non-cryptographic mix, so that thousands of nodes fit into one process.
 import { concat, equalBytes, fromHex, fromUtf8, toHex, utf8 } from './bytes.ts';
 import type {
-  ChainRequest, ChainResult, ControlAead, DhGroup, DhKeyPair, Encapsulation, HashName, KemId, KemKeyPair, SignatureAlgorithm, Suite,
+  ChainRequest, ChainResult, ControlAead, DhGroup, DhKeyPair, Encapsulation, HashName, HmacName, KemId, KemKeyPair, SignatureAlgorithm, Suite,
 } from './crypto.ts';
-import { DH_PUBLIC_BYTES, KEM_SHARED_BYTES, KEM_SIZES } from './crypto.ts';
+import { DH_PUBLIC_BYTES, DH_SHARED_BYTES, KEM_SHARED_BYTES, KEM_SIZES } from './crypto.ts';
 import { InternalError } from './errors.ts';
 import type { Random } from './random.ts';
 import { rfc3339 } from './time.ts';
 
-const HASH_BYTES: Readonly<Record<HashName, number>> = { sha256: 32, sha384: 48, sha512: 64 };
+const HASH_BYTES: Readonly<Record<HmacName, number>> = { sha1: 20, sha256: 32, sha384: 48, sha512: 64 };
 const AEAD_KEY_BYTES: Readonly<Record<ControlAead, number>> = { 'aes-128-gcm': 16, 'aes-256-gcm': 32, 'chacha20-poly1305': 32 };
 const TAG_BYTES = 16;
+const BLOCK_BYTES = 16;
 const PRIVATE_BYTES = 16;
 const ID_BYTES = 16;
 
@@ -165,7 +166,7 @@ export class FakeSuite implements Suite {
     return mix(HASH_BYTES[name], name, ...parts);
   }
 
-  hmac(name: HashName, key: Uint8Array, ...parts: readonly Uint8Array[]): Uint8Array {
+  hmac(name: HmacName, key: Uint8Array, ...parts: readonly Uint8Array[]): Uint8Array {
     return mix(HASH_BYTES[name], `hmac ${name} ${key.length}`, key, ...parts);
   }
 
@@ -180,8 +181,7 @@ export class FakeSuite implements Suite {
     if (peerPublic.length !== DH_PUBLIC_BYTES[group] || !equalBytes(publicValue(group, peer), peerPublic)) return undefined;
     const own = mix(ID_BYTES, 'private', pair.privateValue);
     const [low, high] = Buffer.compare(own, peer) <= 0 ? [own, peer] : [peer, own];
-    const length = group === 14 || group === 31 ? DH_PUBLIC_BYTES[group] : DH_PUBLIC_BYTES[group] / 2;
-    return mix(length, `shared ${group}`, low, high);
+    return mix(DH_SHARED_BYTES[group], `shared ${group}`, low, high);
   }
 
   kemGenerate(kem: KemId, random: Random): KemKeyPair {
@@ -221,6 +221,15 @@ export class FakeSuite implements Suite {
     if (length < 0) return undefined;
     const plaintext = xor(sealed.subarray(0, length), mix(length, aead, key, nonce));
     return equalBytes(mixBounded(TAG_BYTES, aead, key, nonce, aad, plaintext), sealed.subarray(length)) ? plaintext : undefined;
+  }
+
+  cbcEncrypt(key: Uint8Array, iv: Uint8Array, plaintext: Uint8Array): Uint8Array {
+    if (iv.length !== BLOCK_BYTES || plaintext.length % BLOCK_BYTES !== 0) throw new InternalError(`CBC was given ${iv.length} octets of IV and ${plaintext.length} of text`);
+    return xor(plaintext, mix(plaintext.length, 'cbc', key, iv));
+  }
+
+  cbcDecrypt(key: Uint8Array, iv: Uint8Array, ciphertext: Uint8Array): Uint8Array | undefined {
+    return ciphertext.length % BLOCK_BYTES === 0 ? xor(ciphertext, mix(ciphertext.length, 'cbc', key, iv)) : undefined;
   }
 
   desEncrypt(key: Uint8Array, block: Uint8Array): Uint8Array {

@@ -8,7 +8,7 @@ import type { KeyObject } from 'node:crypto';
 import { decodeCertificate } from './certificate.ts';
 import { ChainMemory, checkChain } from './chain.ts';
 import type {
-  ChainRequest, ChainResult, ControlAead, DhGroup, DhKeyPair, Encapsulation, HashName, KemId, KemKeyPair, SignatureAlgorithm, Suite,
+  ChainRequest, ChainResult, ControlAead, DhGroup, DhKeyPair, Encapsulation, HashName, HmacName, KemId, KemKeyPair, SignatureAlgorithm, Suite,
 } from './crypto.ts';
 import { DH_PUBLIC_BYTES } from './crypto.ts';
 import { concat, fromHex, Reader } from './bytes.ts';
@@ -20,8 +20,7 @@ import type { Random } from './random.ts';
 import { signWith, verifyWith } from './signature.ts';
 
 const TAG_BYTES = 16;
-/** 256 bits: twice the strength of MODP-2048 (RFC 3526 8 asks for at least 220). */
-const MODP_PRIVATE_BYTES = 32;
+const BLOCK_BYTES = 16;
 /** A private value outside of [1, n) has a chance below 2^-32 per draw on these curves. */
 const DRAWS = 16;
 
@@ -38,9 +37,31 @@ const CURVES: Readonly<Record<19 | 20 | 21, Curve>> = {
   21: { name: 'secp521r1', bytes: 66, firstOctetMask: 0x01 },
 };
 
-// RFC 8410 7: the fixed DER in front of the 32 octets of an X25519 private and public key.
-const X25519_PKCS8 = fromHex('302e020100300506032b656e04220420');
-const X25519_SPKI = fromHex('302a300506032b656e032100');
+type ModpGroup = 2 | 14 | 15 | 16;
+
+interface Modp {
+  readonly name: string;
+  /** At least twice the strength of the group (RFC 3526 8). */
+  readonly privateBytes: number;
+}
+
+const MODP: Readonly<Record<ModpGroup, Modp>> = {
+  2: { name: 'modp2', privateBytes: 32 },
+  14: { name: 'modp14', privateBytes: 32 },
+  15: { name: 'modp15', privateBytes: 35 },
+  16: { name: 'modp16', privateBytes: 41 },
+};
+
+interface Montgomery {
+  /** RFC 8410 7: the fixed DER in front of a private and a public key. */
+  readonly pkcs8: Uint8Array;
+  readonly spki: Uint8Array;
+}
+
+const MONTGOMERY: Readonly<Record<31 | 32, Montgomery>> = {
+  31: { pkcs8: fromHex('302e020100300506032b656e04220420'), spki: fromHex('302a300506032b656e032100') },
+  32: { pkcs8: fromHex('3046020100300506032b656f043a0438'), spki: fromHex('3042300506032b656f033900') },
+};
 
 function plain(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   return new Uint8Array(bytes);
@@ -57,34 +78,34 @@ function keyed(octets: Uint8Array): KeyObject {
   return createSecretKey(octets);
 }
 
-function x25519Private(raw: Uint8Array): KeyObject {
-  return createPrivateKey({ key: Buffer.from(concat(X25519_PKCS8, raw)), format: 'der', type: 'pkcs8' });
+function montgomeryPrivate(group: 31 | 32, raw: Uint8Array): KeyObject {
+  return createPrivateKey({ key: Buffer.from(concat(MONTGOMERY[group].pkcs8, raw)), format: 'der', type: 'pkcs8' });
 }
 
-function x25519Public(raw: Uint8Array): KeyObject {
-  return readPublicKey(concat(X25519_SPKI, raw));
+function montgomeryPublic(group: 31 | 32, raw: Uint8Array): KeyObject {
+  return readPublicKey(concat(MONTGOMERY[group].spki, raw));
 }
 
 // PKCS #3 keys as DER: createDiffieHellman(prime) would prove the prime anew, 0.3 s per key, where OpenSSL knows this group.
 const DH_KEY_AGREEMENT = fromHex('06092a864886f70d010301');
 
-function modpPrime(): Uint8Array<ArrayBuffer> {
-  return plain(getDiffieHellman('modp14').getPrime());
+function modpPrime(group: ModpGroup): Uint8Array<ArrayBuffer> {
+  return plain(getDiffieHellman(MODP[group].name).getPrime());
 }
 
-function modpAlgorithm(): Uint8Array<ArrayBuffer> {
-  return encodeElement(Tag.sequence, DH_KEY_AGREEMENT, encodeElement(Tag.sequence, encodeUnsigned(modpPrime()), encodeUnsigned(Uint8Array.of(2))));
+function modpAlgorithm(group: ModpGroup): Uint8Array<ArrayBuffer> {
+  return encodeElement(Tag.sequence, DH_KEY_AGREEMENT, encodeElement(Tag.sequence, encodeUnsigned(modpPrime(group)), encodeUnsigned(Uint8Array.of(2))));
 }
 
-function modpPrivate(value: Uint8Array): KeyObject {
-  const der = encodeElement(Tag.sequence, encodeUnsigned(Uint8Array.of(0)), modpAlgorithm(), encodeElement(Tag.octetString, encodeUnsigned(value)));
+function modpPrivate(group: ModpGroup, value: Uint8Array): KeyObject {
+  const der = encodeElement(Tag.sequence, encodeUnsigned(Uint8Array.of(0)), modpAlgorithm(group), encodeElement(Tag.octetString, encodeUnsigned(value)));
   const key = createPrivateKey({ key: Buffer.from(der.buffer), format: 'der', type: 'pkcs8' });
   der.fill(0);
   return key;
 }
 
-function modpPublic(value: Uint8Array): KeyObject {
-  const der = encodeElement(Tag.sequence, modpAlgorithm(), encodeElement(Tag.bitString, Uint8Array.of(0), encodeUnsigned(value)));
+function modpPublic(group: ModpGroup, value: Uint8Array): KeyObject {
+  const der = encodeElement(Tag.sequence, modpAlgorithm(group), encodeElement(Tag.bitString, Uint8Array.of(0), encodeUnsigned(value)));
   return createPublicKey({ key: Buffer.from(der.buffer), format: 'der', type: 'spki' });
 }
 
@@ -93,21 +114,21 @@ function publicDer(privateKey: KeyObject): Uint8Array<ArrayBuffer> {
   return plain(createPublicKey(privateKey as unknown as string).export({ format: 'der', type: 'spki' }));
 }
 
-function generateX25519(random: Random, keys: KeyMemory): DhKeyPair {
-  const privateValue = random.bytes(32);
-  const key = keys.remember(privateValue, x25519Private(privateValue));
+function generateMontgomery(group: 31 | 32, random: Random, keys: KeyMemory): DhKeyPair {
+  const privateValue = random.bytes(DH_PUBLIC_BYTES[group]);
+  const key = keys.remember(privateValue, montgomeryPrivate(group, privateValue));
   // Node accepts a private KeyObject here; its types do not say so. A JWK is exported 20 times faster than DER.
   const { x } = createPublicKey(key as unknown as string).export({ format: 'jwk' });
-  return { group: 31, privateValue, publicValue: plain(Buffer.from(x!, 'base64url')) };
+  return { group, privateValue, publicValue: plain(Buffer.from(x!, 'base64url')) };
 }
 
-function generateModp(random: Random): DhKeyPair {
-  const privateValue = random.bytes(MODP_PRIVATE_BYTES);
-  const spki = new Reader(publicDer(modpPrivate(privateValue)), 'public key');
+function generateModp(group: ModpGroup, random: Random): DhKeyPair {
+  const privateValue = random.bytes(MODP[group].privateBytes);
+  const spki = new Reader(publicDer(modpPrivate(group, privateValue)), 'public key');
   const key = expectElement(spki, Tag.sequence, 'public key').content;
   readElement(key, 'algorithm');
   const value = expectElement(new Reader(bitStringOctets(expectElement(key, Tag.bitString, 'key').content), 'value'), Tag.integer, 'value').content.rest();
-  return { group: 14, privateValue, publicValue: leftPad(value[0] === 0 ? value.subarray(1) : value, DH_PUBLIC_BYTES[14]) };
+  return { group, privateValue, publicValue: leftPad(value[0] === 0 ? value.subarray(1) : value, DH_PUBLIC_BYTES[group]) };
 }
 
 function generateEcp(group: 19 | 20 | 21, random: Random): DhKeyPair {
@@ -127,21 +148,21 @@ function generateEcp(group: 19 | 20 | 21, random: Random): DhKeyPair {
   throw new InternalError(`the random source gave no usable ${curve.name} scalar in ${DRAWS} draws`);
 }
 
-function sharedX25519(pair: DhKeyPair, peerPublic: Uint8Array, keys: KeyMemory): Uint8Array | undefined {
-  const privateKey = keys.find(pair.privateValue) ?? x25519Private(pair.privateValue);
-  const secret = plain(diffieHellman({ privateKey, publicKey: x25519Public(peerPublic) }));
+function sharedMontgomery(group: 31 | 32, pair: DhKeyPair, peerPublic: Uint8Array, keys: KeyMemory): Uint8Array | undefined {
+  const privateKey = keys.find(pair.privateValue) ?? montgomeryPrivate(group, pair.privateValue);
+  const secret = plain(diffieHellman({ privateKey, publicKey: montgomeryPublic(group, peerPublic) }));
   // RFC 8031 2: an all-zero result means that the peer sent a point of small order.
   return secret.every((octet) => octet === 0) ? undefined : secret;
 }
 
-function sharedModp(pair: DhKeyPair, peerPublic: Uint8Array): Uint8Array | undefined {
-  const last = modpPrime();
+function sharedModp(group: ModpGroup, pair: DhKeyPair, peerPublic: Uint8Array): Uint8Array | undefined {
+  const last = modpPrime(group);
   last[last.length - 1]! -= 1; // p - 1: p is odd
   // RFC 6989 2.1: 1 < y < p - 1.
   const aboveOne = peerPublic.some((octet, i) => octet > (i === peerPublic.length - 1 ? 1 : 0));
   if (!aboveOne || Buffer.compare(peerPublic, last) >= 0) return undefined;
-  const secret = diffieHellman({ privateKey: modpPrivate(pair.privateValue), publicKey: modpPublic(peerPublic) });
-  return leftPad(secret, DH_PUBLIC_BYTES[14]);
+  const secret = diffieHellman({ privateKey: modpPrivate(group, pair.privateValue), publicKey: modpPublic(group, peerPublic) });
+  return leftPad(secret, DH_PUBLIC_BYTES[group]);
 }
 
 function sharedEcp(group: 19 | 20 | 21, pair: DhKeyPair, peerPublic: Uint8Array): Uint8Array | undefined {
@@ -155,6 +176,10 @@ function sharedEcp(group: 19 | 20 | 21, pair: DhKeyPair, peerPublic: Uint8Array)
 function cipherName(aead: ControlAead): 'aes-128-gcm' {
   // Node's overloads differ per cipher family only in options that all three take alike.
   return aead as 'aes-128-gcm';
+}
+
+function cbcName(key: Uint8Array): string {
+  return `aes-${8 * key.length}-cbc`;
 }
 
 export class RealSuite implements Suite {
@@ -174,22 +199,41 @@ export class RealSuite implements Suite {
     return plain(hash.digest());
   }
 
-  hmac(name: HashName, key: Uint8Array, ...parts: readonly Uint8Array[]): Uint8Array {
+  hmac(name: HmacName, key: Uint8Array, ...parts: readonly Uint8Array[]): Uint8Array {
     const hmac = createHmac(name, keyed(key));
     for (const part of parts) hmac.update(part);
     return plain(hmac.digest());
   }
 
   dhGenerate(group: DhGroup, random: Random): DhKeyPair {
-    if (group === 31) return generateX25519(random, this.#keys);
-    return group === 14 ? generateModp(random) : generateEcp(group, random);
+    switch (group) {
+      case 19:
+      case 20:
+      case 21:
+        return generateEcp(group, random);
+      case 31:
+      case 32:
+        return generateMontgomery(group, random, this.#keys);
+      default:
+        return generateModp(group, random);
+    }
   }
 
   dhShared(pair: DhKeyPair, peerPublic: Uint8Array): Uint8Array | undefined {
-    if (peerPublic.length !== DH_PUBLIC_BYTES[pair.group]) return undefined;
+    const { group } = pair;
+    if (peerPublic.length !== DH_PUBLIC_BYTES[group]) return undefined;
     try {
-      if (pair.group === 31) return sharedX25519(pair, peerPublic, this.#keys);
-      return pair.group === 14 ? sharedModp(pair, peerPublic) : sharedEcp(pair.group, pair, peerPublic);
+      switch (group) {
+        case 19:
+        case 20:
+        case 21:
+          return sharedEcp(group, pair, peerPublic);
+        case 31:
+        case 32:
+          return sharedMontgomery(group, pair, peerPublic, this.#keys);
+        default:
+          return sharedModp(group, pair, peerPublic);
+      }
     } catch {
       return undefined; // OpenSSL refused the peer's value
     }
@@ -236,6 +280,17 @@ export class RealSuite implements Suite {
       return undefined;
     }
     return plain(body);
+  }
+
+  cbcEncrypt(key: Uint8Array, iv: Uint8Array, plaintext: Uint8Array): Uint8Array {
+    const cipher = createCipheriv(cbcName(key), keyed(key), iv).setAutoPadding(false);
+    return concat(cipher.update(plaintext), cipher.final());
+  }
+
+  cbcDecrypt(key: Uint8Array, iv: Uint8Array, ciphertext: Uint8Array): Uint8Array | undefined {
+    if (ciphertext.length % BLOCK_BYTES !== 0) return undefined;
+    const decipher = createDecipheriv(cbcName(key), keyed(key), iv).setAutoPadding(false);
+    return concat(decipher.update(ciphertext), decipher.final());
   }
 
   desEncrypt(key: Uint8Array, block: Uint8Array): Uint8Array {

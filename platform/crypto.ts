@@ -4,10 +4,17 @@
 import type { Random } from './random.ts';
 
 export type HashName = 'sha256' | 'sha384' | 'sha512';
+/** SHA-1 only inside HMAC, for peers that know nothing better. */
+export type HmacName = HashName | 'sha1';
 
-/** IANA IKEv2 Diffie-Hellman groups: 14 MODP-2048, 19/20/21 ECP-256/384/521 (RFC 5903: x|y), 31 Curve25519 (RFC 8031). */
-export type DhGroup = 14 | 19 | 20 | 21 | 31;
-export const DH_PUBLIC_BYTES: Readonly<Record<DhGroup, number>> = { 14: 256, 19: 64, 20: 96, 21: 132, 31: 32 };
+/**
+ * IANA IKEv2 Diffie-Hellman groups: 2, 14, 15, 16 MODP-1024 (weak), 2048, 3072, 4096; 19, 20, 21 ECP-256, 384, 521 (RFC 5903:
+ * x|y); 31, 32 Curve25519, Curve448 (RFC 8031).
+ */
+export type DhGroup = 2 | 14 | 15 | 16 | 19 | 20 | 21 | 31 | 32;
+export const DH_PUBLIC_BYTES: Readonly<Record<DhGroup, number>> = { 2: 128, 14: 256, 15: 384, 16: 512, 19: 64, 20: 96, 21: 132, 31: 32, 32: 56 };
+/** Of a point on a NIST curve only x is the secret. */
+export const DH_SHARED_BYTES: Readonly<Record<DhGroup, number>> = { ...DH_PUBLIC_BYTES, 19: 32, 20: 48, 21: 66 };
 
 export interface DhKeyPair {
   readonly group: DhGroup;
@@ -55,8 +62,8 @@ export type ControlAead = 'aes-128-gcm' | 'aes-256-gcm' | 'chacha20-poly1305';
 export interface Suite {
   readonly name: 'real' | 'fake';
   hash(name: HashName, ...parts: readonly Uint8Array[]): Uint8Array;
-  /** HMAC; the PRF of IKEv2 (PRF_HMAC_SHA2_*) and of the IKE-less key derivation. */
-  hmac(name: HashName, key: Uint8Array, ...parts: readonly Uint8Array[]): Uint8Array;
+  /** HMAC; the PRF of IKEv2 (PRF_HMAC_*) and of the IKE-less key derivation. */
+  hmac(name: HmacName, key: Uint8Array, ...parts: readonly Uint8Array[]): Uint8Array;
   dhGenerate(group: DhGroup, random: Random): DhKeyPair;
   /** The shared secret (x coordinate only for ECP), or undefined when the peer's value fails RFC 6989's checks. */
   dhShared(pair: DhKeyPair, peerPublic: Uint8Array): Uint8Array | undefined;
@@ -72,6 +79,10 @@ export interface Suite {
   /** Ciphertext followed by the 16-octet tag; `nonce` is 12 octets. */
   aeadSeal(aead: ControlAead, key: Uint8Array, nonce: Uint8Array, aad: Uint8Array, plaintext: Uint8Array): Uint8Array;
   aeadOpen(aead: ControlAead, key: Uint8Array, nonce: Uint8Array, aad: Uint8Array, sealed: Uint8Array): Uint8Array | undefined;
+  /** AES-CBC without padding; the key's length says which AES, `iv` is 16 octets, `plaintext` whole blocks of 16. Not authenticated. */
+  cbcEncrypt(key: Uint8Array, iv: Uint8Array, plaintext: Uint8Array): Uint8Array;
+  /** Undefined for what is not whole blocks. */
+  cbcDecrypt(key: Uint8Array, iv: Uint8Array, ciphertext: Uint8Array): Uint8Array | undefined;
   /** One block of single DES, for MSCHAPv2 (RFC 2759 8.6) alone; `key` is 8 octets, whose parity bits do not count. */
   desEncrypt(key: Uint8Array, block: Uint8Array): Uint8Array;
   /** SPKI DER of a certificate, trusted or not; undefined for anything unreadable. */
@@ -110,7 +121,7 @@ export type ChainResult =
     };
 
 /** prf+ (RFC 7296 2.13): T1 | T2 | ..., T1 = prf(K, S | 01). At most 255 rounds. */
-export function prfPlus(suite: Suite, name: HashName, key: Uint8Array, seed: Uint8Array, length: number): Uint8Array<ArrayBuffer> {
+export function prfPlus(suite: Suite, name: HmacName, key: Uint8Array, seed: Uint8Array, length: number): Uint8Array<ArrayBuffer> {
   const out = new Uint8Array(length);
   let block: Uint8Array = new Uint8Array(0);
   for (let at = 0, round = 1; at < length; at += block.length, round++) {

@@ -1,21 +1,37 @@
 // The algorithms of IKE and ESP that are negotiated here, their transforms, and the choice among a peer's proposals
 // (RFC 7296 3.3, RFC 8221, RFC 8247, RFC 9370 2.2.1).
-import type { ControlAead, DhGroup, HashName, KemId } from '../../platform/crypto.ts';
+import type { ControlAead, DhGroup, HmacName, KemId } from '../../platform/crypto.ts';
 import type { SaSpec } from '../model.ts';
 import { Protocol, TransformType } from '../wire/ike/numbers.ts';
 import type { Proposal, Transform } from '../wire/ike/proposal.ts';
 import { transform } from '../wire/ike/proposal.ts';
 
 export type EspSuite = SaSpec['suite'];
+type CbcCipher = 'aes-256-cbc' | 'aes-192-cbc' | 'aes-128-cbc';
+/** ESP has AEADs only. */
+export type IkeCipher = EspSuite | CbcCipher;
+export type Integrity = 'hmac-sha256-128' | 'hmac-sha384-192' | 'hmac-sha512-256' | 'hmac-sha1-96';
 
-/** One proposal of IKE; each list in order of preference. */
-export interface IkeProposal {
-  readonly encryption: readonly EspSuite[];
-  readonly prf: readonly HashName[];
+interface AnyIkeProposal {
+  readonly prf: readonly HmacName[];
   readonly groups: readonly DhGroup[];
   /** Additional key exchange in IKE_INTERMEDIATE; a proposal with it is for peers that have it, and needs it. */
   readonly additional?: readonly KemId[];
 }
+
+/** AEADs bring their own integrity. */
+export interface AeadIkeProposal extends AnyIkeProposal {
+  readonly encryption: readonly EspSuite[];
+  readonly integrity?: undefined;
+}
+
+export interface CbcIkeProposal extends AnyIkeProposal {
+  readonly encryption: readonly CbcCipher[];
+  readonly integrity: readonly Integrity[];
+}
+
+/** One proposal of IKE; each list in order of preference. AEADs and other ciphers are never in one (RFC 7296 3.3). */
+export type IkeProposal = AeadIkeProposal | CbcIkeProposal;
 
 /** One proposal of ESP. `groups` are for rekeys: first-child SAs are made from the IKE SA's own exchange. */
 export interface ChildProposal {
@@ -28,14 +44,22 @@ export interface ChildProposal {
 }
 
 /** Without an additional key exchange. */
-export const CLASSIC_IKE_PROPOSAL: IkeProposal = {
+export const CLASSIC_IKE_PROPOSAL: AeadIkeProposal = {
   encryption: ['aes-256-gcm-16', 'aes-128-gcm-16', 'chacha20-poly1305'],
   prf: ['sha384', 'sha256', 'sha512'],
   groups: [31, 19, 20, 14],
 };
 
+/** For peers without an AEAD. */
+export const CBC_IKE_PROPOSAL: CbcIkeProposal = {
+  encryption: ['aes-256-cbc', 'aes-128-cbc'],
+  integrity: ['hmac-sha384-192', 'hmac-sha256-128', 'hmac-sha512-256'],
+  prf: CLASSIC_IKE_PROPOSAL.prf,
+  groups: CLASSIC_IKE_PROPOSAL.groups,
+};
+
 /** A peer that does not know the transform type of the first one takes the second. */
-export const DEFAULT_IKE_PROPOSALS: readonly IkeProposal[] = [{ ...CLASSIC_IKE_PROPOSAL, additional: [36] }, CLASSIC_IKE_PROPOSAL];
+export const DEFAULT_IKE_PROPOSALS: readonly IkeProposal[] = [{ ...CLASSIC_IKE_PROPOSAL, additional: [36] }, CLASSIC_IKE_PROPOSAL, CBC_IKE_PROPOSAL];
 
 export const DEFAULT_CHILD_PROPOSAL: ChildProposal = {
   encryption: ['aes-256-gcm-16', 'aes-128-gcm-16', 'chacha20-poly1305'],
@@ -44,28 +68,56 @@ export const DEFAULT_CHILD_PROPOSAL: ChildProposal = {
   pfs: 'optional',
 };
 
-export const SALT_BYTES = 4;
-
 interface Encryption {
   readonly transform: Transform;
-  readonly aead: ControlAead;
+  /** Undefined: CBC. */
+  readonly aead: ControlAead | undefined;
   readonly keyBytes: number;
+  readonly saltBytes: number;
 }
 
-export const ENCRYPTION: Readonly<Record<EspSuite, Encryption>> = {
-  'aes-256-gcm-16': { transform: transform(TransformType.ENCR, 20, 256), aead: 'aes-256-gcm', keyBytes: 32 },
-  'aes-128-gcm-16': { transform: transform(TransformType.ENCR, 20, 128), aead: 'aes-128-gcm', keyBytes: 16 },
-  'chacha20-poly1305': { transform: transform(TransformType.ENCR, 28), aead: 'chacha20-poly1305', keyBytes: 32 },
+function aead(name: ControlAead, id: number, keyBytes: number, keyBits?: number): Encryption {
+  return { transform: transform(TransformType.ENCR, id, keyBits), aead: name, keyBytes, saltBytes: 4 };
+}
+
+function cbc(keyBytes: number): Encryption {
+  return { transform: transform(TransformType.ENCR, 12, 8 * keyBytes), aead: undefined, keyBytes, saltBytes: 0 };
+}
+
+export const ENCRYPTION: Readonly<Record<IkeCipher, Encryption>> = {
+  'aes-256-gcm-16': aead('aes-256-gcm', 20, 32, 256),
+  'aes-128-gcm-16': aead('aes-128-gcm', 20, 16, 128),
+  'chacha20-poly1305': aead('chacha20-poly1305', 28, 32),
+  'aes-256-cbc': cbc(32),
+  'aes-192-cbc': cbc(24),
+  'aes-128-cbc': cbc(16),
 };
 
-const PRF_IDS: Readonly<Record<HashName, number>> = { sha256: 5, sha384: 6, sha512: 7 };
-export const PRF_BYTES: Readonly<Record<HashName, number>> = { sha256: 32, sha384: 48, sha512: 64 };
+interface IntegrityAlgorithm {
+  readonly id: number;
+  readonly hmac: HmacName;
+  readonly keyBytes: number;
+  readonly icvBytes: number;
+}
+
+/** RFC 4868, RFC 2404. */
+export const INTEGRITY: Readonly<Record<Integrity, IntegrityAlgorithm>> = {
+  'hmac-sha256-128': { id: 12, hmac: 'sha256', keyBytes: 32, icvBytes: 16 },
+  'hmac-sha384-192': { id: 13, hmac: 'sha384', keyBytes: 48, icvBytes: 24 },
+  'hmac-sha512-256': { id: 14, hmac: 'sha512', keyBytes: 64, icvBytes: 32 },
+  'hmac-sha1-96': { id: 2, hmac: 'sha1', keyBytes: 20, icvBytes: 12 },
+};
+
+const PRF_IDS: Readonly<Record<HmacName, number>> = { sha1: 2, sha256: 5, sha384: 6, sha512: 7 };
+export const PRF_BYTES: Readonly<Record<HmacName, number>> = { sha1: 20, sha256: 32, sha384: 48, sha512: 64 };
 const KEM_NAMES: Readonly<Record<KemId, string>> = { 35: 'ml-kem-512', 36: 'ml-kem-768', 37: 'ml-kem-1024' };
 const NONE = 0;
 
 export interface IkeAlgorithms {
-  readonly encryption: EspSuite;
-  readonly prf: HashName;
+  readonly encryption: IkeCipher;
+  /** Undefined with an AEAD. */
+  readonly integrity: Integrity | undefined;
+  readonly prf: HmacName;
   readonly group: DhGroup;
   readonly additional: KemId | undefined;
 }
@@ -79,7 +131,8 @@ export interface ChildAlgorithms {
 
 export function ikeAlgorithmsText(chosen: IkeAlgorithms): string {
   const additional = chosen.additional === undefined ? '' : `/${KEM_NAMES[chosen.additional]}`;
-  return `${chosen.encryption}/prf-${chosen.prf}/group-${chosen.group}${additional}`;
+  const integrity = chosen.integrity === undefined ? '' : `/${chosen.integrity}`;
+  return `${chosen.encryption}${integrity}/prf-${chosen.prf}/group-${chosen.group}${additional}`;
 }
 
 export function childAlgorithmsText(chosen: ChildAlgorithms): string {
@@ -94,6 +147,7 @@ export function encodeIkeProposals(proposals: readonly IkeProposal[], spi: Uint8
     transforms: [
       ...proposal.encryption.map((name) => ENCRYPTION[name].transform),
       ...proposal.prf.map((name) => transform(TransformType.PRF, PRF_IDS[name])),
+      ...(proposal.integrity ?? []).map((name) => transform(TransformType.INTEG, INTEGRITY[name].id)),
       ...proposal.groups.map((group) => transform(TransformType.DH, group)),
       ...(proposal.additional ?? []).map((kem) => transform(TransformType.ADDKE1, kem)),
     ],
@@ -103,7 +157,7 @@ export function encodeIkeProposals(proposals: readonly IkeProposal[], spi: Uint8
 /** What is offered where no IKE_INTERMEDIATE can follow. */
 export function withoutAdditional(proposals: readonly IkeProposal[]): readonly IkeProposal[] {
   const classic = proposals.filter((proposal) => proposal.additional === undefined);
-  return classic.length > 0 ? classic : proposals.map(({ encryption, prf, groups }) => ({ encryption, prf, groups }));
+  return classic.length > 0 ? classic : proposals.map((proposal) => ({ ...proposal, additional: [] }));
 }
 
 /** `withGroups` is false in IKE_AUTH, where no KE can be sent (RFC 7296 1.2). */
@@ -142,7 +196,7 @@ function offered(proposal: Proposal, type: number): Transform[] {
   return proposal.transforms.filter((entry) => entry.type === type && !entry.strange);
 }
 
-function chooseEncryption(own: readonly EspSuite[], proposal: Proposal): EspSuite | undefined {
+function chooseEncryption<Cipher extends IkeCipher>(own: readonly Cipher[], proposal: Proposal): Cipher | undefined {
   const offers = offered(proposal, TransformType.ENCR);
   return own.find((name) => {
     const { id, keyBits } = ENCRYPTION[name].transform;
@@ -150,11 +204,16 @@ function chooseEncryption(own: readonly EspSuite[], proposal: Proposal): EspSuit
   });
 }
 
-/** AEADs bring their own integrity: the type must be absent or NONE; unknown types refuse the proposal (RFC 7296 3.3.6). */
+/** Unknown transform types refuse the proposal (RFC 7296 3.3.6). */
 function usable(proposal: Proposal): boolean {
-  if (proposal.transforms.some((entry) => !KNOWN_TYPES.has(entry.type) && !isAdditional(entry))) return false;
-  const integrity = proposal.transforms.filter((entry) => entry.type === TransformType.INTEG);
-  return integrity.length === 0 || integrity.some((entry) => entry.id === NONE);
+  return proposal.transforms.every((entry) => KNOWN_TYPES.has(entry.type) || isAdditional(entry));
+}
+
+/** The integrity to go with our ciphers; of AEADs the type must be absent or NONE (RFC 7296 3.3). False: none fits. */
+function chooseIntegrity(own: readonly Integrity[] | undefined, proposal: Proposal): Integrity | undefined | false {
+  const ids = offered(proposal, TransformType.INTEG).map((entry) => entry.id);
+  if (own !== undefined) return own.find((name) => ids.includes(INTEGRITY[name].id)) ?? false;
+  return proposal.transforms.every((entry) => entry.type !== TransformType.INTEG) || ids.includes(NONE) ? undefined : false;
 }
 
 /**
@@ -183,19 +242,29 @@ export function chooseIke(offers: readonly Proposal[], own: readonly IkeProposal
   for (const mine of own) {
     for (const offer of offers) {
       if (offer.protocol !== Protocol.IKE || offer.spi.length !== spiBytes || !usable(offer)) continue;
-      const encryption = chooseEncryption(mine.encryption, offer);
+      const encryption = chooseEncryption<IkeCipher>(mine.encryption, offer);
+      const integrity = chooseIntegrity(mine.integrity, offer);
       const prfs = offered(offer, TransformType.PRF).map((entry) => entry.id);
       const prf = mine.prf.find((name) => prfs.includes(PRF_IDS[name]));
       const groups = offered(offer, TransformType.DH).map((entry) => entry.id);
       const group = preferGroup(mine.groups.filter((id) => groups.includes(id)), keGroup);
       const additional = chooseAdditional(mine.additional ?? [], offer);
-      if (encryption === undefined || prf === undefined || group === undefined || additional === undefined) continue;
-      const [exact] = encodeIkeProposals([{ encryption: [encryption], prf: [prf], groups: [group] }], spi);
-      const proposal = { ...exact!, number: offer.number, transforms: [...exact!.transforms, ...additional.transforms] };
-      return { algorithms: { encryption, prf, group, additional: additional.id }, proposal };
+      if (encryption === undefined || integrity === false || prf === undefined || group === undefined || additional === undefined) continue;
+      const algorithms: IkeAlgorithms = { encryption, integrity, prf, group, additional: additional.id };
+      return { algorithms, proposal: { number: offer.number, protocol: Protocol.IKE, spi, transforms: [...ikeTransforms(algorithms), ...additional.transforms] } };
     }
   }
   return undefined;
+}
+
+/** One of each type. */
+function ikeTransforms({ encryption, integrity, prf, group }: IkeAlgorithms): Transform[] {
+  return [
+    ENCRYPTION[encryption].transform,
+    transform(TransformType.PRF, PRF_IDS[prf]),
+    ...(integrity === undefined ? [] : [transform(TransformType.INTEG, INTEGRITY[integrity].id)]),
+    transform(TransformType.DH, group),
+  ];
 }
 
 function preferGroup(common: readonly DhGroup[], keGroup: number | undefined): DhGroup | undefined {
@@ -208,12 +277,13 @@ export function chooseChild(offers: readonly Proposal[], own: readonly ChildProp
     for (const offer of offers) {
       if (offer.protocol !== Protocol.ESP || offer.spi.length !== 4 || !usable(offer)) continue;
       const encryption = chooseEncryption(mine.encryption, offer);
+      const integrity = chooseIntegrity(undefined, offer);
       const esns = offered(offer, TransformType.ESN).map((entry) => entry.id);
       // A proposal without ESN transform means "no ESN".
       const esn = mine.esn.find((value) => (esns.length === 0 ? !value : esns.includes(value ? 1 : 0)));
       const group = withGroups ? chooseChildGroup(mine, offered(offer, TransformType.DH), keGroup) : { id: undefined };
       const additional = chooseAdditional([], offer);
-      if (encryption === undefined || esn === undefined || group === undefined || additional === undefined) continue;
+      if (encryption === undefined || integrity === false || esn === undefined || group === undefined || additional === undefined) continue;
       const algorithms: ChildAlgorithms = { encryption, esn, group: group.id };
       const exact: ChildProposal = { encryption: [encryption], esn: [esn], groups: group.id === undefined ? [] : [group.id], pfs: 'required' };
       const [proposal] = encodeChildProposals([exact], spi, true);

@@ -1,6 +1,6 @@
 // What AUTH is made over, and AUTH with a pre-shared key (RFC 7296 2.15); signatures are signatures.ts.
 import { concat, equalConstantTime, utf8, wipe } from '../../platform/bytes.ts';
-import type { HashName, Suite } from '../../platform/crypto.ts';
+import type { HmacName, Suite } from '../../platform/crypto.ts';
 
 const KEY_PAD = utf8('Key Pad for IKEv2');
 
@@ -18,7 +18,7 @@ export interface SignedParts {
 }
 
 /** RFC 7296 2.15: message | nonce | prf(SK_p, ID body), and IntAuth. */
-export function signedOctets(suite: Suite, prf: HashName, parts: SignedParts): Uint8Array<ArrayBuffer> {
+export function signedOctets(suite: Suite, prf: HmacName, parts: SignedParts): Uint8Array<ArrayBuffer> {
   return concat(parts.message, parts.nonce, suite.hmac(prf, parts.skP, parts.identity), parts.intermediate);
 }
 
@@ -27,13 +27,13 @@ export function identityBody(idType: number, data: Uint8Array): Uint8Array<Array
   return concat(Uint8Array.of(idType, 0, 0, 0), data);
 }
 
-export function sharedKeyAuth(suite: Suite, prf: HashName, key: Uint8Array, octets: Uint8Array): Uint8Array {
+export function sharedKeyAuth(suite: Suite, prf: HmacName, key: Uint8Array, octets: Uint8Array): Uint8Array {
   const padded = suite.hmac(prf, key, KEY_PAD);
   const auth = suite.hmac(prf, padded, octets);
   wipe(padded);
   return auth;
 }
 
-export function sharedKeyMatches(suite: Suite, prf: HashName, key: Uint8Array, octets: Uint8Array, auth: Uint8Array): boolean {
+export function sharedKeyMatches(suite: Suite, prf: HmacName, key: Uint8Array, octets: Uint8Array, auth: Uint8Array): boolean {
   return equalConstantTime(sharedKeyAuth(suite, prf, key, octets), auth);
 }

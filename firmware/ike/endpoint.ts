@@ -1,11 +1,11 @@
 // IKEv2 for one box: all its IKE SAs, both roles. Sans-IO (firmware/machine.ts).
 //
-// Standards: RFC 7296 (PSK and certificates, tunnel mode), 5282 (AEAD in SK), 7383 (fragmentation), 7427 and 8420
-// (signatures: ECDSA, Ed25519, RSA), 4754, 8031, 5903, 6989 (groups), 7634 (ChaCha20-Poly1305), 3948 (UDP encapsulation), 4555
-// (MOBIKE), 6023 (childless), 8784 (PPK), 9242 and 9370 (ML-KEM), EAP-MSCHAPv2 with 5998 and 4478.
+// Standards: RFC 7296 (PSK and certificates, tunnel mode), 5282 and 7634 (AEADs in SK), 3602 and 4868 (AES-CBC with HMAC
+// in SK), 7383 (fragmentation), 7427, 8420 and 4754 (signatures: RSA, ECDSA, Ed25519), 3526, 8031, 5903, 6989 (groups), 3948
+// (UDP encapsulation), 4555 (MOBIKE), 6023 (childless), 8784 (PPK), 9242 and 9370 (ML-KEM), EAP-MSCHAPv2 with 5998 and 4478.
 // Deviations: window size 1 only; an IKE SA without any child is closed after some seconds; certificates must carry
 // the e-mail identity; AUTHENTICATION_FAILED carries its cause to peers of our own kind, inside SK.
-// Not here: EAP-TLS, transport mode, AH, IPComp, CBC ciphers, redirect, resumption.
+// Not here: EAP-TLS, transport mode, AH, IPComp, redirect, resumption.
 //
 // What a peer sends never throws. A malformed or unauthentic datagram leaves no trace but a debug line.
 import type { RevocationCheck, Suite } from '../../platform/crypto.ts';

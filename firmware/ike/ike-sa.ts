@@ -262,7 +262,7 @@ export class IkeSa {
   #useKeys(keys: IkeKeys): void {
     this.keys = keys;
     const [seal, open] = this.role === 'initiator' ? [keys.skEi, keys.skEr] : [keys.skEr, keys.skEi];
-    this.conversation.protect(new Sealing(this.env.suite, this.algorithms!.encryption, seal, open));
+    this.conversation.protect(new Sealing(this.env.suite, this.env.random, this.algorithms!, seal, open));
     this.env.keysInUse(this);
   }
 

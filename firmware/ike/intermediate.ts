@@ -1,7 +1,7 @@
 // What IKE_INTERMEDIATE adds to AUTH (RFC 9242 3.3): a running PRF over both ends' messages, so that nobody can change
 // one of them unnoticed.
 import { concat, Writer } from '../../platform/bytes.ts';
-import type { HashName, Suite } from '../../platform/crypto.ts';
+import type { HmacName, Suite } from '../../platform/crypto.ts';
 import type { Header } from '../wire/ike/message.ts';
 import { encodeMessage, firstTypeOf, HEADER_BYTES, PAYLOAD_HEADER_BYTES } from '../wire/ike/message.ts';
 import { ExchangeType, PayloadType } from '../wire/ike/numbers.ts';
@@ -28,7 +28,7 @@ export class IntermediateTranscript {
   #exchanges = 0;
 
   /** A message of `sender`; `skP` is the sender's SK_p in use before this exchange. Requests come before responses. */
-  add(suite: Suite, prf: HashName, skP: Uint8Array, sender: 'initiator' | 'responder', octets: Uint8Array): void {
+  add(suite: Suite, prf: HmacName, skP: Uint8Array, sender: 'initiator' | 'responder', octets: Uint8Array): void {
     this.#sums[sender] = suite.hmac(prf, skP, this.#sums[sender], octets);
     if (sender === 'responder') this.#exchanges++;
   }

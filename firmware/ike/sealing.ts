@@ -1,16 +1,18 @@
 // One IKE SA's protection of messages: sealing into SK or SKF messages, and opening either with reassembly
 // (RFC 7296 3.14, RFC 5282, RFC 7383).
-import { concat, wipe, Writer } from '../../platform/bytes.ts';
+import { wipe, Writer } from '../../platform/bytes.ts';
 import type { Suite } from '../../platform/crypto.ts';
+import type { Random } from '../../platform/random.ts';
 import type { Header, Message } from '../wire/ike/message.ts';
 import { decodeChain, firstTypeOf, writeChain } from '../wire/ike/message.ts';
 import { PayloadType } from '../wire/ike/numbers.ts';
 import type { Payload } from '../wire/ike/payloads.ts';
-import { encodeSealed, FRAGMENT_OVERHEAD_BYTES, SEALED_OVERHEAD_BYTES, sealedBody, withoutPadding } from '../wire/ike/sealed.ts';
-import type { EspSuite } from './algorithms.ts';
-import { ENCRYPTION } from './algorithms.ts';
+import { encodeSealed, largestInner, sealedBody, withoutPadding } from '../wire/ike/sealed.ts';
+import type { SealedLayout } from '../wire/ike/sealed.ts';
+import type { ProtectionKey } from './keymat.ts';
+import type { Ciphers } from './protection.ts';
+import { layoutOf, nextIv, protect, unprotect } from './protection.ts';
 import { Reassembly } from './reassembly.ts';
-import type { CipherKey } from './keymat.ts';
 
 export type Opened =
   /** Not authentic, or not decodable before it could be authenticated. */
@@ -22,24 +24,27 @@ export type Opened =
 
 export class Sealing {
   readonly #suite: Suite;
-  readonly #encryption: EspSuite;
-  readonly #seal: CipherKey;
-  readonly #open: CipherKey;
-  /** A counter makes every IV of the key unique (RFC 5282 3.1). */
-  #iv = 0n;
+  readonly #random: Random;
+  readonly #ciphers: Ciphers;
+  readonly #layout: SealedLayout;
+  readonly #seal: ProtectionKey;
+  readonly #open: ProtectionKey;
+  #messages = 0n;
   readonly #requests = new Reassembly();
   readonly #responses = new Reassembly();
 
-  constructor(suite: Suite, encryption: EspSuite, seal: CipherKey, open: CipherKey) {
+  constructor(suite: Suite, random: Random, ciphers: Ciphers, seal: ProtectionKey, open: ProtectionKey) {
     this.#suite = suite;
-    this.#encryption = encryption;
+    this.#random = random;
+    this.#ciphers = ciphers;
+    this.#layout = layoutOf(ciphers);
     this.#seal = seal;
     this.#open = open;
   }
 
   /** The keys are of no use any more. */
   wipe(): void {
-    wipe(this.#seal.key, this.#seal.salt, this.#open.key, this.#open.salt);
+    for (const { key, salt, integrity } of [this.#seal, this.#open]) wipe(key, salt, integrity);
   }
 
   /** One SK message, or SKF messages of at most `fragmentBytes` octets each when that is given and needed. */
@@ -48,10 +53,10 @@ export class Sealing {
     writeChain(writer, payloads);
     const inner = writer.finish();
     const firstPayload = firstTypeOf(payloads);
-    if (fragmentBytes === undefined || SEALED_OVERHEAD_BYTES + inner.length <= fragmentBytes) {
+    if (fragmentBytes === undefined || inner.length <= largestInner(fragmentBytes, this.#layout, false)) {
       return [this.#sealOne(header, firstPayload, inner, undefined)];
     }
-    const pieceBytes = Math.max(1, fragmentBytes - FRAGMENT_OVERHEAD_BYTES);
+    const pieceBytes = Math.max(1, largestInner(fragmentBytes, this.#layout, true));
     const total = Math.ceil(inner.length / pieceBytes);
     const messages: Uint8Array[] = [];
     for (let i = 0; i < total; i++) {
@@ -62,20 +67,17 @@ export class Sealing {
   }
 
   #sealOne(header: Header, firstPayload: number, inner: Uint8Array, fragment: { number: number; total: number } | undefined): Uint8Array {
-    const iv = new Writer(8).u64(this.#iv++).finish();
-    const { aead } = ENCRYPTION[this.#encryption];
-    return encodeSealed(header, { firstPayload, inner, fragment }, iv, (additional, ivOctets, plaintext) =>
-      this.#suite.aeadSeal(aead, this.#seal.key, concat(this.#seal.salt, ivOctets), additional, plaintext),
-    );
+    const iv = nextIv(this.#ciphers, this.#messages++, this.#random);
+    const seal = (additional: Uint8Array, ivOctets: Uint8Array, plaintext: Uint8Array): Uint8Array => protect(this.#suite, this.#ciphers, this.#seal, additional, ivOctets, plaintext);
+    return encodeSealed(header, { firstPayload, inner, fragment }, iv, seal, this.#layout);
   }
 
   /** May throw WireError for what is authentic but malformed. */
   open(message: Message, bytes: Uint8Array): Opened {
     const part = message.sealed;
     if (part === undefined) return { kind: 'rejected', cause: 'the message is not encrypted' };
-    const body = sealedBody(bytes, part);
-    const nonce = concat(this.#open.salt, body.iv);
-    const plaintext = this.#suite.aeadOpen(ENCRYPTION[this.#encryption].aead, this.#open.key, nonce, body.additional, body.sealed);
+    const body = sealedBody(bytes, part, this.#layout);
+    const plaintext = unprotect(this.#suite, this.#ciphers, this.#open, body);
     if (plaintext === undefined) return { kind: 'rejected', cause: 'the integrity check failed' };
     const inner = withoutPadding(plaintext);
     if (body.fragment === undefined) return { kind: 'whole', number: undefined, inner, firstPayload: part.firstPayload };

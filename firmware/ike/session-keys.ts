@@ -20,6 +20,9 @@ export interface SessionKeys extends SessionKeysOwner {
   /** Of an AEAD the key and then its salt (RFC 5282 7.1). */
   readonly skEi: Uint8Array;
   readonly skEr: Uint8Array;
+  /** Empty with an AEAD. */
+  readonly skAi: Uint8Array;
+  readonly skAr: Uint8Array;
 }
 
 export function sessionKeysOwner(sa: IkeSa): SessionKeysOwner {
@@ -37,5 +40,7 @@ export function sessionKeysOf(sa: IkeSa): SessionKeys | undefined {
     algorithms,
     skEi: concat(keys.skEi.key, keys.skEi.salt),
     skEr: concat(keys.skEr.key, keys.skEr.salt),
+    skAi: keys.skEi.integrity.slice(),
+    skAr: keys.skEr.integrity.slice(),
   };
 }

@@ -66,6 +66,31 @@ describe('ike: choice of algorithms', () => {
     equal(acceptIke(encodeIkeProposals(own, NO_SPI), own, 0), undefined);
   });
 
+  const CBC_256 = transform(1, 12, 256);
+  const HMAC_256 = transform(3, 12);
+
+  it('takes a cipher that needs an integrity algorithm only with one', () => {
+    equal(suiteOf(ike(CBC_256, SHA_256, HMAC_256, X25519)), 'aes-256-cbc sha256 31');
+    equal(suiteOf(ike(CBC_256, SHA_256, X25519)), undefined);
+    equal(suiteOf(ike(CBC_256, SHA_256, transform(3, 0), X25519)), undefined);
+    equal(suiteOf(ike(CBC_256, SHA_256, transform(3, 2), X25519)), undefined);
+  });
+
+  it('answers one integrity algorithm, and none to an AEAD beside NONE', () => {
+    const types = (offers: Proposal[]): string[] => chooseIke(offers, DEFAULT_IKE_PROPOSALS, 31, NO_SPI, 0)!.proposal.transforms.map(({ type, id }) => `${type}:${id}`);
+    deepStrictEqual(types(ike(CBC_256, SHA_256, HMAC_256, transform(3, 13), X25519)), ['1:12', '2:5', '3:13', '4:31']);
+    deepStrictEqual(types(ike(CBC_256, GCM_256, SHA_256, HMAC_256, transform(3, 0), X25519)), ['1:20', '2:5', '4:31']);
+  });
+
+  it('never offers AEADs and other ciphers in one proposal', () => {
+    for (const { transforms } of encodeIkeProposals(DEFAULT_IKE_PROPOSALS, NO_SPI)) {
+      const ciphers = transforms.filter(({ type }) => type === 1).map(({ id }) => id);
+      const integrity = transforms.filter(({ type }) => type === 3);
+      equal(new Set(ciphers.map((id) => id === 12)).size, 1);
+      equal(integrity.length > 0, ciphers.includes(12));
+    }
+  });
+
   it('takes a missing ESN transform for "no ESN"', () => {
     equal(chooseChild(esp(GCM_256), [DEFAULT_CHILD_PROPOSAL], undefined, SPI, false)?.algorithms.esn, false);
     equal(chooseChild(esp(GCM_256), [{ ...DEFAULT_CHILD_PROPOSAL, esn: [true] }], undefined, SPI, false), undefined);

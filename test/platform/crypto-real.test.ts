@@ -70,6 +70,25 @@ describe('platform/crypto-real', () => {
     );
   });
 
+  it('computes the HMAC-SHA-1 of RFC 2202 test case 2', () => {
+    deepStrictEqual(suite.hmac('sha1', utf8('Jefe'), utf8('what do ya want for nothing?')), fromHex('effcdf6ae5eb2fa2d27416d5f184df9c259a7c79'));
+  });
+
+  it('computes the AES-CBC of RFC 3602 4, case 1', () => {
+    const [key, iv] = [fromHex('06a9214036b8a15b512e03d534120006'), fromHex('3dafba429d9eb430b422da802c9fac41')];
+    deepStrictEqual(suite.cbcEncrypt(key, iv, utf8('Single block msg')), fromHex('e353779c1079aeb82708942dbe77181a'));
+  });
+
+  it('computes the X448 secret of RFC 7748 6.2', () => {
+    const privateValue = fromHex('9a8f4925d1519f5775cf46b04b5800d4ee9ee8bae8bc5565d498c28dd9c9baf574a9419744897391006382a6f127ab1d9ac2d8c0a598726b');
+    const publicValue = fromHex('9b08f7cc31b7e3e67d22d5aea121074a273bd2b83de09c63faa73d2c22c5d9bbc836647241d953d40c5b12da88120d53177f80e532c41fa0');
+    const peer = fromHex('3eb7a829b0cd20f5bcfc0b599b6feccf6da4627107bdb0d4f345b43027d8b972fc3e34fb4232a13ca706dcb57aec3dae07bdc1c67bf33609');
+    deepStrictEqual(
+      suite.dhShared({ group: 32, privateValue, publicValue }, peer),
+      fromHex('07fff4181ac6cc95ec1c16a94a0f74d12da232ce40a77552281d282bb60c0b56fd2464c335543936521c24403085d59a449a5037514a879d'),
+    );
+  });
+
   it('computes the X25519 secret of RFC 7748 6.1', () => {
     const privateValue = fromHex('5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb');
     const publicValue = fromHex('de9edb7d7b7dc1b4d35b61c2ece435373f8343c85b78674dadfc7e146f882b4f');
@@ -118,18 +137,16 @@ describe('platform/crypto-real', () => {
     });
   }
 
-  it('refuses 0, 1, p - 1, p and p + 1 in group 14', () => {
-    const pair = suite.dhGenerate(14, new SeededRandom(1));
-    const p = new Uint8Array(getDiffieHellman('modp14').getPrime());
-    const one = new Uint8Array(256);
-    one[255] = 1;
-    const above = new Uint8Array(256).fill(0xff);
-    for (const value of [new Uint8Array(256), one, minusOne(p), p, above]) strictEqual(suite.dhShared(pair, value), undefined);
-    const two = new Uint8Array(256);
-    two[255] = 2;
-    // 2 is the generator, so the secret is the public value itself.
-    deepStrictEqual(suite.dhShared(pair, two), pair.publicValue);
-  });
+  for (const [group, name] of [[2, 'modp2'], [14, 'modp14'], [15, 'modp15'], [16, 'modp16']] as const) {
+    it(`refuses 0, 1, p - 1, p and more in group ${group}`, () => {
+      const pair = suite.dhGenerate(group, new SeededRandom(1));
+      const p = new Uint8Array(getDiffieHellman(name).getPrime());
+      const small = (value: number): Uint8Array => Uint8Array.from(p, (_, i) => (i === p.length - 1 ? value : 0));
+      for (const value of [small(0), small(1), minusOne(p), p, new Uint8Array(p.length).fill(0xff)]) strictEqual(suite.dhShared(pair, value), undefined);
+      // 2 is the generator, so the secret is the public value itself.
+      deepStrictEqual(suite.dhShared(pair, small(2)), pair.publicValue);
+    });
+  }
 
   it('left-pads a secret whose leading octet is zero', () => {
     const pair = suite.dhGenerate(19, new SeededRandom('pad'));

@@ -2,7 +2,7 @@
 import { deepStrictEqual, notDeepStrictEqual, strictEqual } from 'node:assert/strict';
 import { utf8 } from '../../platform/bytes.ts';
 import type { ControlAead, DhGroup, HashName, KemId, SignatureAlgorithm, Suite } from '../../platform/crypto.ts';
-import { DH_PUBLIC_BYTES, KEM_SHARED_BYTES, KEM_SIZES, prfPlus } from '../../platform/crypto.ts';
+import { DH_PUBLIC_BYTES, DH_SHARED_BYTES, KEM_SHARED_BYTES, KEM_SIZES, prfPlus } from '../../platform/crypto.ts';
 import { SeededRandom } from '../../platform/random.ts';
 
 export interface SigningKey {
@@ -11,7 +11,7 @@ export interface SigningKey {
   readonly publicKey: Uint8Array;
 }
 
-const GROUPS: readonly DhGroup[] = [14, 19, 20, 21, 31];
+const GROUPS: readonly DhGroup[] = [2, 14, 15, 16, 19, 20, 21, 31, 32];
 const KEMS: readonly KemId[] = [35, 36, 37];
 const HASHES: readonly (readonly [HashName, number])[] = [['sha256', 32], ['sha384', 48], ['sha512', 64]];
 const AEADS: readonly (readonly [ControlAead, number])[] = [['aes-128-gcm', 16], ['aes-256-gcm', 32], ['chacha20-poly1305', 32]];
@@ -52,7 +52,7 @@ export function suiteContract(make: () => Suite, signingKeys: () => readonly Sig
       const [a, b, c] = ['a', 'b', 'c'].map((seed) => suite.dhGenerate(group, new SeededRandom(seed)));
       strictEqual(a!.publicValue.length, DH_PUBLIC_BYTES[group]);
       const shared = suite.dhShared(a!, b!.publicValue);
-      strictEqual(shared?.length, group === 14 || group === 31 ? DH_PUBLIC_BYTES[group] : DH_PUBLIC_BYTES[group] / 2);
+      strictEqual(shared?.length, DH_SHARED_BYTES[group]);
       deepStrictEqual(suite.dhShared(b!, a!.publicValue), shared);
       notDeepStrictEqual(suite.dhShared(c!, a!.publicValue), shared);
     });
@@ -115,6 +115,19 @@ export function suiteContract(make: () => Suite, signingKeys: () => readonly Sig
       strictEqual(suite.verify(algorithm, new Uint8Array(0), data, signature), false);
       const other = keys[(i + 1) % keys.length]!;
       strictEqual(suite.verify(algorithm, other.publicKey, data, signature), false);
+    }
+  });
+
+  it('aes-cbc gives back what it was given, in whole blocks alone', () => {
+    const random = new SeededRandom('cbc');
+    for (const keyBytes of [16, 24, 32]) {
+      const [key, iv, plaintext] = [random.bytes(keyBytes), random.bytes(16), random.bytes(48)];
+      const ciphertext = suite.cbcEncrypt(key, iv, plaintext);
+      strictEqual(ciphertext.length, 48);
+      deepStrictEqual(suite.cbcDecrypt(key, iv, ciphertext), plaintext);
+      notDeepStrictEqual(suite.cbcDecrypt(flipped(key, 1), iv, ciphertext), plaintext);
+      notDeepStrictEqual(suite.cbcEncrypt(key, flipped(iv, 1), plaintext), ciphertext);
+      for (const length of [1, 15, 17, 47]) strictEqual(suite.cbcDecrypt(key, iv, ciphertext.slice(0, length)), undefined);
     }
   });
 

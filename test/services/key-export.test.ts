@@ -28,8 +28,8 @@ function tunnel(tenant: number, peer: string, ids: readonly number[]): TunnelSpe
 function ikeKeys(tenant: number, peer: string, spi: number, key = spi): SessionKeys {
   return {
     tenant, peer, profile: 'p', remote: { address: '192.0.2.9', port: 500 },
-    spiInitiator: octets(8, spi), spiResponder: octets(8, spi), skEi: octets(36, key), skEr: octets(36, key),
-    algorithms: { encryption: 'aes-256-gcm-16', prf: 'sha256', group: 31, additional: undefined },
+    spiInitiator: octets(8, spi), spiResponder: octets(8, spi), skEi: octets(36, key), skEr: octets(36, key), skAi: new Uint8Array(0), skAr: new Uint8Array(0),
+    algorithms: { encryption: 'aes-256-gcm-16', integrity: undefined, prf: 'sha256', group: 31, additional: undefined },
   };
 }
 

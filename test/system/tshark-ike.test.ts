@@ -1,6 +1,6 @@
 // Wireshark as the judge of exported IKE keys: with them it reads what only the two ends should know.
 import { strict as assert } from 'node:assert';
-import { CLASSIC_IKE_PROPOSAL, DEFAULT_IKE_PROPOSALS, type IkeProposal } from '../../firmware/ike/algorithms.ts';
+import { CBC_IKE_PROPOSAL, CLASSIC_IKE_PROPOSAL, DEFAULT_IKE_PROPOSALS, type IkeProposal } from '../../firmware/ike/algorithms.ts';
 import { ikeLine } from '../../firmware/services/wireshark-tables.ts';
 import { pair } from '../ike/pair.ts';
 import { ipv4Packet, pcapOf, udpDatagram } from './packet-capture.ts';
@@ -30,11 +30,13 @@ function identities({ capture }: Recorded, lines: readonly string[]): readonly s
 describe('exported IKE keys', function () {
   this.timeout(60_000);
 
-  it('let Wireshark read IKE_AUTH, and nothing does without them', () => {
-    const recorded = record([{ ...CLASSIC_IKE_PROPOSAL, encryption: ['aes-256-gcm-16'] }]);
-    assert.deepEqual(new Set(identities(recorded, recorded.lines)), new Set(['b1@acme.example', 'c1@acme.example']));
-    assert.deepEqual(identities(recorded, []), []);
-  });
+  for (const [cipher, proposal] of Object.entries({ 'AES-GCM': { ...CLASSIC_IKE_PROPOSAL, encryption: ['aes-256-gcm-16'] }, 'AES-CBC': CBC_IKE_PROPOSAL } satisfies Record<string, IkeProposal>)) {
+    it(`let Wireshark read IKE_AUTH in ${cipher}, and nothing does without them`, () => {
+      const recorded = record([proposal]);
+      assert.deepEqual(new Set(identities(recorded, recorded.lines)), new Set(['b1@acme.example', 'c1@acme.example']));
+      assert.deepEqual(identities(recorded, []), []);
+    });
+  }
 
   it('let Wireshark read IKE_AUTH after an additional key exchange, and an IKE SA after its rekey', () => {
     const recorded = record(DEFAULT_IKE_PROPOSALS);

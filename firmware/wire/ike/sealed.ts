@@ -1,23 +1,35 @@
-// Encrypted payloads with an AEAD: SK (RFC 7296 3.14, RFC 5282) and its fragment SKF (RFC 7383 2.5).
+// Encrypted payloads: SK (RFC 7296 3.14, RFC 5282) and its fragment SKF (RFC 7383 2.5).
 //
-//   SK   generic header 4 | IV 8 | ciphertext of (payloads | padding | pad length 1) | ICV 16
-//   SKF  generic header 4 | fragment number 2 | total fragments 2 | IV 8 | ciphertext | ICV 16
+//   SK   generic header 4 | IV | ciphertext of (payloads | padding | pad length 1) | ICV
+//   SKF  generic header 4 | fragment number 2 | total fragments 2 | IV | ciphertext | ICV
 //
-// The additional data runs from the IKE header to the last octet before the IV. We send no padding.
+// The additional data of an AEAD runs from the IKE header to the last octet before the IV; an HMAC is over all before
+// the ICV. We send as little padding as the cipher's blocks need.
 import { Writer } from '../../../platform/bytes.ts';
 import { WireError } from '../../../platform/errors.ts';
 import type { Header, SealedPart } from './message.ts';
 import { HEADER_BYTES, PAYLOAD_HEADER_BYTES, finishMessage, writeHeader } from './message.ts';
 import { NotifyType, PayloadType } from './numbers.ts';
 
-const IV_BYTES = 8;
-export const ICV_BYTES = 16;
 const FRAGMENT_HEADER_BYTES = 4;
 const PAD_LENGTH_BYTES = 1;
-/** Octets that an SKF message adds to the piece it carries. */
-export const FRAGMENT_OVERHEAD_BYTES = HEADER_BYTES + PAYLOAD_HEADER_BYTES + FRAGMENT_HEADER_BYTES + IV_BYTES + PAD_LENGTH_BYTES + ICV_BYTES;
-/** Octets that an SK message adds to the payloads it carries. */
-export const SEALED_OVERHEAD_BYTES = FRAGMENT_OVERHEAD_BYTES - FRAGMENT_HEADER_BYTES;
+
+/** What the cipher and its integrity make of an encrypted payload. */
+export interface SealedLayout {
+  readonly ivBytes: number;
+  readonly icvBytes: number;
+  /** The ciphertext is a multiple of this. */
+  readonly blockBytes: number;
+}
+
+export const AEAD_LAYOUT: SealedLayout = { ivBytes: 8, icvBytes: 16, blockBytes: 1 };
+
+/** Octets of payloads that fit into a message of this length; negative: none. */
+export function largestInner(messageBytes: number, layout: SealedLayout, fragmented: boolean): number {
+  const fragmentBytes = fragmented ? FRAGMENT_HEADER_BYTES : 0;
+  const ciphertextBytes = messageBytes - HEADER_BYTES - PAYLOAD_HEADER_BYTES - fragmentBytes - layout.ivBytes - layout.icvBytes;
+  return ciphertextBytes - (ciphertextBytes % layout.blockBytes) - PAD_LENGTH_BYTES;
+}
 
 export interface FragmentPosition {
   /** From 1. */
@@ -36,20 +48,29 @@ export interface SealedContent {
   readonly fragment: FragmentPosition | undefined;
 }
 
-export function encodeSealed(header: Header, content: SealedContent, iv: Uint8Array, seal: Seal): Uint8Array<ArrayBuffer> {
+export function encodeSealed(header: Header, content: SealedContent, iv: Uint8Array, seal: Seal, layout = AEAD_LAYOUT): Uint8Array<ArrayBuffer> {
   const { inner, fragment } = content;
-  const writer = new Writer(FRAGMENT_OVERHEAD_BYTES + inner.length);
+  const { icvBytes, blockBytes } = layout;
+  const plaintext = padded(inner, blockBytes);
+  const writer = new Writer(HEADER_BYTES + PAYLOAD_HEADER_BYTES + FRAGMENT_HEADER_BYTES + iv.length + plaintext.length + icvBytes);
   writeHeader(writer, header, fragment === undefined ? PayloadType.SK : PayloadType.SKF);
   const fragmentBytes = fragment === undefined ? 0 : FRAGMENT_HEADER_BYTES;
-  const payloadBytes = PAYLOAD_HEADER_BYTES + fragmentBytes + IV_BYTES + inner.length + PAD_LENGTH_BYTES + ICV_BYTES;
+  const payloadBytes = PAYLOAD_HEADER_BYTES + fragmentBytes + iv.length + plaintext.length + icvBytes;
   writer.u8(content.firstPayload).u8(0).u16(payloadBytes);
   if (fragment !== undefined) writer.u16(fragment.number).u16(fragment.total);
   writer.patch32(24, HEADER_BYTES + payloadBytes);
-  const plaintext = new Uint8Array(inner.length + PAD_LENGTH_BYTES);
-  plaintext.set(inner);
   const sealed = seal(writer.finish(), iv, plaintext);
   writer.put(iv).put(sealed);
   return finishMessage(writer);
+}
+
+/** Payloads | padding | pad length: whole blocks. */
+function padded(inner: Uint8Array, blockBytes: number): Uint8Array {
+  const padding = (blockBytes - ((inner.length + PAD_LENGTH_BYTES) % blockBytes)) % blockBytes;
+  const plaintext = new Uint8Array(inner.length + padding + PAD_LENGTH_BYTES);
+  plaintext.set(inner);
+  plaintext[plaintext.length - 1] = padding;
+  return plaintext;
 }
 
 export interface SealedBody {
@@ -61,11 +82,11 @@ export interface SealedBody {
 }
 
 /** Takes an SK or SKF payload apart for opening. */
-export function sealedBody(bytes: Uint8Array, part: SealedPart): SealedBody {
+export function sealedBody(bytes: Uint8Array, part: SealedPart, { ivBytes, icvBytes, blockBytes } = AEAD_LAYOUT): SealedBody {
   let at = part.start + PAYLOAD_HEADER_BYTES;
   let fragment: FragmentPosition | undefined;
   const fragmentBytes = part.kind === 'SKF' ? FRAGMENT_HEADER_BYTES : 0;
-  const least = fragmentBytes + IV_BYTES + PAD_LENGTH_BYTES + ICV_BYTES;
+  const least = fragmentBytes + ivBytes + Math.max(PAD_LENGTH_BYTES, blockBytes) + icvBytes;
   if (bytes.length - at < least) throw new WireError(`${part.kind} needs ${least} octets, ${bytes.length - at} remain`);
   if (part.kind === 'SKF') {
     fragment = { number: (bytes[at]! << 8) | bytes[at + 1]!, total: (bytes[at + 2]! << 8) | bytes[at + 3]! };
@@ -74,7 +95,7 @@ export function sealedBody(bytes: Uint8Array, part: SealedPart): SealedBody {
     }
     at += FRAGMENT_HEADER_BYTES;
   }
-  return { additional: bytes.slice(0, at), iv: bytes.slice(at, at + IV_BYTES), sealed: bytes.slice(at + IV_BYTES), fragment };
+  return { additional: bytes.slice(0, at), iv: bytes.slice(at, at + ivBytes), sealed: bytes.slice(at + ivBytes), fragment };
 }
 
 /** Cuts padding and pad length off what was decrypted. */

@@ -2,7 +2,7 @@ import { deepStrictEqual, equal, throws } from 'node:assert/strict';
 import { createCipheriv, createDecipheriv } from 'node:crypto';
 import type { Header } from '../../../firmware/wire/ike/message.ts';
 import { decodeMessage } from '../../../firmware/wire/ike/message.ts';
-import { encodeSealed, FRAGMENT_OVERHEAD_BYTES, SEALED_OVERHEAD_BYTES, sealedBody, withoutPadding } from '../../../firmware/wire/ike/sealed.ts';
+import { AEAD_LAYOUT, encodeSealed, largestInner, sealedBody, withoutPadding } from '../../../firmware/wire/ike/sealed.ts';
 import { concat, fromHex, toHex } from '../../../platform/bytes.ts';
 import { WireError } from '../../../platform/errors.ts';
 import { SeededRandom } from '../../../platform/random.ts';
@@ -38,7 +38,7 @@ describe('wire/ike sealed', () => {
     const bytes = encodeSealed(HEADER, { firstPayload: 42, inner: INNER, fragment: undefined }, IV, seal);
     const additional = fromHex(`${SK_GOLDEN} 2a000029`);
     equal(toHex(bytes), toHex(concat(additional, IV, seal(additional, IV, Uint8Array.of(...INNER, 0)))));
-    equal(bytes.length, INNER.length + SEALED_OVERHEAD_BYTES);
+    equal(largestInner(bytes.length, AEAD_LAYOUT, false), INNER.length);
     deepStrictEqual(open(bytes), INNER);
   });
 
@@ -46,8 +46,25 @@ describe('wire/ike sealed', () => {
     const bytes = encodeSealed(HEADER, { firstPayload: 42, inner: INNER, fragment: { number: 1, total: 2 } }, IV, seal);
     const additional = fromHex(`${SKF_GOLDEN} 2a00002d 00010002`);
     equal(toHex(bytes), toHex(concat(additional, IV, seal(additional, IV, Uint8Array.of(...INNER, 0)))));
-    equal(bytes.length, INNER.length + FRAGMENT_OVERHEAD_BYTES);
+    equal(largestInner(bytes.length, AEAD_LAYOUT, true), INNER.length);
     deepStrictEqual(sealedBody(bytes, decodeMessage(bytes).sealed!).fragment, { number: 1, total: 2 });
+  });
+
+  it('pads for ciphers with blocks, and knows what fits into a message', () => {
+    const layout = { ivBytes: 16, icvBytes: 24, blockBytes: 16 };
+    for (let length = 0; length < 40; length++) {
+      for (const fragment of [undefined, { number: 1, total: 2 }]) {
+        let plaintext = new Uint8Array(0);
+        const bytes = encodeSealed(HEADER, { firstPayload: 0, inner: new Uint8Array(length).fill(7), fragment }, new Uint8Array(16), (_additional, _iv, text) => concat((plaintext = text.slice()), new Uint8Array(24)), layout);
+        equal(plaintext.length % 16, 0);
+        equal(plaintext.length - length <= 16, true);
+        deepStrictEqual(withoutPadding(plaintext), new Uint8Array(length).fill(7));
+        equal(decodeMessage(bytes).sealed === undefined, false);
+        const largest = largestInner(bytes.length, layout, fragment !== undefined);
+        equal(largest >= length && largest < length + 16, true);
+        equal(sealedBody(bytes, decodeMessage(bytes).sealed!, layout).iv.length, 16);
+      }
+    }
   });
 
   it('cuts any legal padding off and refuses padding that is longer than its text', () => {
