@@ -11,6 +11,7 @@ const MOST_EXTENSIONS = 64;
 const MOST_NAMES = 1024;
 const MOST_OIDS = 64;
 const COMMON_NAME = '2.5.4.3';
+const ACCESS_OCSP = '1.3.6.1.5.5.7.48.1';
 
 export const ExtensionOid = {
   subjectKeyIdentifier: '2.5.29.14',
@@ -22,6 +23,7 @@ export const ExtensionOid = {
   certificatePolicies: '2.5.29.32',
   authorityKeyIdentifier: '2.5.29.35',
   extendedKeyUsage: '2.5.29.37',
+  authorityInfoAccess: '1.3.6.1.5.5.7.1.1',
 } as const;
 
 export interface CertificateFields {
@@ -47,6 +49,8 @@ export interface CertificateFields {
   /** OBJECT IDENTIFIERs; undefined when the extension is absent. */
   readonly policies: readonly string[] | undefined;
   readonly nameConstraints: NameConstraints | undefined;
+  /** Where OCSP responders of the issuer are said to be. */
+  readonly ocspUrls: readonly string[];
 }
 
 /** Entries of subjectAltName, in the order in which they are encoded. */
@@ -85,7 +89,7 @@ function algorithmOid(reader: Reader): string {
   return oidText(expectElement(expectElement(reader, Tag.sequence, 'signature').content, Tag.oid, 'signature algorithm').content);
 }
 
-type ExtensionFields = Pick<CertificateFields, 'criticalOids' | 'ca' | 'pathLength' | 'keyUsage' | 'names' | 'extendedKeyUsages' | 'policies' | 'nameConstraints'>;
+type ExtensionFields = Pick<CertificateFields, 'criticalOids' | 'ca' | 'pathLength' | 'keyUsage' | 'names' | 'extendedKeyUsages' | 'policies' | 'nameConstraints' | 'ocspUrls'>;
 
 function decodeExtensions(tbs: Reader): ExtensionFields {
   const values = new Map<string, Reader>();
@@ -108,6 +112,7 @@ function decodeExtensions(tbs: Reader): ExtensionFields {
   const usages = values.get(ExtensionOid.extendedKeyUsage);
   const policies = values.get(ExtensionOid.certificatePolicies);
   const constraints = values.get(ExtensionOid.nameConstraints);
+  const access = values.get(ExtensionOid.authorityInfoAccess);
   return {
     criticalOids,
     ...decodeBasicConstraints(values.get(ExtensionOid.basicConstraints)),
@@ -116,7 +121,22 @@ function decodeExtensions(tbs: Reader): ExtensionFields {
     extendedKeyUsages: usages === undefined ? undefined : decodeOids(usages, 'extKeyUsage', (list) => expectElement(list, Tag.oid, 'key purpose').content),
     policies: policies === undefined ? undefined : decodeOids(policies, 'certificatePolicies', (list) => expectElement(expectElement(list, Tag.sequence, 'policy').content, Tag.oid, 'policy id').content),
     nameConstraints: constraints === undefined ? undefined : decodeNameConstraints(constraints),
+    ocspUrls: access === undefined ? [] : decodeOcspUrls(access),
   };
+}
+
+/** AuthorityInfoAccess (RFC 5280 4.2.2.1): addresses of method id-ad-ocsp that are URIs. */
+function decodeOcspUrls(value: Reader): readonly string[] {
+  const list = expectElement(value, Tag.sequence, 'authorityInfoAccess').content;
+  const urls: string[] = [];
+  for (let count = 0; list.remaining > 0; count++) {
+    if (count === MOST_OIDS) throw new WireError(`authorityInfoAccess has more than ${MOST_OIDS} entries`);
+    const access = expectElement(list, Tag.sequence, 'access description').content;
+    const method = oidText(expectElement(access, Tag.oid, 'access method').content);
+    const location = readElement(access, 'access location');
+    if (method === ACCESS_OCSP && location.tag === URI_TAG) urls.push(visibleAscii(location.content, 'authorityInfoAccess'));
+  }
+  return urls;
 }
 
 function decodeOids(value: Reader, what: string, next: (list: Reader) => Reader): readonly string[] {
@@ -138,6 +158,7 @@ function decodeBasicConstraints(value: Reader | undefined): Pick<CertificateFiel
 }
 
 // GeneralName (RFC 5280 4.2.1.6): [1] rfc822Name, [2] dNSName, [6] uniformResourceIdentifier, all IA5String.
+const URI_TAG = 0x86;
 const NAME_LISTS: Readonly<Record<number, keyof SubjectNames | undefined>> = { 0x81: 'emails', 0x82: 'dnsNames', 0x86: 'uris' };
 
 function decodeNames(list: Reader): SubjectNames {
@@ -146,15 +167,15 @@ function decodeNames(list: Reader): SubjectNames {
     if (count === MOST_NAMES) throw new WireError(`subjectAltName has more than ${MOST_NAMES} names`);
     const element = readElement(list, 'name in subjectAltName');
     const into = NAME_LISTS[element.tag];
-    if (into !== undefined) names[into].push(visibleAscii(element.content));
+    if (into !== undefined) names[into].push(visibleAscii(element.content, 'subjectAltName'));
   }
   return names;
 }
 
 /** Refuses NUL, spaces and controls, with which one name could pose as another. */
-function visibleAscii(content: Reader): string {
+function visibleAscii(content: Reader, what: string): string {
   const octets = content.rest();
-  if (octets.length === 0 || octets.some((octet) => octet < 0x21 || octet > 0x7e)) throw new WireError('subjectAltName has a name with characters that are not allowed');
+  if (octets.length === 0 || octets.some((octet) => octet < 0x21 || octet > 0x7e)) throw new WireError(`${what} has a name with characters that are not allowed`);
   return Buffer.from(octets).toString('latin1');
 }
 

@@ -4,13 +4,13 @@
 import { X509Certificate } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import { toHex } from './bytes.ts';
-import { commonName, decodeCertificate, ExtensionOid } from './certificate.ts';
+import { decodeCertificate, ExtensionOid } from './certificate.ts';
 import type { CertificateFields } from './certificate.ts';
-import { CrlReader, SIGNATURE_HASHES } from './crl.ts';
-import type { ChainRequest, ChainResult, RevocationCheck } from './crypto.ts';
-import { WireError } from './errors.ts';
+import { SIGNATURE_HASHES } from './crl.ts';
+import type { CertificatePath, ChainRequest, ChainResult, RevocationCheck } from './crypto.ts';
 import { KeyMemory } from './key-memory.ts';
 import { nameProblem } from './name-constraints.ts';
+import { nameOf, revocationProblem, RevocationReader } from './revocation.ts';
 import { LEAST_RSA_BITS } from './signature.ts';
 import { rfc3339 } from './time.ts';
 
@@ -22,7 +22,6 @@ const MOST_STEPS = 256;
 const USAGE_DIGITAL_SIGNATURE = 0x80;
 const USAGE_KEY_CERT_SIGN = 0x04;
 
-const USAGE_CRL_SIGN = 0x02;
 const ANY_POLICY = '2.5.29.32.0';
 
 const UNDERSTOOD: ReadonlySet<string> = new Set([
@@ -47,17 +46,17 @@ interface Link {
 
 /** A cause that becomes `ok: false`; never leaves this file. */
 class Refused extends Error {
-  readonly revoked: boolean;
+  readonly more: { readonly revoked?: true; readonly path?: CertificatePath };
 
-  constructor(cause: string, revoked = false) {
+  constructor(cause: string, more: Refused['more'] = {}) {
     super(cause);
-    this.revoked = revoked;
+    this.more = more;
   }
 }
 
 /** What checks have in common: revocation lists, keys, and anchors, which are the same octets again and again. */
 export class ChainMemory {
-  readonly lists = new CrlReader();
+  readonly revocations = new RevocationReader();
   readonly #keys: KeyMemory;
   readonly #anchors = new WeakMap<Uint8Array, Link>();
 
@@ -83,7 +82,7 @@ export function checkChain(request: ChainRequest, memory = new ChainMemory()): C
   try {
     return check(request, memory);
   } catch (error) {
-    if (error instanceof Refused) return error.revoked ? { ok: false, cause: error.message, revoked: true } : { ok: false, cause: error.message };
+    if (error instanceof Refused) return { ok: false, cause: error.message, ...error.more };
     throw error;
   }
 }
@@ -97,10 +96,10 @@ function check(request: ChainRequest, memory: ChainMemory): ChainResult {
   const anchors = request.anchors.map((der) => memory.anchor(der));
   const leaf = links[0]!;
   checkLeaf(leaf, time);
-  climb(leaf, links.slice(1), anchors, memory, (path) => checkPath(path, { ...time, revocation, memory }));
+  const path = climb(leaf, links.slice(1), anchors, memory, (way) => checkPath(way, { ...time, revocation, memory }));
   const keyType = keyTypeOf(leaf, memory);
   const { publicKey, names, serialNumber, notAfterUnixMs } = leaf.fields;
-  return { ok: true, publicKey, keyType, emails: names.emails, uris: names.uris, serialNumber, notAfterUnixMs };
+  return { ok: true, publicKey, keyType, emails: names.emails, uris: names.uris, serialNumber, notAfterUnixMs, ...(revocation === undefined ? {} : { path: derOf(path) }) };
 }
 
 function open(der: Uint8Array, what: string): Link {
@@ -169,9 +168,10 @@ interface PathContext extends Time {
 /**
  * Tries every way from the leaf to an anchor until one is good. Each certificate is on a way at most once, and signatures
  * are checked at most once per pair, so the work is bounded.
+ * @returns the way that is good
  * @throws Refused with the cause of the first way that led to an anchor, or why none did
  */
-function climb(leaf: Link, intermediates: readonly Link[], anchors: readonly Link[], memory: ChainMemory, judge: (path: Path) => void): void {
+function climb(leaf: Link, intermediates: readonly Link[], anchors: readonly Link[], memory: ChainMemory, judge: (path: Path) => void): Path {
   const issuedBy = rememberIssued(memory);
   const waiting: Path[] = [[leaf]];
   let [judged, steps] = [0, 0];
@@ -182,7 +182,8 @@ function climb(leaf: Link, intermediates: readonly Link[], anchors: readonly Lin
     for (const anchor of anchors.filter((candidate) => issuedBy(candidate, top))) {
       try {
         judged++;
-        return judge([...path, anchor]);
+        judge([...path, anchor]);
+        return [...path, anchor];
       } catch (error) {
         if (!(error instanceof Refused)) throw error;
         refused ??= error;
@@ -215,7 +216,7 @@ function checkPath(path: Path, context: PathContext): void {
     if (i < path.length - 1 && !SIGNATURE_HASHES.has(signatureOid)) throw new Refused(`certificate is signed with algorithm ${signatureOid}, which is not accepted`);
   });
   path.forEach((authority, i) => checkNames(authority, path.slice(0, i)));
-  for (let i = path.length - 2; i >= 0; i--) checkRevocation(path[i]!, path[i + 1]!, i === 0 ? 'certificate' : 'intermediate certificate', context);
+  for (let i = path.length - 2; i >= 0; i--) checkRevocation(path, i, context);
 }
 
 /** `below` is the number of intermediates between this authority and the leaf. */
@@ -240,33 +241,19 @@ function checkNames(authority: Link, below: readonly Link[]): void {
   }
 }
 
-/** A list that is out of date may not know the newest revocations, but what it names stays revoked. */
-function checkRevocation(link: Link, issuer: Link, what: string, { revocation, memory: { lists }, unixMs }: PathContext): void {
+function checkRevocation(path: Path, at: number, { revocation, memory, unixMs }: PathContext): void {
   if (revocation === undefined) return;
-  const { keyUsage, publicKey, subject } = issuer.fields;
-  const name = toHex(subject);
-  let isCurrent = false;
-  for (const der of keyUsage !== undefined && (keyUsage & USAGE_CRL_SIGN) === 0 ? [] : revocation.crls) {
-    const crl = lists.open(der);
-    if (crl === undefined || toHex(crl.issuer) !== name || !lists.isSignedBy(crl, publicKey)) continue;
-    const revokedUnixMs = crl.revoked.get(link.fields.serialNumber);
-    if (revokedUnixMs !== undefined) throw new Refused(`${what} was revoked on ${day(revokedUnixMs)}`, true);
-    isCurrent ||= crl.nextUpdateUnixMs === undefined || unixMs <= crl.nextUpdateUnixMs;
-  }
-  if (!isCurrent && revocation.policy === 'hard') throw new Refused(`${what} cannot be checked: no current CRL of issuer ${nameOf(subject)} (hard fail)`);
+  const question = { certificate: path[at]!.fields, issuer: path[at + 1]!.fields, unixMs };
+  const problem = revocationProblem(memory.revocations, question, revocation, at === 0 ? 'certificate' : 'intermediate certificate');
+  if (problem !== undefined) throw new Refused(problem.cause, problem.revoked ? { revoked: true } : { path: derOf(path) });
+}
+
+function derOf(path: Path): CertificatePath {
+  return path.map(({ x509 }) => new Uint8Array(x509.raw));
 }
 
 function isSelfIssued({ fields }: Link): boolean {
   return toHex(fields.subject) === toHex(fields.issuer);
-}
-
-function nameOf(name: Uint8Array): string {
-  try {
-    return commonName(name) || 'without a name';
-  } catch (error) {
-    if (error instanceof WireError) return 'with an unreadable name';
-    throw error;
-  }
 }
 
 function sameName(issuer: Link, subject: Link): boolean {

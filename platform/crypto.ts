@@ -106,19 +106,26 @@ export interface ChainRequest {
 export interface RevocationCheck {
   /** DER. Lists that are not readable, or of nobody on the path, count for nothing. */
   readonly crls: readonly Uint8Array[];
-  /** Without a current list of an issuer: `soft` lets its certificates pass, `hard` refuses them. */
+  /** DER of OCSP responses; the same holds for them. */
+  readonly ocspResponses?: readonly Uint8Array[];
+  /** Without a current list or response of an issuer: `soft` lets its certificates pass, `hard` refuses them. */
   readonly policy: 'soft' | 'hard';
 }
 
 export type ChainResult =
-  | { readonly ok: true; readonly publicKey: Uint8Array; readonly keyType: 'ecdsa' | 'ed25519' | 'rsa'; readonly emails: readonly string[]; readonly uris: readonly string[]; readonly serialNumber: string; readonly notAfterUnixMs: number }
+  | { readonly ok: true; readonly publicKey: Uint8Array; readonly keyType: 'ecdsa' | 'ed25519' | 'rsa'; readonly emails: readonly string[]; readonly uris: readonly string[]; readonly serialNumber: string; readonly notAfterUnixMs: number; /** When revocations were asked for. */ readonly path?: CertificatePath }
   /** `cause` is a clause for a log line: "certificate expired on 2026-01-02". */
   | {
       readonly ok: false;
       readonly cause: string;
       /** A certificate of the path is revoked; then nothing that it vouched for before may go on. */
       readonly revoked?: true;
+      /** Nothing is wrong with this way but that nothing current is known of a revocation (hard fail). */
+      readonly path?: CertificatePath;
     };
+
+/** DER, leaf first, trust anchor last: each was signed by the next. */
+export type CertificatePath = readonly Uint8Array[];
 
 /** prf+ (RFC 7296 2.13): T1 | T2 | ..., T1 = prf(K, S | 01). At most 255 rounds. */
 export function prfPlus(suite: Suite, name: HmacName, key: Uint8Array, seed: Uint8Array, length: number): Uint8Array<ArrayBuffer> {

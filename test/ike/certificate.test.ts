@@ -83,7 +83,7 @@ describe('ike: certificates', () => {
     const hard = pair({ ...parts, controllerOptions: { revocation: () => ({ crls: [], policy: 'hard' }) } });
     hard.world.initiate(hard.branch, hard.controller, 'to-controller');
     hard.world.run(2000);
-    equal(hard.controller.of('peer-refused')[0]?.cause, "peer's certificate cannot be checked: no current CRL of issuer Example provider (hard fail)");
+    equal(hard.controller.of('peer-refused')[0]?.cause, "peer's certificate cannot be checked: no current CRL or OCSP response of issuer Example provider (hard fail)");
     equal(connect(parts.branch).branch.of('ike-up').length, 1);
   });
 

@@ -133,7 +133,7 @@ describe('platform/chain with certificates of openssl', () => {
     const impostor = openssl.issue({ name: 'Issuing', extensions: CA_EXTENSIONS });
     const mute = openssl.issue({ name: 'Mute', issuer: root, extensions: ['basicConstraints=critical,CA:true', 'keyUsage=critical,keyCertSign'] });
     strictEqual(check([leaf, issuing, regional], { crls: [openssl.crl(impostor, ['1234'])], policy: 'soft' }), 'ok ecdsa');
-    strictEqual(check([leafOf(mute), mute], { crls: [openssl.crl(root, []), openssl.crl(mute, [])], policy: 'hard' }), 'certificate cannot be checked: no current CRL of issuer Mute (hard fail)');
+    strictEqual(check([leafOf(mute), mute], { crls: [openssl.crl(root, []), openssl.crl(mute, [])], policy: 'hard' }), 'certificate cannot be checked: no current CRL or OCSP response of issuer Mute (hard fail)');
   });
 
   it('without a current list passes softly and fails hard, and still believes what an old list names', () => {
@@ -141,9 +141,9 @@ describe('platform/chain with certificates of openssl', () => {
     const box = leafOf(issuing);
     const late = NOW + 2 * DAY;
     strictEqual(check([box, issuing, regional], { crls, policy: 'soft' }, late), 'ok ecdsa');
-    strictEqual(check([box, issuing, regional], { crls, policy: 'hard' }, late), 'intermediate certificate cannot be checked: no current CRL of issuer Root (hard fail)');
+    strictEqual(check([box, issuing, regional], { crls, policy: 'hard' }, late), 'intermediate certificate cannot be checked: no current CRL or OCSP response of issuer Root (hard fail)');
     strictEqual(check([leaf, issuing, regional], { crls, policy: 'soft' }, late), 'certificate was revoked on 2026-10-01 !');
-    strictEqual(check([box, issuing, regional], { crls: crls.slice(0, 2), policy: 'hard' }), 'certificate cannot be checked: no current CRL of issuer Issuing (hard fail)');
+    strictEqual(check([box, issuing, regional], { crls: crls.slice(0, 2), policy: 'hard' }), 'certificate cannot be checked: no current CRL or OCSP response of issuer Issuing (hard fail)');
     strictEqual(check([box, issuing, regional], { crls: [Uint8Array.of(1, 2, 3)], policy: 'soft' }), 'ok ecdsa');
   });
 

@@ -71,6 +71,27 @@ export class OpensslAuthority {
     run('crl', '-in', `${base}.pem`, '-outform', 'DER', '-out', `${base}.der`);
     return new Uint8Array(readFileSync(`${base}.der`));
   }
+
+  /** What openssl would ask about a certificate, without a nonce. */
+  ocspRequest(issuer: OpensslIssued, serialNumber: string): Uint8Array {
+    const file = `${this.#directory}/ocsp${++this.#count}.req`;
+    run('ocsp', '-issuer', `${issuer.base}.pem`, '-serial', `0x${serialNumber}`, '-no_nonce', '-reqout', file);
+    return new Uint8Array(readFileSync(file));
+  }
+
+  /**
+   * What the responder of openssl answers to a request (DER) about certificates of an issuer.
+   * @param revoked serial numbers, hexadecimal, even length; `known`: good ones
+   */
+  ocsp(issuer: OpensslIssued, request: Uint8Array, answer: { readonly revoked?: readonly string[]; readonly known?: readonly string[]; readonly signer?: OpensslIssued; readonly minutes?: number; readonly badSignature?: boolean }): Uint8Array {
+    const base = `${this.#directory}/ocsp${++this.#count}`;
+    const { revoked = [], known = [], signer = issuer, minutes = 60, badSignature = false } = answer;
+    const rows = [...revoked.map((serial) => `R\t351231235959Z\t261001120000Z,keyCompromise\t${serial}\tunknown\t/CN=x\n`), ...known.map((serial) => `V\t351231235959Z\t\t${serial}\tunknown\t/CN=x\n`)];
+    writeFileSync(`${base}.index`, rows.join(''));
+    writeFileSync(`${base}.req`, request);
+    run('ocsp', '-index', `${base}.index`, '-CA', `${issuer.base}.pem`, '-rsigner', `${signer.base}.pem`, '-rkey', `${signer.base}.key`, '-reqin', `${base}.req`, '-respout', `${base}.der`, ...(minutes > 0 ? ['-nmin', String(minutes)] : []), ...(badSignature ? ['-badsig'] : []));
+    return new Uint8Array(readFileSync(`${base}.der`));
+  }
 }
 
 function run(...words: readonly string[]): void {
