@@ -20,7 +20,12 @@ export interface AeadEngine {
   install(key: AeadKey): number;
   /** Wipes and forgets; a handle may be used again by a later install. */
   remove(handle: number): void;
-  /** Encrypts the octets between IV and ICV, writes the ICV; packets then get next = `then`. */
+  /**
+   * Encrypts the octets between IV and ICV, writes the ICV; packets then get next = `then`. A super-packet (offset at its
+   * outer header, esp at an ESP header that has the first part's sequence number, inner, headers, transport, segment and
+   * trailer set) is cut up in the arena's output room: the row becomes the run of its sealed parts (segment = octets of
+   * each but the last, 0 when there is only one).
+   */
   seal(burst: Burst, select: number, then: number, failReason: number): void;
   /** Checks the tag in constant time and decrypts; packets then get next = `then`. */
   open(burst: Burst, select: number, then: number, failReason: number): void;

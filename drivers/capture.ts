@@ -3,9 +3,10 @@
 import { closeSync, constants, openSync, writeSync } from 'node:fs';
 import { OperationalError } from '../platform/errors.ts';
 import { addressOctets } from './address.ts';
-import { BURST_PACKETS, Next, type Burst } from './burst.ts';
+import { BURST_PACKETS, datagramsAt, Next, packetAt, type Burst } from './burst.ts';
 import { Direction, type CaptureSink, type PcapngWriter } from './pcapng.ts';
 import type { BurstPort, DatagramPort, Link } from './port.ts';
+import { innerPacketsAt } from './super-packet.ts';
 
 const PROTOCOL_UDP = 17;
 const PROTOCOL_ESP = 50;
@@ -99,7 +100,10 @@ abstract class Capturing<Port extends BurstPort> implements BurstPort {
     this.#interfaceId = writer.addInterface(port.name);
   }
 
-  /** The headers in front of packet i. */
+  /** What row i stands for on the wire. */
+  protected abstract packets(burst: Burst, i: number): readonly Uint8Array[];
+
+  /** The headers in front of a packet of row i. */
   protected abstract headers(burst: Burst, i: number, payload: Uint8Array, direction: Direction): readonly Uint8Array[];
 
   read(burst: Burst): number {
@@ -124,13 +128,16 @@ abstract class Capturing<Port extends BurstPort> implements BurstPort {
   }
 
   #show(burst: Burst, i: number, direction: Direction): void {
-    const payload = burst.bytes.subarray(burst.offset[i]!, burst.offset[i]! + burst.length[i]!);
-    this.#writer.packet(this.#interfaceId, direction, [...this.headers(burst, i, payload, direction), payload]);
+    for (const payload of this.packets(burst, i)) this.#writer.packet(this.#interfaceId, direction, [...this.headers(burst, i, payload, direction), payload]);
   }
 }
 
 class CapturingLink extends Capturing<Link> implements Link {
   readonly kind = 'tun';
+
+  protected override packets(burst: Burst, i: number): readonly Uint8Array[] {
+    return burst.segment[i] === 0 ? [packetAt(burst, i)] : innerPacketsAt(burst, i);
+  }
 
   protected override headers(): readonly Uint8Array[] {
     return [];
@@ -147,6 +154,10 @@ class CapturingDatagrams extends Capturing<DatagramPort> implements DatagramPort
     this.kind = port.kind;
     this.local = port.local;
     this.#own = addressOctets(port.local.address) ?? new Uint8Array(4);
+  }
+
+  protected override packets(burst: Burst, i: number): readonly Uint8Array[] {
+    return datagramsAt(burst, i);
   }
 
   protected override headers(burst: Burst, i: number, payload: Uint8Array, direction: Direction): readonly Uint8Array[] {

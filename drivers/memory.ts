@@ -1,7 +1,7 @@
 // Ports in memory with the semantics of the kernel's: bounded queues, no waiting, what does not fit is dropped. The
 // simulator puts its network between datagram ports through `onDatagram`.
 import { addressOctets, octetsText } from './address.ts';
-import { appendPacket, BURST_PACKETS, LARGEST_READ, Next, packetAt, type Burst } from './burst.ts';
+import { appendPacket, BURST_PACKETS, datagramsAt, LARGEST_READ, Next, packetAt, type Burst } from './burst.ts';
 import type { DatagramPort, Link, SocketAddress } from './port.ts';
 import { InternalError } from '../platform/errors.ts';
 
@@ -189,7 +189,7 @@ export class MemoryDatagramPort implements DatagramPort {
       }
       const to = { address: octetsText(burst.address, i * 16, this.#family), port: this.kind === 'esp' ? 0 : burst.port[i]! };
       burst.next[i] = Next.done;
-      this.#hub.transmit({ kind: this.kind, bytes: packetAt(burst, i), from: this.local, to, mark: burst.mark[i]! });
+      for (const bytes of datagramsAt(burst, i)) this.#hub.transmit({ kind: this.kind, bytes, from: this.local, to, mark: burst.mark[i]! });
       sent++;
     }
     return sent;

@@ -14,13 +14,16 @@ export interface BurstPort {
   /** File descriptor to wait on; -1 for ports in memory. */
   readonly fd: number;
   /**
-   * Reads what is there without waiting, from slot burst.count on, until the burst is full. Sets offset, length,
-   * segment = 0, mark and, on datagram ports, the remote's address, port and family. Returns how many were added.
+   * Reads what is there without waiting, behind the packets that the burst has, as far as it has room; a port may keep
+   * rows free for what the kernel hands over joined. Sets offset, length, segment, mark and, on datagram ports, the
+   * remote's address, port and family. Links give super-packets as one row (segment > 0, with headers and transport) and
+   * leave HEADROOM and TAILROOM around each packet; datagrams are a row each. Returns how many rows were added.
    */
   read(burst: Burst): number;
   /**
-   * Sends every packet with next[i] === select and sets its next to `done`. What the kernel refuses gets
-   * next = drop and reason = a negative errno (-EMSGSIZE, -ENOBUFS ...); the rest of the burst goes on. Returns how many were sent.
+   * Sends every packet with next[i] === select and sets its next to `done`; on datagram ports a row may be a run of
+   * datagrams of segment[i] octets. What the kernel refuses, also in part, gets next = drop and reason = a negative errno
+   * (-EMSGSIZE, -ENOBUFS ...); the rest of the burst goes on. Returns how many rows were sent.
    */
   write(burst: Burst, select: number): number;
   close(): void;

@@ -29,7 +29,7 @@ const PLATFORM = /^platform\//;
 const PURE_PLATFORM = /^platform\/(?:bytes|deadlines|errors|crypto|der|time|random)\.ts$/;
 const NOUNS = /^firmware\/(?:model|machine|configuration|views)\.ts$/;
 const WIRE = /^firmware\/wire\//;
-const DRIVER_INTERFACES = /^drivers\/(?:burst|port|aead|esp-suite|address|vr-name)\.ts$/;
+const DRIVER_INTERFACES = /^drivers\/(?:burst|port|aead|esp-suite|address|super-packet|vr-name)\.ts$/;
 const COMPOSITION = /^firmware\/(?:main|roles)\.ts$/;
 
 const FORWARDER_THREAD = /^firmware\/dataplane\/worker\.ts$/;

@@ -2,7 +2,7 @@
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { OperationalError } from '../../platform/errors.ts';
-import { BURST_MEMORY_BYTES, BURST_PACKETS, createBurst, HEADROOM, LARGEST_READ, Next, SLOT_BYTES } from '../burst.ts';
+import { AREA_BYTES, AREAS, BURST_MEMORY_BYTES, BURST_PACKETS, createBurst, HEADROOM, LARGEST_READ, Next, OUTPUT_BYTES, SLOT_BYTES } from '../burst.ts';
 
 /** What `openSocket` opens; the numbers of src/sockets.c. */
 export const SocketKind = { portUdp: 0, portEsp: 1, controlUdp: 2, controlListener: 3, controlStream: 4 } as const;
@@ -41,6 +41,9 @@ export interface NativeLayout {
   readonly slotBytes: number;
   readonly headroom: number;
   readonly largestRead: number;
+  readonly areas: number;
+  readonly areaBytes: number;
+  readonly outputBytes: number;
   readonly nextDrop: number;
   readonly nextDone: number;
   readonly memoryBytes: number;
@@ -58,6 +61,9 @@ function ownLayout(): NativeLayout {
     slotBytes: SLOT_BYTES,
     headroom: HEADROOM,
     largestRead: LARGEST_READ,
+    areas: AREAS,
+    areaBytes: AREA_BYTES,
+    outputBytes: OUTPUT_BYTES,
     nextDrop: Next.drop,
     nextDone: Next.done,
     memoryBytes: BURST_MEMORY_BYTES,

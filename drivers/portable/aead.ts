@@ -6,8 +6,9 @@ import { GHASH } from '@noble/ciphers/_polyval.js';
 import { equalConstantTime, wipe } from '../../platform/bytes.ts';
 import { assert } from '../../platform/errors.ts';
 import type { AeadEngine, AeadKey } from '../aead.ts';
-import { Next, SLOT_BYTES, type Burst } from '../burst.ts';
+import { Next, OUTPUT_BYTES, OUTPUT_START, SLOT_BYTES, type Burst } from '../burst.ts';
 import { ESP_KEY_BYTES, type EspSuite } from '../esp-suite.ts';
+import { isSealable, partsOf, writePart } from '../super-packet.ts';
 
 const SALT_BYTES = 4;
 const HEADER_BYTES = 8;
@@ -169,55 +170,90 @@ export class PortableAead implements AeadEngine {
   }
 
   seal(burst: Burst, select: number, then: number, failReason: number): void {
+    let used = 0;
     for (let i = 0; i < burst.count; i++) {
       if (burst.next[i] !== select) continue;
-      settle(burst, i, this.#sealOne(burst, i), then, failReason);
+      const superPacket = burst.segment[i]! > 0;
+      const good = superPacket ? isSealable(burst, i) && this.#sealSuper(burst, i, used) : this.#seal(burst, i, burst.esp[i]!, burst.espLength[i]!, burst.seqHi[i]!);
+      if (superPacket && good) used += burst.length[i]!;
+      settle(burst, i, good, then, failReason);
     }
   }
 
   open(burst: Burst, select: number, then: number, failReason: number): void {
     for (let i = 0; i < burst.count; i++) {
       if (burst.next[i] !== select) continue;
-      settle(burst, i, this.#openOne(burst, i), then, failReason);
+      settle(burst, i, this.#open(burst, i), then, failReason);
     }
   }
 
-  #sealOne(burst: Burst, i: number): boolean {
-    const installed = this.#prepared(burst, i);
-    if (installed === undefined) return false;
-    const { text, tag } = partsOf(burst, i);
-    installed.cipher.seal(installed.nonce, installed.aad, text, tag);
+  /** Cuts row `i` up behind `used` octets of the output room; the row becomes the run of its sealed parts. */
+  #sealSuper(burst: Burst, i: number, used: number): boolean {
+    const { bytes } = burst;
+    const outer = burst.offset[i]!;
+    const inner = burst.inner[i]!;
+    const espAt = burst.esp[i]! - outer;
+    const parts = partsOf(burst, i, inner);
+    const view = new DataView(bytes.buffer, bytes.byteOffset);
+    let sequence = view.getBigUint64(burst.esp[i]! + HEADER_BYTES);
+    const start = OUTPUT_START + used;
+    let at = start;
+    let largest = 0;
+    for (let part = 0; part < parts; part++, sequence++) {
+      if (at + SLOT_BYTES > OUTPUT_START + OUTPUT_BYTES) return false;
+      bytes.copyWithin(at, outer, inner);
+      const text = inner - burst.esp[i]! - HEADER_BYTES - IV_BYTES + writePart(burst, i, inner, part, bytes, at + inner - outer);
+      const esp = at + espAt;
+      view.setUint32(esp + 4, Number(sequence & 0xffff_ffffn));
+      view.setBigUint64(esp + HEADER_BYTES, sequence);
+      const padding = -(text + 2) & 3;
+      const end = esp + HEADER_BYTES + IV_BYTES + text;
+      for (let k = 0; k < padding; k++) bytes[end + k] = k + 1;
+      bytes[end + padding] = padding;
+      bytes[end + padding + 1] = burst.trailer[i]!;
+      const espLength = HEADER_BYTES + IV_BYTES + text + padding + 2 + ICV_BYTES;
+      if (!this.#seal(burst, i, esp, espLength, Number(sequence >> 32n))) return false;
+      at = esp + espLength;
+      if (part === 0) largest = at - start;
+    }
+    burst.offset[i] = start;
+    burst.length[i] = at - start;
+    burst.segment[i] = parts > 1 ? largest : 0;
+    burst.headers[i] = 0;
+    burst.inner[i] = 0;
     return true;
   }
 
-  #openOne(burst: Burst, i: number): boolean {
-    const installed = this.#prepared(burst, i);
+  #seal(burst: Burst, i: number, esp: number, espLength: number, seqHi: number): boolean {
+    const installed = this.#prepared(burst, i, esp, espLength, seqHi);
     if (installed === undefined) return false;
-    const { text, tag } = partsOf(burst, i);
-    return installed.cipher.open(installed.nonce, installed.aad, text, tag);
+    const end = esp + espLength;
+    const text = burst.bytes.subarray(esp + HEADER_BYTES + IV_BYTES, end - ICV_BYTES);
+    installed.cipher.seal(installed.nonce, installed.aad, text, burst.bytes.subarray(end - ICV_BYTES, end));
+    return true;
+  }
+
+  #open(burst: Burst, i: number): boolean {
+    const esp = burst.esp[i]!;
+    const end = esp + burst.espLength[i]!;
+    const installed = this.#prepared(burst, i, esp, burst.espLength[i]!, burst.seqHi[i]!);
+    if (installed === undefined) return false;
+    const text = burst.bytes.subarray(esp + HEADER_BYTES + IV_BYTES, end - ICV_BYTES);
+    return installed.cipher.open(installed.nonce, installed.aad, text, burst.bytes.subarray(end - ICV_BYTES, end));
   }
 
   /** The packet's key with nonce and AAD filled in; undefined when the handle or the length is wrong. */
-  #prepared(burst: Burst, i: number): InstalledKey | undefined {
+  #prepared(burst: Burst, i: number, at: number, espLength: number, seqHi: number): InstalledKey | undefined {
     const installed = this.#keys[burst.sa[i]!];
-    if (installed === undefined || burst.espLength[i]! < HEADER_BYTES + IV_BYTES + ICV_BYTES) return undefined;
-    const at = burst.esp[i]!;
+    if (installed === undefined || espLength < HEADER_BYTES + IV_BYTES + ICV_BYTES) return undefined;
     const bytes = burst.bytes;
     installed.nonce.set(bytes.subarray(at + HEADER_BYTES, at + HEADER_BYTES + IV_BYTES), SALT_BYTES);
     const aad = installed.aad;
     aad.set(bytes.subarray(at, at + 4));
-    if (aad.length === AAD_ESN_BYTES) new DataView(aad.buffer).setUint32(4, burst.seqHi[i]!);
+    if (aad.length === AAD_ESN_BYTES) new DataView(aad.buffer).setUint32(4, seqHi);
     aad.set(bytes.subarray(at + 4, at + 8), aad.length - 4);
     return installed;
   }
-}
-
-function partsOf(burst: Burst, i: number): { text: Uint8Array; tag: Uint8Array } {
-  const end = burst.esp[i]! + burst.espLength[i]!;
-  return {
-    text: burst.bytes.subarray(burst.esp[i]! + HEADER_BYTES + IV_BYTES, end - ICV_BYTES),
-    tag: burst.bytes.subarray(end - ICV_BYTES, end),
-  };
 }
 
 function settle(burst: Burst, i: number, good: boolean, then: number, failReason: number): void {

@@ -3,7 +3,7 @@
 import { constants } from 'node:os';
 import type { Socket } from 'node:dgram';
 import { addressOctets, octetsText } from '../address.ts';
-import { appendPacket, BURST_PACKETS, LARGEST_READ, Next, packetAt, type Burst } from '../burst.ts';
+import { appendPacket, BURST_PACKETS, datagramsAt, LARGEST_READ, Next, type Burst } from '../burst.ts';
 import type { DatagramPort, SocketAddress } from '../port.ts';
 import { boundDgram } from './sockets.ts';
 
@@ -77,9 +77,10 @@ export class PortableUdp implements DatagramPort {
   #send(burst: Burst, i: number): number {
     if (this.#closed) return constants.errno.EBADF;
     if (burst.family[i] !== this.#family) return constants.errno.EAFNOSUPPORT;
-    if (burst.length[i]! > LARGEST_PAYLOAD[this.#family]) return constants.errno.EMSGSIZE;
+    if ((burst.segment[i]! || burst.length[i]!) > LARGEST_PAYLOAD[this.#family]) return constants.errno.EMSGSIZE;
     try {
-      this.#socket.send(packetAt(burst, i), burst.port[i]!, octetsText(burst.address, i * 16, this.#family), () => undefined);
+      const address = octetsText(burst.address, i * 16, this.#family);
+      for (const bytes of datagramsAt(burst, i)) this.#socket.send(bytes, burst.port[i]!, address, () => undefined);
       return 0;
     } catch {
       return constants.errno.EINVAL;

@@ -34,7 +34,8 @@ export function classify(burst: Burst, insides: InsideTable, row: number): void 
   const { bytes, offset, length, next, reason } = burst;
   for (let i = 0; i < burst.count; i++) {
     const at = offset[i]!;
-    const fault = isIp(bytes, at, length[i]!) ? faultOf(bytes, at, insides, row, clear) : Reason['malformed-ip'];
+    const whole = isIp(bytes, at, length[i]!) && (burst.segment[i] === 0 || ipTotalBytes(bytes, at) === length[i]);
+    const fault = whole ? faultOf(bytes, at, insides, row, clear) : Reason['malformed-ip'];
     reason[i] = fault;
     next[i] = fault === 0 ? Next.route : Next.drop;
   }

@@ -114,8 +114,8 @@ export function setPageVersion(page: CounterPage, version: number): void {
   page[VERSION] = version;
 }
 
-export function countDrop(page: CounterPage, reason: number): void {
-  page[DROPS + reason]!++;
+export function countDrop(page: CounterPage, reason: number, packets = 1): void {
+  page[DROPS + reason]! += packets;
 }
 
 /** Starts a row for a tunnel, or frees it with id 0. */
@@ -125,9 +125,9 @@ export function resetTunnelCounters(page: CounterPage, row: number, id: number):
   page[at] = id;
 }
 
-export function countTx(page: CounterPage, row: number, octets: number): void {
+export function countTx(page: CounterPage, row: number, packets: number, octets: number): void {
   const at = tunnelWord(page, row);
-  page[at + 1]!++;
+  page[at + 1]! += packets;
   page[at + 2]! += octets;
 }
 

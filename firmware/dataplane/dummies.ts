@@ -2,10 +2,9 @@
 import type { AeadEngine } from '../../drivers/aead.ts';
 import { BURST_PACKETS, Next, slotStart, type Burst } from '../../drivers/burst.ts';
 import type { Instant } from '../../platform/time.ts';
-import { sealAndSend, wrapDummy } from './inside.ts';
+import { sealAndSend } from './inside.ts';
 import type { Tables } from './tables.ts';
-
-const NO_VNI = -1;
+import { wrapDummy } from './wrap.ts';
 
 /** Sends what is due and returns when the next dummy may be due; undefined = no tunnel wants any. */
 export function sendDummies(burst: Burst, tables: Tables, aead: AeadEngine, now: Instant): Instant | undefined {
@@ -27,7 +26,7 @@ export function sendDummies(burst: Burst, tables: Tables, aead: AeadEngine, now:
     }
     soonest = Math.min(soonest, tunnels.lastTx[row]! + idle);
   }
-  if (burst.count > 0) sealAndSend(burst, NO_VNI, tables, aead, now);
+  if (burst.count > 0) sealAndSend(burst, tables, aead, now);
   return Number.isFinite(soonest) ? (soonest as Instant) : undefined;
 }
 

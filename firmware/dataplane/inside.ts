@@ -3,28 +3,22 @@ import { BURST_PACKETS, Next, slotStart, type Burst } from '../../drivers/burst.
 import type { AeadEngine } from '../../drivers/aead.ts';
 import type { BurstPort } from '../../drivers/port.ts';
 import type { Instant } from '../../platform/time.ts';
-import { espBytes, writeEspHeader, writeEspTrailer, ESP_PAYLOAD_OFFSET } from '../wire/esp.ts';
-import { GRE_HEADER_BYTES, GRE_MPLS, writeGre } from '../wire/gre.ts';
-import { ipDestinationAt, ipTotalBytes, ipTrafficClass, ipVersion, PROTOCOL_GRE, PROTOCOL_IPV4, PROTOCOL_IPV6, PROTOCOL_NONE } from '../wire/ip.ts';
-import { MPLS_ENTRY_BYTES, MPLS_EXPLICIT_NULL_IPV4, MPLS_EXPLICIT_NULL_IPV6, writeMpls } from '../wire/mpls.ts';
+import { ipDestinationAt, ipTotalBytes, ipTrafficClass, ipVersion } from '../wire/ip.ts';
+import { MPLS_EXPLICIT_NULL_IPV4, MPLS_EXPLICIT_NULL_IPV6 } from '../wire/mpls.ts';
 import { clampMss } from '../wire/tcp.ts';
 import { classify } from './classify.ts';
-import { Reason, sequenceWord } from './counters.ts';
-import { reportLimits } from './events.ts';
+import { Reason } from './counters.ts';
 import { INSIDE_CLEAR, INSIDE_LAN } from './insides.ts';
 import { addressPackets, countDrops, flush, provisionalRow } from './send.ts';
 import type { Tables } from './tables.ts';
 import { handleTooBig } from './too-big.ts';
-import { KIND_CLEAR, KIND_VXLAN_ESP } from './tunnel.ts';
-
-const TWO_32 = 0x1_0000_0000;
-/** Without ESN the counter must not come round (RFC 4303 3.3.3). */
-const LAST_SHORT_SEQUENCE = TWO_32 - 1;
+import { KIND_CLEAR } from './tunnel.ts';
+import { unroll } from './unroll.ts';
+import { wrap } from './wrap.ts';
 
 /** How long IKE that came from elsewhere than the tunnel's endpoint is answered there too. */
 const PROVISIONAL_FRESH_MS = 30_000;
 
-const LABEL_BYTES = GRE_HEADER_BYTES + MPLS_ENTRY_BYTES;
 /** IP and TCP headers without options. */
 const TCP_OVER_IPV4_BYTES = 40;
 const TCP_OVER_IPV6_BYTES = 60;
@@ -43,14 +37,14 @@ export function forwardInside(link: BurstPort, row: number, burst: Burst, tables
 
 function sendRouted(burst: Burst, row: number, tables: Tables, aead: AeadEngine, now: Instant): void {
   route(burst, row, tables, now);
-  wrap(burst, tables);
-  sealAndSend(burst, tables.insides.vniOfTenant(tables.insides.tenant[row]!), tables, aead, now);
+  wrap(burst, tables.insides.vniOfTenant(tables.insides.tenant[row]!), tables);
+  sealAndSend(burst, tables, aead, now);
 }
 
 /** For packets with next = seal or send: the rest of their way. */
-export function sealAndSend(burst: Burst, vni: number, tables: Tables, aead: AeadEngine, now: Instant): void {
+export function sealAndSend(burst: Burst, tables: Tables, aead: AeadEngine, now: Instant): void {
   aead.seal(burst, Next.seal, Next.send, Reason['aead-failed']);
-  addressPackets(burst, vni, tables, now);
+  addressPackets(burst, tables, now);
   flush(burst, tables.ports);
   countDrops(burst, true, tables, now);
 }
@@ -74,6 +68,11 @@ function route(burst: Burst, row: number, tables: Tables, now: Instant): void {
     mark[i] = ipTrafficClass(bytes, at);
     burst.inside[i] = version;
     length[i] = ipTotalBytes(bytes, at);
+    const superPacket = burst.segment[i]! > 0;
+    if (clear && superPacket) {
+      unroll(burst, i, tables);
+      continue;
+    }
     if (clear && (found === 0 || tunnels.next[to] === 0)) {
       routeProvisionally(burst, i, row, version, destination, tables);
       continue;
@@ -85,7 +84,9 @@ function route(burst: Burst, row: number, tables: Tables, now: Instant): void {
       continue;
     }
     const mtu = tunnels.mtu[to]!;
-    if (length[i]! > mtu) handleTooBig(burst, i, row, mtu, tables, now);
+    if (superPacket) {
+      if (burst.headers[i]! + burst.segment[i]! > mtu) unroll(burst, i, tables);
+    } else if (length[i]! > mtu) handleTooBig(burst, i, row, mtu, tables, now);
     else if (lan) clampMss(bytes, at, (mtu < linkMtu ? mtu : linkMtu) - (version === 4 ? TCP_OVER_IPV4_BYTES : TCP_OVER_IPV6_BYTES));
     if (next[i] !== Next.route) continue;
     if (clear) copyToProvisional(burst, i, row, to, version, tables, now);
@@ -136,61 +137,4 @@ function copyToProvisional(burst: Burst, i: number, row: number, to: number, ver
   extra.inside[j] = version;
   extra.mark[j] = burst.mark[i]!;
   routeProvisionally(extra, j, row, version, ipDestinationAt(extra.bytes, start), tables);
-}
-
-function wrap(burst: Burst, tables: Tables): void {
-  const { bytes, offset, length, next, tunnel } = burst;
-  const { kind } = tables.tunnels;
-  for (let i = 0; i < burst.count; i++) {
-    if (next[i] !== Next.wrap) continue;
-    const row = tunnel[i]!;
-    const how = row < 0 ? KIND_CLEAR : kind[row]!;
-    const version = burst.inside[i]!;
-    if (how === KIND_CLEAR || how === KIND_VXLAN_ESP) {
-      const start = offset[i]! - LABEL_BYTES;
-      writeGre(bytes, start, GRE_MPLS);
-      writeMpls(bytes, start + GRE_HEADER_BYTES, burst.port[i]!, burst.mark[i]! >>> 5);
-      offset[i] = start;
-      length[i] = length[i]! + LABEL_BYTES;
-      if (how === KIND_CLEAR) next[i] = Next.send;
-      else wrapEsp(burst, i, PROTOCOL_GRE, tables);
-    } else {
-      wrapEsp(burst, i, version === 4 ? PROTOCOL_IPV4 : PROTOCOL_IPV6, tables);
-    }
-  }
-}
-
-/** Puts ESP around the octets of packet `i`, whose `tunnel` has a TX SA: next = seal, or drop at a hard limit. */
-function wrapEsp(burst: Burst, i: number, nextHeader: number, tables: Tables): void {
-  const { sas, tunnels, page } = tables;
-  const sa = tunnels.txSa[burst.tunnel[i]!]!;
-  const payload = burst.length[i]!;
-  const sequence = page[sequenceWord(sa)]! + 1;
-  const octets = sas.octets[sa]! + payload;
-  if (sequence > sas.hardPackets[sa]! || octets > sas.hardBytes[sa]! || (sas.esn[sa] === 0 && sequence > LAST_SHORT_SEQUENCE)) {
-    burst.next[i] = Next.drop;
-    burst.reason[i] = Reason['sa-hard-limit'];
-    return;
-  }
-  page[sequenceWord(sa)] = sequence;
-  sas.packets[sa] = sequence;
-  sas.octets[sa] = octets;
-  if (sequence >= sas.softPackets[sa]! || octets >= sas.softBytes[sa]!) reportLimits(sas, tunnels, tables.events, sa);
-  const at = burst.offset[i]! - ESP_PAYLOAD_OFFSET;
-  const hi = (sequence / TWO_32) | 0;
-  writeEspHeader(burst.bytes, at, sas.spi[sa]!, hi, sequence | 0);
-  writeEspTrailer(burst.bytes, burst.offset[i]! + payload, payload, nextHeader);
-  burst.esp[i] = at;
-  burst.espLength[i] = espBytes(payload);
-  burst.seqHi[i] = hi;
-  burst.sa[i] = sas.handle[sa]!;
-  burst.next[i] = Next.seal;
-}
-
-/** Turns packet `i`, already in the burst with its payload, into a dummy for the tunnel `row` (RFC 4303 2.6). */
-export function wrapDummy(burst: Burst, i: number, row: number, tables: Tables): void {
-  burst.tunnel[i] = row;
-  burst.inside[i] = 4;
-  burst.mark[i] = 0;
-  wrapEsp(burst, i, PROTOCOL_NONE, tables);
 }

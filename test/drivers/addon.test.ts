@@ -28,7 +28,7 @@ describe('native addon', () => {
     assert.equal(layoutDifference(layout), undefined);
     assert.equal(layoutDifference({ ...layout, headroom: 128 }), 'headroom: 128, 192');
     assert.match(layoutDifference({ ...layout, columns: { ...layout.columns, esp: 4 } })!, /^esp: 4, /);
-    assert.equal(layoutDifference({ ...layout, columns: { offset: 0 } }), 'columns: 1, 16');
+    assert.equal(layoutDifference({ ...layout, columns: { offset: 0 } }), 'columns: 1, 20');
   });
 
   it('throws for every kind of misuse and does not crash', () => {

@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import type { AeadEngine } from '../../drivers/aead.ts';
-import { createBurst, Next, slotStart, type Burst } from '../../drivers/burst.ts';
+import { BURST_PACKETS, createBurst, Next, slotStart, type Burst } from '../../drivers/burst.ts';
 import { ESP_KEY_BYTES, type EspSuite } from '../../drivers/esp-suite.ts';
-import { fromHex, toHex } from '../../platform/bytes.ts';
+import { equalBytes, fromHex, toHex } from '../../platform/bytes.ts';
 import { SeededRandom } from '../../platform/random.ts';
 
 interface Vector {
@@ -111,6 +111,42 @@ function everyLength(suite: EspSuite, esn: boolean, create: () => AeadEngine, ot
         assert.equal(burst.next[i], THEN);
         assert.deepEqual(textOf(espAt(burst, i)), textOf(plain[i]!));
       }
+    }
+  });
+}
+
+const LONGEST_COMPARED = 2000;
+
+/** Both engines make the same octets of every length; call inside a mocha file. */
+export function sameCiphertext(name: string, create: () => AeadEngine, reference: () => AeadEngine): void {
+  describe(`${name} AEAD engine beside another one`, () => {
+    for (const suite of SUITES) {
+      it(`seals 0 to ${LONGEST_COMPARED} octets to the same octets: ${suite}`, () => {
+        const random = new SeededRandom(`same ${suite}`);
+        const key = { suite, key: random.bytes(ESP_KEY_BYTES[suite]), salt: random.bytes(4), esn: true };
+        const engines = [create(), reference()].map((engine) => ({ engine, burst: createBurst(), handle: engine.install(key) }));
+        // Slots hold less than the longest packet here, so each lies in an area of its own.
+        const stride = 4096;
+        for (let from = 0; from <= LONGEST_COMPARED; from += BURST_PACKETS / 2) {
+          for (let length = from; length < Math.min(from + BURST_PACKETS / 2, LONGEST_COMPARED + 1); length++) {
+            const packet = unsealed(random, length);
+            const seqHi = random.uint32() | 0;
+            for (const { burst, handle } of engines) {
+              const i = append(burst, packet.subarray(0, 0), handle, seqHi);
+              burst.esp[i] = i * stride;
+              burst.espLength[i] = packet.length;
+              burst.bytes.set(packet, i * stride);
+            }
+          }
+          for (const { engine, burst } of engines) engine.seal(burst, SELECT, THEN, FAILED);
+          const [a, b] = engines.map(({ burst }) => burst) as [Burst, Burst];
+          for (let i = 0; i < a.count; i++) {
+            assert.equal(a.next[i], THEN);
+            assert.ok(equalBytes(espAt(a, i), espAt(b, i)), `${from + i} octets`);
+          }
+          a.count = b.count = 0;
+        }
+      });
     }
   });
 }

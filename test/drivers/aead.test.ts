@@ -1,10 +1,15 @@
-import { loadNative, requireNative } from '../../drivers/native/addon.ts';
 import { NativeAead } from '../../drivers/native/aead.ts';
+import { requireNative } from '../../drivers/native/addon.ts';
 import { PortableAead } from '../../drivers/portable/aead.ts';
-import { aeadContract } from './aead-contract.ts';
+import { aeadContract, sameCiphertext } from './aead-contract.ts';
+import { superPacketContract } from './super-packet-contract.ts';
 
-aeadContract('portable', () => new PortableAead());
-aeadContract('native', () => new NativeAead(requireNative()));
-if (loadNative() !== undefined) {
-  aeadContract('native to portable', () => new NativeAead(requireNative()), () => new PortableAead());
-}
+const native = (): NativeAead => new NativeAead(requireNative());
+const portable = (): PortableAead => new PortableAead();
+
+aeadContract('portable', portable);
+aeadContract('native', native);
+aeadContract('native to portable', native, portable);
+sameCiphertext('native', native, portable);
+superPacketContract('portable', portable);
+superPacketContract('native', native);

@@ -12,11 +12,13 @@ describe('in-memory link', () => {
     const [near, far] = memoryLinkPair('core0');
     for (let i = 0; i < 300; i++) far.send(pattern(i === 0 ? 3000 : 40, i));
     const burst = createBurst();
-    assert.equal(near.read(burst), BURST_PACKETS);
+    burst.count = BURST_PACKETS - 256;
+    assert.equal(near.read(burst), 256);
+    for (const column of [burst.offset, burst.length]) column.copyWithin(0, BURST_PACKETS - 256);
     assert.equal(burst.length[0], LARGEST_READ);
     assert.deepEqual(packetAt(burst, 255), pattern(40, 255));
     burst.count = 0;
-    assert.equal(near.read(burst), 300 - BURST_PACKETS);
+    assert.equal(near.read(burst), 300 - 256);
   });
 
   it('writes what is selected to the other end', () => {

@@ -38,7 +38,7 @@ describe('native AEAD engine', () => {
         const handles = keys.map((key) => aead.install(key));
         const burst = createBurst();
         for (let i = 0; i < BURST_PACKETS; i++) {
-          appendPacket(burst, pattern(32 + i * 5, i));
+          appendPacket(burst, pattern(32 + (i % 256) * 5, i));
           burst.sa[i] = handles[i % 2]!;
           burst.esp[i] = burst.offset[i]!;
           burst.espLength[i] = burst.length[i]!;

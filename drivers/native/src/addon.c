@@ -34,6 +34,9 @@ static napi_value layout(napi_env env, napi_callback_info info) {
   set_int(env, object, "slotBytes", SLOT_BYTES);
   set_int(env, object, "headroom", HEADROOM);
   set_int(env, object, "largestRead", LARGEST_READ);
+  set_int(env, object, "areas", AREAS);
+  set_int(env, object, "areaBytes", AREA_BYTES);
+  set_int(env, object, "outputBytes", OUTPUT_BYTES);
   set_int(env, object, "nextDrop", NEXT_DROP);
   set_int(env, object, "nextDone", NEXT_DONE);
   set_int(env, object, "memoryBytes", (int64_t)sizeof(struct burst));
@@ -44,7 +47,6 @@ static void free_state(napi_env env, void *data, void *hint) {
   (void)env;
   (void)hint;
   aead_remove_all(data);
-  staging_remove_all(data);
   free(data);
 }
 

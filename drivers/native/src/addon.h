@@ -12,14 +12,11 @@
 #include "burst.h"
 
 struct aead_key;
-struct staging;
 
 /* Everything that outlives one call. Nothing is static, so that workers can load the addon side by side. */
 struct addon_state {
   struct aead_key **keys;
   int32_t key_slots;
-  /* Super-packets that the kernel handed over whole and that are not split into slots completely. */
-  struct staging *stagings;
 };
 
 struct addon_state *addon_state(napi_env env);
@@ -55,12 +52,6 @@ void register_datagrams(napi_env env, napi_value exports);
 void register_wait(napi_env env, napi_value exports);
 void register_aead(napi_env env, napi_value exports);
 void define(napi_env env, napi_value exports, const char *name, napi_callback function);
-
-/* Whether read() of a port would find packets that poll() does not know of any more. */
-bool staging_pending(const struct addon_state *state, int32_t fd);
-/* Forgets what a port has staged; for close. */
-void staging_remove(struct addon_state *state, int32_t fd);
-void staging_remove_all(struct addon_state *state);
 
 void aead_remove_all(struct addon_state *state);
 

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "segments.h"
+
 #define SALT_BYTES 4
 #define IV_BYTES 8
 #define ICV_BYTES 16
@@ -164,40 +166,91 @@ static bool open_packet(const struct aead_key *key, uint8_t *esp, int32_t length
          EVP_DecryptFinal_ex(key->open, text + text_length, &done) == 1;
 }
 
-typedef bool (*packet_function)(const struct aead_key *key, uint8_t *esp, int32_t length, int32_t seq_hi);
-
-/* (memory, count, select, then, failReason) */
-static napi_value each_packet(napi_env env, napi_callback_info info, packet_function work) {
-  napi_value argv[5];
+struct job {
   struct burst *burst;
   int32_t count, select, then, fail_reason;
-  if (!get_args(env, info, 5, argv) || !get_burst(env, argv[0], argv[1], &burst, &count) ||
-      !get_int(env, argv[2], "select", &select) || !get_int(env, argv[3], "then", &then) ||
-      !get_int(env, argv[4], "failReason", &fail_reason))
-    return NULL;
+};
+
+/* (memory, count, select, then, failReason) */
+static bool get_job(napi_env env, napi_callback_info info, struct job *job) {
+  napi_value argv[5];
+  return get_args(env, info, 5, argv) && get_burst(env, argv[0], argv[1], &job->burst, &job->count) &&
+         get_int(env, argv[2], "select", &job->select) && get_int(env, argv[3], "then", &job->then) &&
+         get_int(env, argv[4], "failReason", &job->fail_reason);
+}
+
+static const struct aead_key *key_of(const struct addon_state *state, const struct burst *burst, int32_t i) {
+  int32_t handle = burst->sa[i];
+  return handle >= 0 && handle < state->key_slots ? state->keys[handle] : NULL;
+}
+
+static bool lies_in_arena(const struct burst *burst, int32_t i) {
+  return burst->espLength[i] >= SMALLEST_ESP && in_arena(burst->esp[i], burst->espLength[i]);
+}
+
+static void settle(const struct job *job, int32_t i, bool good, bool *failed) {
+  job->burst->next[i] = good ? job->then : NEXT_DROP;
+  if (good) return;
+  job->burst->reason[i] = job->fail_reason;
+  *failed = true;
+}
+
+/* Cuts a super-packet into the output room from *used on and seals its parts there, while they are in the cache; the row
+ * becomes the run of them. */
+static bool seal_super(const struct aead_key *key, struct burst *burst, int32_t i, int32_t *used) {
+  struct super super;
+  if (!super_of(burst, i, &super) || *used + super_output(&super) > OUTPUT_BYTES) return false;
+  uint8_t *start = burst->bytes + OUTPUT_START + *used, *to = start;
+  int32_t largest = 0;
+  for (int32_t part = 0; part < super.parts; part++) {
+    int32_t esp_bytes, bytes = write_part(&super, part, to, &esp_bytes);
+    uint64_t sequence = super.first_sequence + (uint64_t)part;
+    if (!seal_packet(key, to + super.esp_at, esp_bytes, (int32_t)(sequence >> 32))) return false;
+    if (part == 0) largest = bytes;
+    to += bytes;
+  }
+  burst->offset[i] = (int32_t)(start - burst->bytes);
+  burst->length[i] = (int32_t)(to - start);
+  burst->segment[i] = super.parts > 1 ? largest : 0;
+  burst->headers[i] = burst->inner[i] = 0;
+  *used += burst->length[i];
+  return true;
+}
+
+static napi_value aead_seal(napi_env env, napi_callback_info info) {
+  struct job job;
+  if (!get_job(env, info, &job)) return NULL;
   const struct addon_state *state = addon_state(env);
+  struct burst *burst = job.burst;
   bool failed = false;
-  for (int32_t i = 0; i < count; i++) {
-    if (burst->next[i] != select) continue;
-    int32_t handle = burst->sa[i], start = burst->esp[i], length = burst->espLength[i];
-    const struct aead_key *key = handle >= 0 && handle < state->key_slots ? state->keys[handle] : NULL;
-    bool good = key != NULL && length >= SMALLEST_ESP && in_arena(start, length) &&
-                work(key, burst->bytes + start, length, burst->seqHi[i]);
-    burst->next[i] = good ? then : NEXT_DROP;
-    if (!good) burst->reason[i] = fail_reason;
-    failed |= !good;
+  int32_t used = 0;
+  for (int32_t i = 0; i < job.count; i++) {
+    if (burst->next[i] != job.select) continue;
+    const struct aead_key *key = key_of(state, burst, i);
+    bool good = key != NULL;
+    if (good && burst->segment[i] > 0) good = seal_super(key, burst, i, &used);
+    else if (good) good = lies_in_arena(burst, i) && seal_packet(key, burst->bytes + burst->esp[i], burst->espLength[i], burst->seqHi[i]);
+    settle(&job, i, good, &failed);
   }
   /* What OpenSSL queued about a bad packet must not surface in someone else's call on this thread. */
   if (failed) ERR_clear_error();
   return undefined(env);
 }
 
-static napi_value aead_seal(napi_env env, napi_callback_info info) {
-  return each_packet(env, info, seal_packet);
-}
-
 static napi_value aead_open(napi_env env, napi_callback_info info) {
-  return each_packet(env, info, open_packet);
+  struct job job;
+  if (!get_job(env, info, &job)) return NULL;
+  const struct addon_state *state = addon_state(env);
+  struct burst *burst = job.burst;
+  bool failed = false;
+  for (int32_t i = 0; i < job.count; i++) {
+    if (burst->next[i] != job.select) continue;
+    const struct aead_key *key = key_of(state, burst, i);
+    bool good = key != NULL && lies_in_arena(burst, i) && open_packet(key, burst->bytes + burst->esp[i], burst->espLength[i], burst->seqHi[i]);
+    settle(&job, i, good, &failed);
+  }
+  if (failed) ERR_clear_error();
+  return undefined(env);
 }
 
 void register_aead(napi_env env, napi_value exports) {

@@ -60,7 +60,7 @@ bool get_burst(napi_env env, napi_value memory, napi_value count, struct burst *
   if (napi_get_arraybuffer_info(env, memory, (void **)burst, &size) != napi_ok || size != sizeof(struct burst))
     return misuse(env, "memory", "the ArrayBuffer of a Burst");
   if (!get_int(env, count, "count", packets)) return false;
-  if (*packets < 0 || *packets > BURST_PACKETS) return misuse(env, "count", "0 to 256");
+  if (*packets < 0 || *packets > BURST_PACKETS) return misuse(env, "count", "0 to 1024");
   return true;
 }
 

@@ -1,6 +1,6 @@
 /* Bursts of datagrams: UDP, and raw IP protocol 50 whose payload starts with the SPI. */
 #define _GNU_SOURCE
-#include "staging.h"
+#include "addon.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -22,6 +22,11 @@
 
 /* The kinds of drivers/native/datagram.ts. */
 enum port_kind { PORT_UDP = 0, PORT_ESP = 1 };
+
+union remote {
+  struct sockaddr_in v4;
+  struct sockaddr_in6 v6;
+};
 
 struct port {
   int32_t fd;
@@ -114,58 +119,56 @@ static int32_t read_esp(const struct port *port, struct burst *burst, int32_t co
   return i;
 }
 
-static bool stage(struct staging *staging) {
-  struct mmsghdr messages[STAGED_MESSAGES];
-  struct iovec vectors[STAGED_MESSAGES];
-  _Alignas(struct cmsghdr) uint8_t controls[STAGED_MESSAGES][READ_CONTROL_BYTES];
-  for (int32_t k = 0; k < STAGED_MESSAGES; k++) {
-    vectors[k] = (struct iovec){staging->bytes[k], STAGED_BYTES};
-    messages[k].msg_hdr = (struct msghdr){.msg_name = &staging->staged[k].remote,
-                                          .msg_namelen = sizeof(union remote),
-                                          .msg_iov = &vectors[k],
-                                          .msg_iovlen = 1,
-                                          .msg_control = controls[k],
-                                          .msg_controllen = READ_CONTROL_BYTES};
-  }
-  staging->messages = receive(staging->fd, messages, STAGED_MESSAGES);
-  staging->current = staging->position = 0;
-  for (int32_t k = 0; k < staging->messages; k++) {
-    struct staged *staged = &staging->staged[k];
-    staged->length = staged->segment = (int32_t)messages[k].msg_len;
-    read_control(&messages[k].msg_hdr, &staged->traffic_class, &staged->segment);
-  }
-  return staging->messages > 0;
-}
+/* Datagrams that one super-packet brings at most (the kernel's own limit): so many rows are kept free for it. */
+#define PARTS_LIMIT 128
+/* Messages taken from the kernel at once. */
+#define MESSAGES_LIMIT 32
 
-/* Moves the next part of the staged messages into slot i; false when it was left out because no slot holds it. */
-static bool unstage(struct staging *staging, struct burst *burst, int32_t i) {
-  const struct staged *staged = &staging->staged[staging->current];
-  const uint8_t *from = staging->bytes[staging->current] + staging->position;
-  int32_t left = staged->length - staging->position, length = left < staged->segment ? left : staged->segment;
-  staging->position += length;
-  if (staging->position >= staged->length) {
-    staging->current++;
-    staging->position = 0;
-  }
-  if (length > LARGEST_READ) return false;
-  memcpy(burst->bytes + slot_start(i), from, (size_t)length);
-  fill_slot(burst, i, slot_start(i), length, staged->traffic_class);
-  set_remote(burst, i, &staged->remote);
-  return true;
-}
-
-/* UDP: what the kernel joined is split again. Returns the burst's new count. */
-static int32_t read_udp(struct staging *staging, struct burst *burst, int32_t count) {
-  int32_t i = count;
-  while (i < BURST_PACKETS) {
-    if (staging->current >= staging->messages) {
-      /* A batch that was not full was all there was. */
-      bool drained = i > count && staging->messages < STAGED_MESSAGES;
-      if (drained || !stage(staging)) break;
+/* Splits a message that lies in an area into rows; what is larger than the smallest slot is left out. */
+static int32_t split(struct burst *burst, int32_t i, int32_t area, int32_t length, int32_t segment, int32_t traffic_class,
+                     const union remote *remote) {
+  for (int32_t position = 0; (position < length || length == 0) && i < BURST_PACKETS; position += segment) {
+    int32_t part = length - position < segment ? length - position : segment;
+    if (part <= LARGEST_READ) {
+      fill_slot(burst, i, area_start(area) + position, part, traffic_class);
+      set_remote(burst, i, remote);
+      i++;
     }
-    i += unstage(staging, burst, i);
+    if (length == 0) break;
   }
   return i;
+}
+
+/* UDP: messages stay where the kernel put them, what it joined becomes a row per datagram. Returns the burst's new count. */
+static int32_t read_udp(const struct port *port, struct burst *burst, int32_t count) {
+  struct mmsghdr messages[MESSAGES_LIMIT];
+  struct iovec vectors[MESSAGES_LIMIT];
+  union remote remotes[MESSAGES_LIMIT];
+  _Alignas(struct cmsghdr) uint8_t controls[MESSAGES_LIMIT][READ_CONTROL_BYTES];
+  int32_t i = count, area = free_area(burst, count);
+  for (;;) {
+    int32_t room = (BURST_PACKETS - i) / PARTS_LIMIT, wanted = AREAS - area < room ? AREAS - area : room;
+    if (wanted > MESSAGES_LIMIT) wanted = MESSAGES_LIMIT;
+    if (wanted <= 0) return i;
+    for (int32_t k = 0; k < wanted; k++) {
+      vectors[k] = (struct iovec){burst->bytes + area_start(area + k), AREA_ROOM};
+      messages[k].msg_hdr = (struct msghdr){.msg_name = &remotes[k],
+                                            .msg_namelen = sizeof remotes[k],
+                                            .msg_iov = &vectors[k],
+                                            .msg_iovlen = 1,
+                                            .msg_control = controls[k],
+                                            .msg_controllen = READ_CONTROL_BYTES};
+    }
+    int32_t received = receive(port->fd, messages, wanted);
+    for (int32_t k = 0; k < received; k++) {
+      int32_t length = (int32_t)messages[k].msg_len, segment = length, traffic_class;
+      read_control(&messages[k].msg_hdr, &traffic_class, &segment);
+      i = split(burst, i, area + k, length, segment, traffic_class, &remotes[k]);
+    }
+    area += received;
+    /* A batch that was not full was all there was. */
+    if (received < wanted) return i;
+  }
 }
 
 /* readDatagrams(fd, kind, family, memory, count): packets added. What is larger than a slot is left out. */
@@ -178,24 +181,28 @@ static napi_value read_datagrams(napi_env env, napi_callback_info info) {
       !get_burst(env, argv[3], argv[4], &burst, &count))
     return NULL;
   if (count == BURST_PACKETS) return make_int(env, 0);
-  if (port.kind == PORT_ESP) return make_int(env, read_esp(&port, burst, count) - count);
-  struct staging *staging = staging_of(addon_state(env), port.fd);
-  return make_int(env, staging == NULL ? 0 : read_udp(staging, burst, count) - count);
+  return make_int(env, (port.kind == PORT_ESP ? read_esp : read_udp)(&port, burst, count) - count);
 }
 
 /* ------------------------------------------------------------------------------------------------ writing */
 
 #define WRITE_CONTROL_BYTES (CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(uint16_t)))
 
-/* Runs of equal-sized packets to one remote leave as one segmented send: 44 packets for little more than one. */
+/* Runs of equal-sized packets to one remote leave as one segmented send: 44 packets for little more than one. A piece is
+ * one packet, or as much of a row that is a run of datagrams as fits into a message. */
 struct batch {
   struct mmsghdr messages[BURST_PACKETS];
-  struct iovec vectors[BURST_PACKETS];
-  int32_t indices[BURST_PACKETS];
+  struct iovec pieces[BURST_PACKETS];
+  int32_t rows[BURST_PACKETS];
   union remote remotes[BURST_PACKETS];
   _Alignas(struct cmsghdr) uint8_t controls[BURST_PACKETS][WRITE_CONTROL_BYTES];
-  int32_t packets;
+  int32_t pieces_used;
   int32_t messages_used;
+  /* Of the message that further pieces may join: its row, octets and length of a segment; not open = complete. */
+  int32_t row, bytes, segment;
+  bool open;
+  /* Octets of the row at hand that former messages took. */
+  int32_t progress;
 };
 
 static socklen_t remote_of(const struct burst *burst, int32_t i, const struct port *port, union remote *remote) {
@@ -227,19 +234,10 @@ static bool same_flow(const struct burst *burst, int32_t a, int32_t b, int32_t f
          memcmp(burst->address[a], burst->address[b], family == 4 ? 4 : 16) == 0;
 }
 
-/* Whether packet `i` may follow as a further segment of `last`: only the final segment may be shorter. */
-static bool follows(const struct burst *burst, const struct port *port, const struct msghdr *message, int32_t first,
-                    int32_t last, int32_t i) {
-  int32_t size = burst->length[first], segments = (int32_t)message->msg_iovlen;
-  return port->kind == PORT_UDP && size > 0 && segments < SEGMENTS_LIMIT && burst->length[last] == size &&
-         burst->length[i] > 0 && burst->length[i] <= size &&
-         (segments + 1) * (int64_t)size <= SEGMENTED_BYTES_LIMIT && same_flow(burst, first, i, port->family);
-}
-
 static void start_message(struct batch *batch, const struct burst *burst, const struct port *port, int32_t i) {
   int32_t m = batch->messages_used++;
   struct msghdr *message = &batch->messages[m].msg_hdr;
-  *message = (struct msghdr){.msg_name = &batch->remotes[m], .msg_iov = &batch->vectors[batch->packets], .msg_iovlen = 1};
+  *message = (struct msghdr){.msg_name = &batch->remotes[m], .msg_iov = &batch->pieces[batch->pieces_used], .msg_iovlen = 1};
   message->msg_namelen = remote_of(burst, i, port, &batch->remotes[m]);
   message->msg_control = batch->controls[m];
   int tos = burst->mark[i] & 255;
@@ -248,40 +246,89 @@ static void start_message(struct batch *batch, const struct burst *burst, const 
                 sizeof tos);
 }
 
-static void gather(struct batch *batch, struct burst *burst, int32_t count, int32_t select, const struct port *port) {
-  int32_t first = -1, last = -1;
-  batch->packets = batch->messages_used = 0;
-  for (int32_t i = 0; i < count; i++) {
-    if (burst->next[i] != select) continue;
-    int error = !in_arena(burst->offset[i], burst->length[i]) ? EFAULT : burst->family[i] != port->family ? EAFNOSUPPORT : 0;
-    if (error != 0) {
-      burst->next[i] = NEXT_DROP;
-      burst->reason[i] = -error;
-      continue;
-    }
-    struct msghdr *open = first < 0 ? NULL : &batch->messages[batch->messages_used - 1].msg_hdr;
-    if (open != NULL && follows(burst, port, open, first, last, i)) {
-      open->msg_iovlen++;
-    } else {
-      start_message(batch, burst, port, i);
-      first = i;
-    }
-    last = i;
-    batch->vectors[batch->packets] = (struct iovec){burst->bytes + burst->offset[i], (size_t)burst->length[i]};
-    batch->indices[batch->packets++] = i;
-  }
-  for (int32_t m = 0; m < batch->messages_used; m++) {
-    struct msghdr *message = &batch->messages[m].msg_hdr;
-    uint16_t size = (uint16_t)message->msg_iov[0].iov_len;
-    if (message->msg_iovlen > 1) add_control(message, IPPROTO_UDP, UDP_SEGMENT, &size, sizeof size);
-    if (message->msg_controllen == 0) message->msg_control = NULL;
-  }
+/* Octets that the open message takes of the `left` octets of row i, whose datagrams have `segment` octets; 0 = none. */
+static int32_t joinable(const struct batch *batch, const struct burst *burst, const struct port *port, int32_t i,
+                        int32_t segment, int32_t left) {
+  if (!batch->open || port->kind != PORT_UDP || segment == 0 || !same_flow(burst, batch->row, i, port->family)) return 0;
+  int32_t limit = SEGMENTS_LIMIT * batch->segment;
+  if (limit > SEGMENTED_BYTES_LIMIT) limit = SEGMENTED_BYTES_LIMIT / batch->segment * batch->segment;
+  /* A single shorter datagram may be the last one of a message. */
+  if (segment != batch->segment) return left == segment && segment < batch->segment && batch->bytes < limit ? left : 0;
+  int32_t room = limit - batch->bytes;
+  return left < room ? left : room;
 }
 
-static int32_t settle(struct burst *burst, int32_t i, int error) {
-  burst->next[i] = error == 0 ? NEXT_DONE : NEXT_DROP;
-  if (error != 0) burst->reason[i] = -error;
-  return error == 0;
+static void add_piece(struct batch *batch, struct burst *burst, int32_t i, int32_t start, int32_t bytes) {
+  struct msghdr *message = &batch->messages[batch->messages_used - 1].msg_hdr;
+  batch->pieces[batch->pieces_used] = (struct iovec){burst->bytes + start, (size_t)bytes};
+  batch->rows[batch->pieces_used++] = i;
+  message->msg_iovlen = (size_t)(&batch->pieces[batch->pieces_used] - message->msg_iov);
+  batch->bytes += bytes;
+  if (batch->segment == 0 || bytes % batch->segment != 0) batch->open = false;
+}
+
+/* Sizes of a segmented send are known when it is complete. */
+static void end_message(struct batch *batch) {
+  if (batch->messages_used == 0) return;
+  struct msghdr *message = &batch->messages[batch->messages_used - 1].msg_hdr;
+  uint16_t size = (uint16_t)batch->segment;
+  if (batch->bytes > batch->segment) add_control(message, IPPROTO_UDP, UDP_SEGMENT, &size, sizeof size);
+  if (message->msg_controllen == 0) message->msg_control = NULL;
+}
+
+/* Puts what is left of row i into messages; false when the batch is full. */
+static bool add_row(struct batch *batch, struct burst *burst, const struct port *port, int32_t i) {
+  int32_t length = burst->length[i], segment = burst->segment[i] > 0 ? burst->segment[i] : length;
+  do {
+    if (batch->pieces_used == BURST_PACKETS) return false;
+    int32_t left = length - batch->progress, bytes = joinable(batch, burst, port, i, segment, left);
+    if (bytes == 0) {
+      end_message(batch);
+      start_message(batch, burst, port, i);
+      batch->row = i;
+      batch->bytes = 0;
+      batch->segment = segment;
+      batch->open = true;
+      bytes = joinable(batch, burst, port, i, segment, left);
+      /* Raw IP has no segmented sends. */
+      if (bytes == 0) bytes = left < segment ? left : segment;
+    }
+    add_piece(batch, burst, i, burst->offset[i] + batch->progress, bytes);
+    batch->progress += bytes;
+  } while (batch->progress < length);
+  batch->progress = 0;
+  return true;
+}
+
+static void refuse(struct burst *burst, int32_t i, int error) {
+  burst->next[i] = NEXT_DROP;
+  burst->reason[i] = -error;
+}
+
+/* Collects the selected rows from `from` on; returns the first one that found no room. */
+static int32_t gather(struct batch *batch, struct burst *burst, int32_t from, int32_t count, int32_t select,
+                      const struct port *port) {
+  int32_t i = from;
+  bool resumed = batch->progress > 0;
+  batch->pieces_used = batch->messages_used = 0;
+  batch->open = false;
+  for (; i < count; i++, resumed = false) {
+    if (burst->next[i] != select && !resumed) continue;
+    if (!in_arena(burst->offset[i], burst->length[i]) || burst->segment[i] < 0) refuse(burst, i, EFAULT);
+    else if (burst->family[i] != port->family) refuse(burst, i, EAFNOSUPPORT);
+    else if (!add_row(batch, burst, port, i)) break;
+  }
+  end_message(batch);
+  return i;
+}
+
+/* A row is done when all of its pieces went; the first error of any of them is the row's. */
+static void settle(struct burst *burst, int32_t i, int error) {
+  if (error == 0) {
+    if (burst->next[i] != NEXT_DROP) burst->next[i] = NEXT_DONE;
+  } else if (burst->next[i] != NEXT_DROP) {
+    refuse(burst, i, error);
+  }
 }
 
 static int send_one(int fd, const struct msghdr *message) {
@@ -293,38 +340,55 @@ static int send_one(int fd, const struct msghdr *message) {
 
 /* A segmented send that the kernel refuses is tried again packet by packet: the path may take the smaller ones, and a
  * device without checksum offload refuses every segmented send. */
-static int32_t send_singly(int fd, struct batch *batch, struct burst *burst, struct msghdr *message, int32_t at) {
-  struct iovec *vectors = message->msg_iov;
-  int32_t segments = (int32_t)message->msg_iovlen, sent = 0;
-  message->msg_iovlen = 1;
+static void send_singly(int fd, struct batch *batch, struct burst *burst, struct msghdr *message, int32_t at, int32_t size) {
+  const struct iovec *pieces = message->msg_iov;
+  size_t count = message->msg_iovlen;
+  struct iovec datagram;
   message->msg_controllen -= CMSG_SPACE(sizeof(uint16_t));
   if (message->msg_controllen == 0) message->msg_control = NULL;
-  for (int32_t s = 0; s < segments; s++) {
-    message->msg_iov = &vectors[s];
-    sent += settle(burst, batch->indices[at + s], send_one(fd, message));
+  message->msg_iov = &datagram;
+  message->msg_iovlen = 1;
+  for (size_t p = 0; p < count; p++) {
+    for (size_t position = 0; position < pieces[p].iov_len; position += (size_t)size) {
+      size_t left = pieces[p].iov_len - position;
+      datagram = (struct iovec){(uint8_t *)pieces[p].iov_base + position, left < (size_t)size ? left : (size_t)size};
+      settle(burst, batch->rows[at + (int32_t)p], send_one(fd, message));
+    }
   }
-  return sent;
 }
 
-static int32_t send_batch(int fd, struct batch *batch, struct burst *burst) {
-  int32_t m = 0, at = 0, sent = 0;
+static bool is_segmented(const struct msghdr *message, int32_t *size) {
+  for (struct cmsghdr *control = CMSG_FIRSTHDR(message); control != NULL; control = CMSG_NXTHDR((struct msghdr *)message, control)) {
+    if (control->cmsg_level != IPPROTO_UDP || control->cmsg_type != UDP_SEGMENT) continue;
+    uint16_t value;
+    memcpy(&value, CMSG_DATA(control), sizeof value);
+    *size = value;
+    return true;
+  }
+  return false;
+}
+
+static void send_batch(int fd, struct batch *batch, struct burst *burst) {
+  int32_t m = 0, at = 0;
   while (m < batch->messages_used) {
     int done = sendmmsg(fd, &batch->messages[m], (unsigned)(batch->messages_used - m), MSG_DONTWAIT | MSG_NOSIGNAL);
     if (done < 0 && errno == EINTR) continue;
     int error = done < 0 ? errno : 0;
     for (int k = 0; k < done; k++, m++)
-      for (size_t s = 0; s < batch->messages[m].msg_hdr.msg_iovlen; s++)
-        sent += settle(burst, batch->indices[at++], 0);
+      for (size_t p = 0; p < batch->messages[m].msg_hdr.msg_iovlen; p++) settle(burst, batch->rows[at++], 0);
     if (done > 0) continue;
     struct msghdr *refused = &batch->messages[m++].msg_hdr;
-    int32_t segments = (int32_t)refused->msg_iovlen;
-    sent += segments > 1 ? send_singly(fd, batch, burst, refused, at) : settle(burst, batch->indices[at], error);
-    at += segments;
+    int32_t pieces = (int32_t)refused->msg_iovlen, size;
+    /* Full queues are no reason to try forty times. */
+    bool full = error == EAGAIN || error == ENOBUFS || error == ENOMEM;
+    if (!full && is_segmented(refused, &size)) send_singly(fd, batch, burst, refused, at, size);
+    else
+      for (int32_t p = 0; p < pieces; p++) settle(burst, batch->rows[at + p], error);
+    at += pieces;
   }
-  return sent;
 }
 
-/* writeDatagrams(fd, kind, family, memory, count, select): packets sent. */
+/* writeDatagrams(fd, kind, family, memory, count, select): rows sent. */
 static napi_value write_datagrams(napi_env env, napi_callback_info info) {
   napi_value argv[6];
   struct port port;
@@ -334,8 +398,16 @@ static napi_value write_datagrams(napi_env env, napi_callback_info info) {
       !get_burst(env, argv[3], argv[4], &burst, &count) || !get_int(env, argv[5], "select", &select))
     return NULL;
   struct batch batch;
-  gather(&batch, burst, count, select, &port);
-  return make_int(env, send_batch(port.fd, &batch, burst));
+  batch.progress = 0;
+  bool selected[BURST_PACKETS];
+  for (int32_t i = 0; i < count; i++) selected[i] = burst->next[i] == select;
+  for (int32_t from = 0; from < count;) {
+    from = gather(&batch, burst, from, count, select, &port);
+    send_batch(port.fd, &batch, burst);
+  }
+  int32_t sent = 0;
+  for (int32_t i = 0; i < count; i++) sent += selected[i] && burst->next[i] == NEXT_DONE;
+  return make_int(env, sent);
 }
 
 void register_datagrams(napi_env env, napi_value exports) {

@@ -1,4 +1,4 @@
-/* TUN devices: layer 3, no packet information header, offloads on: TCP passes in super-packets. */
+/* TUN devices: layer 3, no packet information header, offloads on: TCP and UDP pass in super-packets. */
 #define _GNU_SOURCE
 #include "addon.h"
 
@@ -9,6 +9,12 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
+
+/* Kernels from 6.2 on hand over UDP super-packets, too. */
+#ifndef TUN_F_USO4
+#define TUN_F_USO4 0x20
+#define TUN_F_USO6 0x40
+#endif
 
 struct tun_options {
   char device[IFNAMSIZ];
@@ -54,7 +60,8 @@ static int open_device(void *arguments, int *error, const char **syscall) {
   *error = ioctl(fd, TUNSETIFF, &request) == 0 ? set_device(options, syscall) : errno;
   if (*error == 0) {
     /* Without offloads the device works just the same, packet by packet. */
-    ioctl(fd, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6);
+    const unsigned tcp = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6;
+    if (ioctl(fd, TUNSETOFFLOAD, tcp | TUN_F_USO4 | TUN_F_USO6) != 0) ioctl(fd, TUNSETOFFLOAD, tcp);
     return fd;
   }
   close(fd);

@@ -32,13 +32,9 @@ static napi_value wait_fds(napi_env env, napi_callback_info info) {
     return NULL;
   }
   struct pollfd waits[WAIT_LIMIT];
-  const struct addon_state *state = addon_state(env);
   int32_t mask = 0;
-  for (int32_t i = 0; i < count; i++) {
-    waits[i] = (struct pollfd){.fd = fds[i], .events = POLLIN};
-    if (staging_pending(state, fds[i])) mask |= 1 << i;
-  }
-  int ready = poll(waits, (nfds_t)count, mask != 0 ? 0 : timeout < 0 ? -1 : timeout);
+  for (int32_t i = 0; i < count; i++) waits[i] = (struct pollfd){.fd = fds[i], .events = POLLIN};
+  int ready = poll(waits, (nfds_t)count, timeout < 0 ? -1 : timeout);
   if (ready < 0 && errno != EINTR) return throw_errno(env, errno, "poll");
   for (int32_t i = 0; ready > 0 && i < count; i++)
     if (waits[i].revents != 0) mask |= 1 << i;
@@ -74,7 +70,6 @@ static napi_value close_fd(napi_env env, napi_callback_info info) {
   napi_value argv[1];
   int32_t fd;
   if (!get_args(env, info, 1, argv) || !get_int(env, argv[0], "fd", &fd)) return NULL;
-  staging_remove(addon_state(env), fd);
   /* Linux releases the descriptor even when close reports EINTR. */
   if (close(fd) != 0 && errno != EINTR) return throw_errno(env, errno, "close");
   return undefined(env);
