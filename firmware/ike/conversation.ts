@@ -16,6 +16,7 @@ import { admit, requestRow } from './exchanges.ts';
 import type { IkeSa, Path } from './ike-sa.ts';
 import type { IkeDropReason } from './input-output.ts';
 import { noteReceived, noteSent } from './intermediate.ts';
+import { follow } from './redirect.ts';
 import type { Opened, Sealing } from './sealing.ts';
 import { innerPayloads } from './sealing.ts';
 import type { Failure, Request, Task } from './task.ts';
@@ -361,6 +362,11 @@ export class Conversation {
   }
 
   #failed(request: Request, failure: Failure, now: Instant): void {
+    if (failure.redirect !== undefined) {
+      this.#abandon(now);
+      this.#window.answered();
+      return follow(this.#sa, failure.redirect, now);
+    }
     if (request.row.name === 'init') {
       // Nobody has authenticated this answer: wait whether a better one comes.
       if (this.#refusal === undefined) this.#sa.setTimer('refusal', after(now, REFUSAL_GRACE_MS));

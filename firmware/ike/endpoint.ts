@@ -2,17 +2,16 @@
 //
 // Standards: RFC 7296 (PSK and certificates, tunnel mode), 5282 and 7634 (AEADs in SK), 3602 and 4868 (AES-CBC with HMAC
 // in SK), 7383 (fragmentation), 7427, 8420 and 4754 (signatures: RSA, ECDSA, Ed25519), 3526, 8031, 5903, 6989 (groups), 3948
-// (UDP encapsulation), 4555 (MOBIKE), 6023 (childless), 8784 (PPK), 9242 and 9370 (ML-KEM), EAP-MSCHAPv2 with 5998 and 4478.
+// (UDP encapsulation), 4555 (MOBIKE), 5685 (redirection), 6023 (childless), 8784 (PPK), 9242 and 9370 (ML-KEM), EAP-MSCHAPv2 with 5998 and 4478.
 // Deviations: window size 1 only; an IKE SA without any child is closed after some seconds; certificates must carry
 // the e-mail identity; AUTHENTICATION_FAILED carries its cause to peers of our own kind, inside SK.
-// Not here: EAP-TLS, transport mode, AH, IPComp, redirect, resumption.
+// Not here: EAP-TLS, transport mode, AH, IPComp, resumption.
 //
 // What a peer sends never throws. A malformed or unauthentic datagram leaves no trace but a debug line.
 import type { RevocationCheck, Suite } from '../../platform/crypto.ts';
 import type { Random } from '../../platform/random.ts';
 import type { Instant } from '../../platform/time.ts';
 import type { Endpoint } from '../model.ts';
-import { formatEndpoint, sameEndpoint } from '../model.ts';
 import type { Machine, Timeout } from '../machine.ts';
 import { rekeyChild, rekeyIke } from './clocks.ts';
 import type { EapCredentials } from './eap/method.ts';
@@ -26,13 +25,12 @@ import type { IkeInput, IkeOutput, IkeSnapshot, InitiateInput, RekeyReason } fro
 import type { CompleteProfile, IkeIdentity, IkeProfile, PeerCredentials } from './profile.ts';
 import { completeProfile } from './profile.ts';
 import { Reception } from './reception.ts';
+import { redirectPeer } from './redirect.ts';
 import { endRevoked } from './revocations.ts';
 import { SaRegister } from './sa-register.ts';
-import { ownRow } from './exchanges.ts';
 import { move } from './move.ts';
 import type { SessionKeys, SessionKeysOwner } from './session-keys.ts';
 import { snapshotOf } from './snapshot.ts';
-import { InitRequest } from './tasks/init.ts';
 import { observedRequest } from './tasks/informational.ts';
 import type { Retransmission } from './window.ts';
 import { DEFAULT_RETRANSMISSION } from './window.ts';
@@ -120,6 +118,9 @@ export class IkeEndpoint implements Machine<IkeInput, IkeOutput> {
       case 'move':
         this.#whenUp(input.ikeSa, (sa) => move(sa, this.#register.all(), input, now));
         return;
+      case 'redirect':
+        this.#whenUp(input.ikeSa, (sa) => redirectPeer(sa, input.gateway, now));
+        return;
       case 'observed-endpoint':
         this.#whenUp(input.ikeSa, (sa) => {
           if (sa.peer.vendor) sa.conversation.enqueue(observedRequest(input.endpoint), now);
@@ -185,32 +186,10 @@ export class IkeEndpoint implements Machine<IkeInput, IkeOutput> {
       this.#outputs.push({ kind: 'connect-failed', profile: input.profile, remote: input.remote, cause, nextStep });
     };
     if (profile === undefined) return refuse('there is no profile of this name', 'configure the profile first');
-    const busy = this.#register.all().some((sa) => sa.profile.name === profile.name && leadsTo(sa, input.remote));
-    if (busy) return refuse('the profile is already connecting or connected to this peer', 'terminate it first');
+    if (this.#register.headsFor(profile.name, input.remote)) return refuse('the profile is already connecting or connected to this peer', 'terminate it first');
     const { socket, nattSocket, local, remote } = input;
-    const sa = this.#register.create(
-      {
-        number: this.#register.nextNumber(),
-        role: 'initiator',
-        profile,
-        path: { socket, natt: false, local, remote },
-        nattPath: nattPath(input, nattSocket),
-        spiInitiator: this.#register.allocateIkeSpi(),
-        spiResponder: new Uint8Array(8),
-      },
-      now,
-    );
-    sa.state = 'init-sent';
-    sa.log('info', 'IKE SA is being initiated', { local: formatEndpoint(local) });
-    sa.conversation.enqueue({ row: ownRow('init'), tasks: [new InitRequest()] }, now);
+    this.#register.begin({ profile, path: { socket, natt: false, local, remote }, nattPath: nattPath(input, nattSocket) }, now);
   }
-
-}
-
-/** A live connection of our own to this remote, or an attempt at one. */
-function leadsTo(sa: IkeSa, remote: Endpoint): boolean {
-  const live = sa.state !== 'closed' && sa.state !== 'deleting';
-  return live && sa.origin.role === 'initiator' && sameEndpoint(sa.origin.remote, remote);
 }
 
 function nattPath(input: InitiateInput, socket: string | undefined): Path | undefined {

@@ -4,10 +4,11 @@ import type { Fields, LogLevel } from '../../platform/log.ts';
 import type { Random } from '../../platform/random.ts';
 import type { Instant } from '../../platform/time.ts';
 import type { Endpoint, IpAddress } from '../model.ts';
-import type { IkeSa, SaOptions } from './ike-sa.ts';
+import type { IkeSa, Path, SaOptions } from './ike-sa.ts';
 import type { EapCredentials } from './eap/method.ts';
 import type { CertificateFacts, ClientSettings, IkeOutput } from './input-output.ts';
 import type { CompleteProfile, IkeIdentity, IkeProfile, PeerCredentials } from './profile.ts';
+import type { Redirections } from './redirect.ts';
 import type { Sentence } from './sentences.ts';
 import type { Retransmission } from './window.ts';
 
@@ -37,6 +38,14 @@ export type Authorization =
   /** `cause` is a clause for both ends' logs: "serial X is not enrolled for identity Y". */
   | { readonly ok: false; readonly cause: string };
 
+export interface BeginOptions {
+  readonly profile: CompleteProfile;
+  readonly path: Path;
+  /** Where to go on when there is a NAT. */
+  readonly nattPath: Path | undefined;
+  readonly redirections?: Redirections;
+}
+
 export interface Environment {
   readonly suite: Suite;
   readonly random: Random;
@@ -64,6 +73,12 @@ export interface Environment {
   create(options: SaOptions, now: Instant): IkeSa;
   /** New keys are in use: gives them out where decryptable debugging asks for them. */
   keysInUse(sa: IkeSa): void;
+  /** A live connection of our own, or an attempt at one, leads there. */
+  headsFor(profile: string, remote: Endpoint): boolean;
+  /** Begins a connection of our own. */
+  begin(options: BeginOptions, now: Instant): IkeSa;
+  /** The SA that stands for a connection now. */
+  connection(number: number): IkeSa | undefined;
   /** The SA's next deadline may have changed. */
   touch(sa: IkeSa): void;
   /** Forgets an SA that has ended. */

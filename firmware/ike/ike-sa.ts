@@ -26,6 +26,7 @@ import { NO_NAT } from './nat.ts';
 import type { CompleteProfile, IkeIdentity } from './profile.ts';
 import { identityText } from './profile.ts';
 import { Sealing } from './sealing.ts';
+import type { Redirections } from './redirect.ts';
 import type { Sentence } from './sentences.ts';
 import type { Failure } from './task.ts';
 import { onSaTimer } from './clocks.ts';
@@ -106,6 +107,8 @@ export interface Origin {
   readonly role: 'initiator' | 'responder';
   /** Where the initiator was sent to; the path may float from there. */
   readonly remote: Endpoint;
+  /** What led there, if the configuration did not. */
+  readonly redirections?: Redirections | undefined;
 }
 
 export interface Ending {
@@ -113,6 +116,8 @@ export interface Ending {
   readonly nextStep?: string;
   readonly event: HistoryEvent;
   readonly tell?: Failure['tell'];
+  /** Another attempt follows at once: the service need not hear of this one. */
+  readonly goesOn?: boolean;
 }
 
 export class IkeSa {
@@ -371,6 +376,8 @@ export class IkeSa {
       this.env.emit({ kind: 'ike-down', ikeSa: this.number, profile: this.profile.name, reason, remote });
       this.log('info', 'IKE SA deleted', { cause: reason });
       this.history(event === 'IKE Failed' ? 'IKE Deleted' : event, reason);
+    } else if (ending.goesOn === true) {
+      this.history(event, reason);
     } else if (!this.everUp) {
       const nextStep = ending.nextStep ?? '';
       this.log('warning', 'IKE SA could not be established', { cause: reason, nextStep });

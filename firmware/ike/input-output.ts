@@ -1,6 +1,7 @@
 // What goes into and comes out of the IKE endpoint.
 import type { LogEvent } from '../../platform/log.ts';
 import type { Endpoint, IpAddress, SaSpec } from '../model.ts';
+import type { Gateway } from '../wire/ike/gateway.ts';
 import type { TrafficSelector } from '../wire/ike/selector.ts';
 import type { IkeIdentity, IkeProfile } from './profile.ts';
 import type { SessionKeys } from './session-keys.ts';
@@ -14,6 +15,8 @@ export type IkeInput =
   | { readonly kind: 'rekey-ike'; readonly ikeSa: number }
   /** Our address changed: a connection that we began goes on from there (MOBIKE), or is ended for a new one. `nattSocket`: of UDP 4500, where there is one. */
   | { readonly kind: 'move'; readonly ikeSa: number; readonly socket: string; readonly nattSocket: string | undefined; readonly local: Endpoint }
+  /** Sends the peer of a connection that it began to another gateway (RFC 5685). */
+  | { readonly kind: 'redirect'; readonly ikeSa: number; readonly gateway: Gateway }
   /** Tells the peer from where its packets come (notify OBSERVED_ENDPOINT). */
   | { readonly kind: 'observed-endpoint'; readonly ikeSa: number; readonly endpoint: Endpoint }
   /** More certificates are revoked than before: SAs whose peer has shown one of them end. */
@@ -123,6 +126,7 @@ export type HistoryEvent =
   | 'IKE Replaced'
   | 'IKE Deleted'
   | 'IKE Moved'
+  | 'IKE Redirected'
   | 'Peer Down'
   | 'Child Done'
   | 'Child Rekeyed'

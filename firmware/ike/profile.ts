@@ -4,6 +4,7 @@ import type { SignatureAlgorithm } from '../../platform/crypto.ts';
 import { assert } from '../../platform/errors.ts';
 import { addressBytes, addressText } from '../wire/address.ts';
 import { IdType } from '../wire/ike/numbers.ts';
+import type { Gateway } from '../wire/ike/gateway.ts';
 import type { TrafficSelector } from '../wire/ike/selector.ts';
 import { ANY_IPV4, ANY_IPV6 } from '../wire/ike/selector.ts';
 import type { ChildProposal, IkeProposal } from './algorithms.ts';
@@ -101,11 +102,15 @@ export interface IkeProfile {
   readonly childless?: boolean;
   /** Offer and accept MOBIKE (RFC 4555), never with `vxlan`. Default true. */
   readonly mobike?: boolean;
+  /** Responder: send peers that can follow to another gateway (RFC 5685), at once or after they have authenticated. */
+  readonly redirect?: { readonly gateway: Gateway; readonly at: 'init' | 'auth' };
+  /** Initiator: go where the peer sends us. Default false. */
+  readonly followRedirects?: boolean;
   /** Post-quantum pre-shared key (RFC 8784). */
   readonly ppk?: Ppk;
 }
 
-export type CompleteProfile = Required<Omit<IkeProfile, 'vxlan' | 'deviceSerial' | 'ppk'>> & Pick<IkeProfile, 'vxlan' | 'deviceSerial' | 'ppk'>;
+export type CompleteProfile = Required<Omit<IkeProfile, 'vxlan' | 'deviceSerial' | 'ppk' | 'redirect'>> & Pick<IkeProfile, 'vxlan' | 'deviceSerial' | 'ppk' | 'redirect'>;
 
 const ANY = [ANY_IPV4, ANY_IPV6] as const;
 
@@ -124,6 +129,7 @@ export function completeProfile(profile: IkeProfile): CompleteProfile {
     forceUdpEncapsulation: false,
     childless: false,
     mobike: true,
+    followRedirects: false,
     ...withoutUndefined(profile),
   };
 }

@@ -6,8 +6,10 @@ import type { Fields, LogLevel } from '../../platform/log.ts';
 import type { Random } from '../../platform/random.ts';
 import type { Instant } from '../../platform/time.ts';
 import type { Endpoint } from '../model.ts';
+import { formatEndpoint, sameEndpoint } from '../model.ts';
 import type { EapCredentials } from './eap/method.ts';
-import type { Authorization, AuthorizationRequest, Environment } from './environment.ts';
+import type { Authorization, AuthorizationRequest, BeginOptions, Environment } from './environment.ts';
+import { ownRow } from './exchanges.ts';
 import type { HalfOpenLimits, InitOrigin } from './half-open.ts';
 import { HalfOpenTable, originOf } from './half-open.ts';
 import type { SaOptions } from './ike-sa.ts';
@@ -18,6 +20,7 @@ import { sameIdentity } from './profile.ts';
 import type { Sentence } from './sentences.ts';
 import type { SessionKeys, SessionKeysOwner } from './session-keys.ts';
 import { sessionKeysOf, sessionKeysOwner } from './session-keys.ts';
+import { InitRequest } from './tasks/init.ts';
 import type { Retransmission } from './window.ts';
 
 /** ESP SPIs are 0x02 and a 24-bit index, as in the IKE-less tables. */
@@ -73,6 +76,24 @@ export class SaRegister implements Environment {
     const sa = new IkeSa(this, options, now);
     this.#bySpi.set(sa.localSpi, sa);
     return sa;
+  }
+
+  begin({ profile, path, nattPath, redirections }: BeginOptions, now: Instant): IkeSa {
+    const origin = { role: 'initiator', remote: path.remote, redirections } as const;
+    const sa = this.create({ number: this.nextNumber(), role: 'initiator', profile, path, nattPath, spiInitiator: this.allocateIkeSpi(), spiResponder: new Uint8Array(8), origin }, now);
+    sa.state = 'init-sent';
+    sa.log('info', 'IKE SA is being initiated', { local: formatEndpoint(path.local) });
+    sa.conversation.enqueue({ row: ownRow('init'), tasks: [new InitRequest()] }, now);
+    return sa;
+  }
+
+  headsFor(profile: string, remote: Endpoint): boolean {
+    const isLive = (sa: IkeSa): boolean => sa.state !== 'closed' && sa.state !== 'deleting';
+    return this.all().some((sa) => isLive(sa) && sa.origin.role === 'initiator' && sa.profile.name === profile && sameEndpoint(sa.origin.remote, remote));
+  }
+
+  connection(number: number): IkeSa | undefined {
+    return this.current(number);
   }
 
   /** Counts a responder's new SA as half-open, and finds it again when its request is repeated. */

@@ -2,6 +2,7 @@
 // processes the request, then builds the response. `finish` runs when the whole exchange has succeeded.
 import type { Instant } from '../../platform/time.ts';
 import { FIRST_STATUS_NOTIFY } from '../wire/ike/numbers.ts';
+import type { Gateway } from '../wire/ike/gateway.ts';
 import type { Payload, PayloadOf } from '../wire/ike/payloads.ts';
 import type { ExchangeRow } from './exchanges.ts';
 import type { IkeSa } from './ike-sa.ts';
@@ -20,6 +21,8 @@ export interface Failure {
   readonly scope: 'ike' | 'exchange';
   /** Initiator: how the peer learns that the IKE SA ends. */
   readonly tell?: 'delete' | 'authentication-failed';
+  /** Initiator: the peer sends us to another gateway. */
+  readonly redirect?: Gateway;
 }
 
 /** `again`: the initiator builds the request anew under the same message id. */

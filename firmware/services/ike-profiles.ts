@@ -57,6 +57,8 @@ export function stagingProfile(record: PrestagingRecord): IkeProfile {
     localAuth: { kind: 'psk', key: psk },
     remoteAuth: { kind: 'psk', key: psk },
     requestConfiguration: true,
+    // A Controller may send its boxes to another one of the provider, which shows the same identity and the same key.
+    followRedirects: true,
     deviceSerial: record.serial,
   };
 }

@@ -1,6 +1,7 @@
 // The first IKE_AUTH request: who we are, our configuration wishes, the first child.
 import { ownRow } from '../exchanges.ts';
 import type { IkeSa } from '../ike-sa.ts';
+import { LeaveFormer } from '../redirect.ts';
 import type { Request } from '../task.ts';
 import { AuthRequest } from './auth.ts';
 import { ChildRequest } from './child.ts';
@@ -12,5 +13,5 @@ import { MobikeSupport } from './mobike.ts';
 export function authRequest(sa: IkeSa): Request {
   if (sa.profile.localAuth.kind === 'eap') return eapRequest();
   const child = sa.profile.childless && sa.extensions.childless ? new ChildLater() : new ChildRequest({ kind: 'first' });
-  return { row: ownRow('auth'), tasks: [new AuthRequest(), new ConfigRequest(), new MobikeSupport(), child] };
+  return { row: ownRow('auth'), tasks: [new AuthRequest(), new ConfigRequest(), new MobikeSupport(), child, new LeaveFormer()] };
 }

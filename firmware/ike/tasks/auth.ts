@@ -19,6 +19,7 @@ import { deviceSerial, observedEndpoint, observedEndpointNotify, refusalText, se
 import { commonPpk, mixedKeys, ppkNotifies, settleAsInitiator, settleAsResponder } from '../ppk.ts';
 import type { IkeIdentity, LocalAuth, PeerCredentials } from '../profile.ts';
 import { decodeIdentity, encodeIdentity, identityText, sameIdentity } from '../profile.ts';
+import { redirection, redirectsAuth } from '../redirect.ts';
 import { isSignature, signatureProblem } from '../signatures.ts';
 import type { Failure, Task } from '../task.ts';
 import { errorNotify } from '../task.ts';
@@ -165,6 +166,8 @@ export class AuthRequest implements Task {
     // With EAP the responder has authenticated itself before.
     const failure = sa.eap === undefined ? authenticateResponder(sa, payloads) : undefined;
     if (failure !== undefined) return failure;
+    const redirected = redirection(sa, payloads);
+    if (redirected !== undefined) return redirected;
     this.#lifetimeMs = authLifetimeMs(payloads);
     readFacts(sa, payloads);
     if (sa.peer.vendor) sa.grant.observed = observedEndpoint(payloads);
@@ -201,15 +204,17 @@ export class AuthAnswer implements Task {
   #initialContact = false;
   #ppkUsed = false;
   #observed = false;
+  #redirects = false;
 
-  process(sa: IkeSa, payloads: readonly Payload[]): Failure | undefined {
+  process(sa: IkeSa, payloads: readonly Payload[], now: Instant): Failure | undefined {
     const id = findPayload(payloads, 'IDi')!;
     readFacts(sa, payloads);
     readCertificateRequest(sa, payloads);
     if (sa.eap !== undefined) return this.#admitUser(sa, payloads, sa.eap);
     const identity = decodeIdentity(id.idType, id.data);
     const cause = identity === undefined ? 'the identity is of a type that is not accepted, or not readable' : this.#judge(sa, payloads, id, identity);
-    return cause === undefined ? undefined : refuseInitiator(sa, identity, cause);
+    if (cause !== undefined) return refuseInitiator(sa, identity, cause);
+    return this.#redirects ? redirectsAuth(sa, [...ownIdentity(sa, 'IDr'), this.#auth!], now) : undefined;
   }
 
   /** EAP has authenticated the user. */
@@ -233,6 +238,11 @@ export class AuthAnswer implements Task {
     const own = localAuth.kind === 'lookup' ? credentials : localAuth;
     const problem = credentialProblem(sa, own);
     if (problem !== undefined) return problem;
+    this.#redirects = sa.profile.redirect?.at === 'auth' && sa.extensions.redirect;
+    if (this.#redirects) {
+      this.#auth = ownAuth(sa, own);
+      return undefined;
+    }
     // Last, because an address may be taken from a pool: from here on the IKE SA comes up.
     const refusal = this.#admit(sa, payloads, identity);
     if (refusal === undefined) this.#auth = ownAuth(sa, own);

@@ -25,6 +25,7 @@ import { ownRow } from '../exchanges.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import type { EapAuth, IkeIdentity, LocalAuth } from '../profile.ts';
 import { decodeIdentity, encodeIdentity, identityText, sameIdentity } from '../profile.ts';
+import { LeaveFormer } from '../redirect.ts';
 import type { Failure, Request, Task } from '../task.ts';
 import { errorNotify } from '../task.ts';
 import { AuthAnswer, AuthRequest, authenticateResponder, credentialProblem, distrusted, octetsOf, ownAuth, ownIdentity, refusedByPeer, refuseInitiator, responderIdentity } from './auth.ts';
@@ -182,7 +183,7 @@ export class EapLastAnswer implements Task {
 
 /** What the first request asked for, which the last answer brings. */
 class Wanted {
-  readonly tasks: readonly Task[] = [new AuthRequest(), new ConfigRequest(), new MobikeSupport(), new ChildRequest({ kind: 'first' })];
+  readonly tasks: readonly Task[] = [new AuthRequest(), new ConfigRequest(), new MobikeSupport(), new ChildRequest({ kind: 'first' }), new LeaveFormer()];
 
   abandon(sa: IkeSa, now: Instant): void {
     for (const task of this.tasks) task.abandon?.(sa, now);

@@ -2,6 +2,7 @@
 import { utf8 } from '../../../platform/bytes.ts';
 import type { Instant } from '../../../platform/time.ts';
 import type { Endpoint } from '../../model.ts';
+import type { Gateway } from '../../wire/ike/gateway.ts';
 import { NotifyType, Protocol } from '../../wire/ike/numbers.ts';
 import type { Payload } from '../../wire/ike/payloads.ts';
 import { findNotify, notify } from '../../wire/ike/payloads.ts';
@@ -11,6 +12,7 @@ import { noteGivenUp } from '../eap/run.ts';
 import { ownRow } from '../exchanges.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import { observedEndpoint, observedEndpointNotify, refusalText } from '../private-notifies.ts';
+import { follow, redirection } from '../redirect.ts';
 import type { Failure, Request, Task } from '../task.ts';
 
 const IKE_DELETE: Payload = { kind: 'Delete', protocol: Protocol.IKE, spis: [] };
@@ -102,6 +104,7 @@ export function deleteChildRequest(child: ChildSa, reason: string): Request {
 
 export class InformationalAnswer implements Task {
   #ends: string | undefined;
+  #redirect: Gateway | undefined;
   readonly #gone: ChildSa[] = [];
   #ownSpis: Uint8Array[] = [];
 
@@ -113,6 +116,7 @@ export class InformationalAnswer implements Task {
     }
     const endpoint = sa.peer.vendor ? observedEndpoint(payloads) : undefined;
     if (endpoint !== undefined && sa.announced) sa.env.emit({ kind: 'observed', ikeSa: sa.number, endpoint });
+    if (sa.origin.role === 'initiator') this.#redirect = redirection(sa, payloads)?.redirect;
     for (const payload of payloads) {
       if (payload.kind !== 'Delete') continue;
       if (payload.protocol === Protocol.IKE) this.#ends ??= 'the peer deleted the IKE SA';
@@ -138,6 +142,8 @@ export class InformationalAnswer implements Task {
 
   finish(sa: IkeSa, now: Instant): void {
     for (const child of this.#gone) removeChild(sa, child, child.state === 'replaced' ? 'rekeyed' : 'the peer deleted it', now);
-    if (this.#ends !== undefined) sa.endedByPeer(noteGivenUp(sa) ?? this.#ends, now);
+    if (this.#ends !== undefined) return sa.endedByPeer(noteGivenUp(sa) ?? this.#ends, now);
+    const owner = this.#redirect === undefined ? undefined : sa.env.connection(sa.number);
+    if (owner?.announced === true) follow(owner, this.#redirect!, now);
   }
 }

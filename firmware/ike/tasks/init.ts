@@ -16,6 +16,7 @@ import { deriveIkeKeys } from '../keymat.ts';
 import { detectNat, natNotifies } from '../nat.ts';
 import { NONCE_BYTES } from '../nonces.ts';
 import { ppkProblem } from '../ppk.ts';
+import { redirection, redirectsInit } from '../redirect.ts';
 import { SIGNATURE_HASHES } from '../signatures.ts';
 import type { Failure, Task, Verdict } from '../task.ts';
 import { errorNotify } from '../task.ts';
@@ -87,6 +88,8 @@ export class InitRequest implements Task {
   process(sa: IkeSa, payloads: readonly Payload[]): Verdict {
     const retry = this.#retry(sa, payloads);
     if (retry !== undefined) return retry;
+    const redirected = redirection(sa, payloads, sa.nonceInitiator);
+    if (redirected !== undefined) return redirected;
     const error = errorNotify(payloads);
     if (error !== undefined) return refusedByPeer(error.type);
     const offer = findPayload(payloads, 'SA');
@@ -171,6 +174,8 @@ export class InitAnswer implements Task {
   #offer: Payload | undefined;
 
   process(sa: IkeSa, payloads: readonly Payload[]): Failure | undefined {
+    const redirected = redirectsInit(sa, payloads, findPayload(payloads, 'Nonce')!.data);
+    if (redirected !== undefined) return redirected;
     const ke = findPayload(payloads, 'KE')!;
     const { proposals } = sa.profile;
     const acceptable = offersIntermediate(payloads) ? proposals : proposals.filter((proposal) => proposal.additional === undefined);
