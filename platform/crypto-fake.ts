@@ -8,6 +8,8 @@ import { DH_PUBLIC_BYTES, DH_SHARED_BYTES, KEM_SHARED_BYTES, KEM_SIZES } from '.
 import { InternalError } from './errors.ts';
 import type { Random } from './random.ts';
 import { rfc3339 } from './time.ts';
+import type { TlsEngine, TlsOptions } from './tls-engine.ts';
+import { openFakeTls } from './tls-fake.ts';
 
 const HASH_BYTES: Readonly<Record<HmacName, number>> = { sha1: 20, sha256: 32, sha384: 48, sha512: 64 };
 const AEAD_KEY_BYTES: Readonly<Record<ControlAead, number>> = { 'aes-128-gcm': 16, 'aes-256-gcm': 32, 'chacha20-poly1305': 32 };
@@ -239,6 +241,10 @@ export class FakeSuite implements Suite {
   certificatePublicKey(certificate: Uint8Array): Uint8Array | undefined {
     const opened = openFakeCertificate(certificate);
     return opened === undefined ? undefined : fromHex(opened.publicKey);
+  }
+
+  openTls(options: TlsOptions): TlsEngine {
+    return openFakeTls(options, (length, ...parts) => mixBounded(length, 'tls', ...parts));
   }
 
   checkChain(request: ChainRequest): ChainResult {

@@ -18,6 +18,8 @@ import { KeyMemory, readPublicKey } from './key-memory.ts';
 import { decapsulateMlKem, encapsulateMlKem, generateMlKem } from './ml-kem.ts';
 import type { Random } from './random.ts';
 import { signWith, verifyWith } from './signature.ts';
+import type { TlsEngine, TlsOptions } from './tls-engine.ts';
+import { openNodeTls } from './tls-node.ts';
 
 const TAG_BYTES = 16;
 const BLOCK_BYTES = 16;
@@ -309,5 +311,9 @@ export class RealSuite implements Suite {
 
   checkChain(request: ChainRequest): ChainResult {
     return checkChain(this.#isClockBehind() ? { ...request, isLowerBound: true } : request, this.#chains);
+  }
+
+  openTls(options: TlsOptions): TlsEngine {
+    return openNodeTls(options);
   }
 }

@@ -2,6 +2,7 @@
 // FakeSuite is cheap and deterministic for thousand-node simulations (platform/crypto-fake.ts). Private values and
 // nonces come from the injected Random, so that a run is a function of its seed.
 import type { Random } from './random.ts';
+import type { TlsEngine, TlsOptions } from './tls-engine.ts';
 
 export type HashName = 'sha256' | 'sha384' | 'sha512';
 /** SHA-1 only inside HMAC, for peers that know nothing better. */
@@ -89,6 +90,8 @@ export interface Suite {
   certificatePublicKey(certificate: Uint8Array): Uint8Array | undefined;
   /** Checks a device certificate against an anchor at a time. */
   checkChain(request: ChainRequest): ChainResult;
+  /** Whoever opens it closes it. A credential that cannot be used shows as the failure of the first step. */
+  openTls(options: TlsOptions): TlsEngine;
 }
 
 export interface ChainRequest {

@@ -38,6 +38,8 @@ export class Conversation {
   /** What sealed the last reply, whose request may come again. */
   #replySealing: Sealing | undefined;
   #refusal: Failure | undefined;
+  /** Goes on with the message that a task has asked to wait with. */
+  #waiting: ((now: Instant) => void) | undefined;
   lastHeard: Instant;
 
   constructor(sa: IkeSa, now: Instant) {
@@ -91,6 +93,7 @@ export class Conversation {
   /** Drops what waits and what is outstanding. */
   clear(now: Instant): void {
     this.#queue.length = 0;
+    this.#waiting = undefined;
     if (this.#current === undefined) return;
     this.#abandon(now);
     // The outstanding id counts as used: the peer may have handled that request.
@@ -175,11 +178,20 @@ export class Conversation {
     if (opened.kind === 'rejected') return this.#drop(header, opened.cause, 'unauthentic');
     if (repeated) return this.#repeatReply(header, opened, path);
     if (opened.kind === 'fragment') return;
+    if (this.#waiting !== undefined) return this.#drop(header, 'the message before it is still being handled');
     // Only what is new shows that the peer lives: anybody can send a copy again.
     this.lastHeard = now;
     noteReceived(this.#sa, header, bytes, opened);
     if (header.response) this.#handleResponse(opened, path, now);
     else this.#handleRequest(header, opened, path, now);
+    this.startNext(now);
+  }
+
+  /** What a task has waited for is there. */
+  resume(now: Instant): void {
+    const goOn = this.#waiting;
+    this.#waiting = undefined;
+    goOn?.(now);
     this.startNext(now);
   }
 
@@ -278,6 +290,10 @@ export class Conversation {
     for (const task of tasks) {
       const verdict = task.process(this.#sa, payloads, now);
       if (verdict === undefined || verdict === 'again') continue;
+      if (verdict === 'wait') {
+        this.#waiting = (later) => this.#runRequest(row, header, received, later);
+        return;
+      }
       for (const started of tasks) started.abandon?.(this.#sa, now);
       this.#refuse(header, verdict, now);
       return;
@@ -346,6 +362,11 @@ export class Conversation {
         if (request.row.name === 'init') this.#window.rebuild();
         else this.#window.answered();
         this.#sendCurrent(now);
+        return;
+      }
+      if (verdict === 'wait') {
+        this.#sa.clearTimer('retransmit');
+        this.#waiting = (later) => this.#runResponse(received, later);
         return;
       }
       failure = verdict;

@@ -2,10 +2,11 @@
 //
 // Standards: RFC 7296 (PSK and certificates, tunnel mode), 5282 and 7634 (AEADs in SK), 3602 and 4868 (AES-CBC with HMAC
 // in SK), 7383 (fragmentation), 7427, 8420 and 4754 (signatures: RSA, ECDSA, Ed25519), 3526, 8031, 5903, 6989 (groups), 3948
-// (UDP encapsulation), 4555 (MOBIKE), 5685 (redirection), 6023 (childless), 8784 (PPK), 9242 and 9370 (ML-KEM), EAP-MSCHAPv2 with 5998 and 4478.
+// (UDP encapsulation), 4555 (MOBIKE), 5685 (redirection), 6023 (childless), 8784 (PPK), 9242 and 9370 (ML-KEM), EAP-MSCHAPv2
+// and EAP-TLS with 5998 and 4478.
 // Deviations: window size 1 only; an IKE SA without any child is closed after some seconds; certificates must carry
 // the e-mail identity; AUTHENTICATION_FAILED carries its cause to peers of our own kind, inside SK.
-// Not here: EAP-TLS, transport mode, AH, IPComp, resumption.
+// Not here: transport mode, AH, IPComp, resumption.
 //
 // What a peer sends never throws. A malformed or unauthentic datagram leaves no trace but a debug line.
 import type { RevocationCheck, Suite } from '../../platform/crypto.ts';
@@ -15,6 +16,7 @@ import type { Endpoint } from '../model.ts';
 import type { Machine, Timeout } from '../machine.ts';
 import { rekeyChild, rekeyIke } from './clocks.ts';
 import type { EapCredentials } from './eap/method.ts';
+import { resumeEap } from './eap/run.ts';
 import type { Authorization, AuthorizationRequest } from './environment.ts';
 import { DEFAULT_HALF_OPEN_LIMITS } from './half-open.ts';
 import type { HalfOpenLimits } from './half-open.ts';
@@ -129,6 +131,11 @@ export class IkeEndpoint implements Machine<IkeInput, IkeOutput> {
       case 'revocations':
         endRevoked(this.#register.all(), now);
         return;
+      case 'tls': {
+        const sa = this.#register.current(input.ikeSa);
+        if (sa !== undefined) resumeEap(sa, input.step, now);
+        return;
+      }
       case 'profiles':
         this.#replaceProfiles(input.profiles);
         this.#followProfiles(now);

@@ -15,7 +15,7 @@ import type { Retransmission } from './window.ts';
 export interface AuthorizationRequest {
   readonly profile: IkeProfile;
   readonly identity: IkeIdentity;
-  /** Undefined for a peer that authenticated with a pre-shared key or by EAP; of an EAP user `identity` is the user. */
+  /** Undefined for a peer that authenticated with a pre-shared key or by a password; of an EAP user `identity` is the user. */
   readonly certificate: CertificateFacts | undefined;
   readonly serial: string | undefined;
   readonly tenant: number | undefined;

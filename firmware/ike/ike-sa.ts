@@ -13,6 +13,7 @@ import { CHILDLESS_MS, removeChild } from './child-sa.ts';
 import { Conversation } from './conversation.ts';
 import type { Environment } from './environment.ts';
 import type { EapRun } from './eap/run.ts';
+import { endEap } from './eap/run.ts';
 import type { SaState } from './exchanges.ts';
 import { ownRow } from './exchanges.ts';
 import type { Extensions } from './extensions.ts';
@@ -389,6 +390,7 @@ export class IkeSa {
   /** Only repeats its last reply from now on, then is forgotten. */
   close(now: Instant, lingerMs: number): void {
     this.#clearClocks();
+    endEap(this);
     this.conversation.clear(now);
     this.clearTimer('retransmit');
     this.state = 'closed';
@@ -419,7 +421,6 @@ export class IkeSa {
     this.conversation.wipeSecrets();
     wipeIkeKeys(this.keys);
     this.keys = undefined;
-    this.eap?.machine.wipe();
-    this.eap = undefined;
+    endEap(this);
   }
 }

@@ -1,5 +1,6 @@
 // What goes into and comes out of the IKE endpoint.
 import type { LogEvent } from '../../platform/log.ts';
+import type { TlsOptions, TlsStep } from '../../platform/tls-engine.ts';
 import type { Endpoint, IpAddress, SaSpec } from '../model.ts';
 import type { Gateway } from '../wire/ike/gateway.ts';
 import type { TrafficSelector } from '../wire/ike/selector.ts';
@@ -21,6 +22,8 @@ export type IkeInput =
   | { readonly kind: 'observed-endpoint'; readonly ikeSa: number; readonly endpoint: Endpoint }
   /** More certificates are revoked than before: SAs whose peer has shown one of them end. */
   | { readonly kind: 'revocations' }
+  /** What came of a `tls-feed`. */
+  | { readonly kind: 'tls'; readonly ikeSa: number; readonly step: TlsStep }
   /** Replaces all profiles; SAs of profiles that are gone are ended. */
   | { readonly kind: 'profiles'; readonly profiles: readonly IkeProfile[] };
 
@@ -184,6 +187,10 @@ export type IkeOutput =
   | { readonly kind: 'child-down'; readonly child: number; readonly ikeSa: number; readonly reason: string }
   | { readonly kind: 'observed'; readonly ikeSa: number; readonly endpoint: Endpoint }
   | EndpointMoved
+  /** TLS for an EAP conversation: the service opens an engine of the suite, and answers each feed by one `tls` input. */
+  | { readonly kind: 'tls-open'; readonly ikeSa: number; readonly options: TlsOptions }
+  | { readonly kind: 'tls-feed'; readonly ikeSa: number; readonly bytes: Uint8Array }
+  | { readonly kind: 'tls-close'; readonly ikeSa: number }
   /** For counters; what exactly was wrong is a debug line. */
   | { readonly kind: 'dropped'; readonly reason: IkeDropReason }
   | { readonly kind: 'history'; readonly entry: HistoryEntry }

@@ -39,15 +39,22 @@ export type LocalAuth =
   /** The pre-shared key that `lookupPeer` finds for the peer: one key of this pair alone, used both ways. */
   | { readonly kind: 'lookup' }
   | CertificateAuth
+  | EapUser;
+
+/** Initiator only; the responder must authenticate by certificate, and is the EAP server itself. */
+export type EapUser = {
+  readonly kind: 'eap';
+  /** Printable ASCII; for a password with or without a `DOMAIN\\` in front, for EAP-TLS an e-mail name of the certificate. */
+  readonly identity: string;
+} & (
+  | { readonly password: string }
   | {
-      /** Initiator only; the responder must authenticate by certificate. */
-      readonly kind: 'eap';
-      /** Printable ASCII, with or without a `DOMAIN\\` in front. */
-      readonly identity: string;
-      readonly password: string;
-      /** The responder need not show a certificate, if EAP authenticates it (RFC 5998). */
+      /** EAP-TLS: DER, leaf first, and PKCS#8 DER. */
+      readonly certificate: { readonly chain: readonly Uint8Array[]; readonly privateKey: Uint8Array };
+      /** The responder need not show its certificate in IKE as well (RFC 5998). */
       readonly eapOnly?: boolean;
-    };
+    }
+);
 
 export type PeerCredentials =
   | { readonly kind: 'psk'; readonly key: Uint8Array }
@@ -55,9 +62,11 @@ export type PeerCredentials =
 
 export interface EapAuth {
   readonly kind: 'eap';
-  /** In order of preference; never empty. */
+  /** In order of preference; never empty. `tls` needs `anchors` and our own certificate. */
   readonly methods: readonly EapMethodName[];
-  /** A peer that asks for it need not see our certificate (RFC 5998). */
+  /** DER of the roots of the users' certificates, for EAP-TLS. */
+  readonly anchors?: readonly Uint8Array[];
+  /** A peer that asks for it sees our certificate in EAP-TLS only (RFC 5998). */
   readonly eapOnly?: boolean;
   /** The user must authenticate anew after this time (RFC 4478). Default 24 h. */
   readonly lifetimeMs?: number;

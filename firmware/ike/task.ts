@@ -25,8 +25,11 @@ export interface Failure {
   readonly redirect?: Gateway;
 }
 
-/** `again`: the initiator builds the request anew under the same message id. */
-export type Verdict = Failure | 'again' | undefined;
+/**
+ * `again`: the initiator builds the request anew under the same message id. `wait`: the first task of an exchange has asked
+ * for something outside; `process` comes again with the same payloads when that is there.
+ */
+export type Verdict = Failure | 'again' | 'wait' | undefined;
 
 export interface Task {
   build(sa: IkeSa, out: Payload[], now: Instant): void;

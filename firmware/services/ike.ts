@@ -12,6 +12,7 @@ import type { ForwardingService } from './forwarding.ts';
 import { IkeTunnels, tunnelKey, type TunnelContext } from './ike-tunnels.ts';
 import { MachineRunner } from './machine-runner.ts';
 import type { Service, ServiceStatus, Site } from './service.ts';
+import { TlsSessions } from './tls-sessions.ts';
 
 export const IKE_PORT = 500;
 export const IKE_NATT_PORT = 4500;
@@ -43,6 +44,7 @@ export class IkeService implements Service {
   readonly #log: Logger;
   readonly #runner: MachineRunner<IkeInput, IkeOutput>;
   readonly #tunnels: IkeTunnels;
+  readonly #tls: TlsSessions;
   readonly #sockets = new Map<string, { readonly where: string; readonly socket: DatagramSocket }>();
   readonly #live = new Map<number, Live>();
   readonly #drops = new Map<IkeDropReason, number>();
@@ -56,6 +58,7 @@ export class IkeService implements Service {
     this.#log = site.log.channel('ipsec');
     this.endpoint = endpoint;
     this.#tunnels = new IkeTunnels((key) => forwarding.idFor(key));
+    this.#tls = new TlsSessions(site.suite, (input) => this.push(input));
     this.#runner = new MachineRunner(endpoint, site.clock, (output) => this.#output(output));
     forwarding.onEvent((event) => this.#forwarderEvent(event));
   }
@@ -67,6 +70,7 @@ export class IkeService implements Service {
     for (const ikeSa of this.#live.keys()) this.push({ kind: 'terminate', ikeSa, reason: 'this box stops' });
     if (this.#live.size > 0) await this.#wait(GOODBYE_MS);
     this.#runner.stop();
+    this.#tls.closeAll();
     for (const cancel of this.#timers) cancel();
     this.retainSockets(new Set());
   }
@@ -150,6 +154,11 @@ export class IkeService implements Service {
         return;
       case 'log':
         this.#log.event(output.event);
+        return;
+      case 'tls-open':
+      case 'tls-feed':
+      case 'tls-close':
+        this.#tls.handle(output);
         return;
       case 'dropped':
         this.#drops.set(output.reason, (this.#drops.get(output.reason) ?? 0) + 1);

@@ -3,7 +3,7 @@ import { Reader, Writer } from '../../platform/bytes.ts';
 import { WireError } from '../../platform/errors.ts';
 
 export const EapCode = { request: 1, response: 2, success: 3, failure: 4 } as const;
-export const EapType = { identity: 1, notification: 2, nak: 3, mschapv2: 26 } as const;
+export const EapType = { identity: 1, notification: 2, nak: 3, tls: 13, mschapv2: 26 } as const;
 
 const HEADER_BYTES = 4;
 

@@ -28,7 +28,7 @@ describe('ike: EAP-MSCHAPv2', () => {
   });
 
   interface Scenario {
-    readonly user?: { identity?: string; password?: string; eapOnly?: boolean };
+    readonly user?: { identity?: string; password?: string };
     readonly client?: Partial<IkeProfile>;
     readonly server?: Partial<IkeProfile>;
     readonly eap?: Partial<EapAuth>;
@@ -139,14 +139,6 @@ describe('ike: EAP-MSCHAPv2', () => {
 
   it('refuses a peer that does not use EAP where the profile asks for it', () => {
     refused(connect({ client: { localAuth: gateway } }), /the peer must authenticate by EAP/);
-  });
-
-  it('leaves the certificate out only where both profiles allow it', () => {
-    const psk = { kind: 'psk', key: new Uint8Array(32) } as const;
-    const both = connect({ user: { eapOnly: true }, eap: { eapOnly: true }, server: { localAuth: psk } });
-    equal(both.branch.of('ike-up').length, 1);
-    childrenMatch(both);
-    refused(connect({ user: { eapOnly: true }, server: { localAuth: psk } }), /EAP needs a certificate/);
   });
 
   it('hands out addresses of both families, DNS, subnets and domains, and narrows the user to its addresses', () => {

@@ -7,6 +7,8 @@ import { IkeEndpoint } from '../../firmware/ike/endpoint.ts';
 import type { IkeProfile } from '../../firmware/ike/profile.ts';
 import type { Endpoint } from '../../firmware/model.ts';
 import { formatEndpoint } from '../../firmware/model.ts';
+import type { TlsOutput } from '../../firmware/services/tls-sessions.ts';
+import { TlsSessions } from '../../firmware/services/tls-sessions.ts';
 import { utf8 } from '../../platform/bytes.ts';
 import { RealSuite } from '../../platform/crypto-real.ts';
 import type { Suite } from '../../platform/crypto.ts';
@@ -17,6 +19,7 @@ import { instant } from '../../platform/time.ts';
 /** 2026-11-23. */
 export const UNIX_MS = 1_795_392_000_000;
 export const LATENCY_MS = 10;
+const TLS_MS = 2;
 
 type Send = Extract<IkeOutput, { kind: 'send' }>;
 export type OutputOf<Kind extends IkeOutput['kind']> = Extract<IkeOutput, { kind: Kind }>;
@@ -52,7 +55,7 @@ export class Node {
 interface Flight {
   readonly at: number;
   readonly order: number;
-  readonly input: Extract<IkeInput, { kind: 'datagram' }>;
+  readonly input: Extract<IkeInput, { kind: 'datagram' | 'tls' }>;
   readonly to: Node;
 }
 
@@ -70,6 +73,7 @@ export class World {
   /** Whether a destination that is not a node's own address leads to one (the NAT's other direction). */
   route: (destination: Endpoint) => { node: Node; local: Endpoint } | undefined;
   readonly #flights: Flight[] = [];
+  readonly #sessions = new Map<Node, TlsSessions>();
   #order = 0;
 
   constructor(seed: number | string = 1, suite: Suite = new RealSuite()) {
@@ -101,7 +105,20 @@ export class World {
     for (let output = node.endpoint.poll(); output !== undefined; output = node.endpoint.poll()) {
       node.outputs.push(output);
       if (output.kind === 'send') this.#sent(node, output);
+      if (output.kind === 'tls-open' || output.kind === 'tls-feed' || output.kind === 'tls-close') this.#tls(node, output);
     }
+  }
+
+  /** Its answers take a little time. */
+  #tls(node: Node, output: TlsOutput): void {
+    let sessions = this.#sessions.get(node);
+    if (sessions === undefined) {
+      sessions = new TlsSessions(this.suite, (input) => {
+        if (input.kind === 'tls') this.#flights.push({ at: this.now + TLS_MS, order: this.#order++, input, to: node });
+      });
+      this.#sessions.set(node, sessions);
+    }
+    sessions.handle(output);
   }
 
   initiate(from: Node, to: Node | string, profile: string, port = 500): void {

@@ -10,8 +10,8 @@ export type StrongswanCredential =
       /** Which signatures it makes, e.g. `rsa/pss-sha256`. Default: what fits its key. */
       readonly signature?: string;
     }
-  /** strongSwan is the user. */
-  | { readonly files: Files; readonly user: { readonly method: string; readonly identity: string; readonly password?: string } }
+  /** strongSwan is the user. `certificate`: we must show ours before EAP. Default true. */
+  | { readonly files: Files; readonly user: { readonly method: string; readonly identity: string; readonly password?: string }; readonly certificate?: boolean }
   /** We are the user; `passwords` by user. `certificate`: strongSwan shows it before EAP. Default true. */
   | { readonly files: Files; readonly method: string; readonly passwords: Readonly<Record<string, string>>; readonly certificate?: boolean };
 
@@ -37,10 +37,12 @@ export function authSections(credential: StrongswanCredential, { ours, theirs }:
   if ('user' in credential) {
     const { method, identity, password } = credential.user;
     const secrets = password === undefined ? '' : eapSecrets({ [identity]: password });
-    return { local: `auth = ${method} \n ${them} \n eap_id = "${identity}"`, remote: `auth = pubkey \n ${us}`, secrets };
+    const shown = password === undefined ? '\n certs = peer.pem' : '';
+    const remote = `auth = ${credential.certificate === false ? method : 'pubkey'} \n ${us}`;
+    return { local: `auth = ${method} \n ${them} \n eap_id = "${identity}" ${shown}`, remote, secrets };
   }
   if ('method' in credential) {
-    const local = credential.certificate === false ? `auth = ${credential.method}` : certificate;
+    const local = credential.certificate === false ? `auth = ${credential.method} \n certs = peer.pem` : certificate;
     return { local: `${local} \n ${them}`, remote: `auth = ${credential.method} \n ${us} \n eap_id = %any`, secrets: eapSecrets(credential.passwords) };
   }
   const { signature = 'pubkey' } = credential;

@@ -30,6 +30,8 @@ export interface OurSide {
   readonly credential?: PeerCredential;
   readonly settings?: PeerSettings;
   readonly ppk?: PeerConfiguration['ppk'];
+  /** Revocation lists that we know, base64. */
+  readonly crls?: PeerConfiguration['crls'];
   /** Whether strongSwan gets its addresses in the tunnel from us. */
   readonly assigns?: boolean;
   readonly retransmission?: PeerConfiguration['retransmission'];

@@ -39,6 +39,29 @@ export function issueWithKeys(ours: { readonly identity: string; readonly algori
   }
 }
 
+/** Both ends' credentials, and a list of the root that revokes theirs. */
+export function issueRevoked(ourIdentity: string, theirIdentity: string): { ours: CertificateCredential; theirs: Record<string, string>; crl: Uint8Array } {
+  const directory = mkdtempSync(join(tmpdir(), 'selvage-authority-'));
+  try {
+    const openssl = new OpensslAuthority(directory);
+    const root = openssl.issue({ name: 'Interop Root', extensions: CA_EXTENSIONS });
+    const device = (identity: string, serial: number): OpensslIssued =>
+      openssl.issue({ name: identity, issuer: root, extensions: [...DEVICE_EXTENSIONS, `subjectAltName=email:${identity}`], serial: String(serial) });
+    const [our, their] = [device(ourIdentity, 0x21), device(theirIdentity, 0x22)];
+    return {
+      ours: { kind: 'certificate', chain: [base64(our.der)], privateKey: base64(our.privateKey), anchors: [base64(root.der)] },
+      theirs: {
+        'x509ca/ca-0.pem': encodePem('CERTIFICATE', root.der),
+        'x509/peer.pem': encodePem('CERTIFICATE', their.der),
+        'private/peer.pem': encodePem('PRIVATE KEY', their.privateKey),
+      },
+      crl: openssl.crl(root, ['22']),
+    };
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
 function base64(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString('base64');
 }

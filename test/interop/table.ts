@@ -3,6 +3,7 @@ import type { Row } from './row.ts';
 import { ALGORITHM_ROWS } from './rows/algorithms.ts';
 import { CREDENTIAL_ROWS } from './rows/credentials.ts';
 import { EAP_ROWS } from './rows/eap.ts';
+import { EAP_TLS_ROWS } from './rows/eap-tls.ts';
 import { EXTENSION_ROWS } from './rows/extensions.ts';
 import { PATH_ROWS } from './rows/paths.ts';
 import { REFUSAL_ROWS } from './rows/refusals.ts';
@@ -10,4 +11,4 @@ import { REKEY_ROWS } from './rows/rekeys.ts';
 import { SIGNATURE_ROWS } from './rows/signatures.ts';
 import { TROUBLE_ROWS } from './rows/trouble.ts';
 
-export const ROWS: readonly Row[] = [...CREDENTIAL_ROWS, ...SIGNATURE_ROWS, ...EAP_ROWS, ...PATH_ROWS, ...REKEY_ROWS, ...EXTENSION_ROWS, ...ALGORITHM_ROWS, ...TROUBLE_ROWS, ...REFUSAL_ROWS];
+export const ROWS: readonly Row[] = [...CREDENTIAL_ROWS, ...SIGNATURE_ROWS, ...EAP_ROWS, ...EAP_TLS_ROWS, ...PATH_ROWS, ...REKEY_ROWS, ...EXTENSION_ROWS, ...ALGORITHM_ROWS, ...TROUBLE_ROWS, ...REFUSAL_ROWS];

@@ -5,7 +5,7 @@
 import { createInterface } from 'node:readline';
 import { createWakeup, openDrivers } from '../../drivers/open.ts';
 import { IkeEndpoint } from '../../firmware/ike/endpoint.ts';
-import type { EapCredentials } from '../../firmware/ike/eap/method.ts';
+import type { EapCredentials, EapMethodName } from '../../firmware/ike/eap/method.ts';
 import type { HalfOpenLimits } from '../../firmware/ike/half-open.ts';
 import type { ChildUp, IkeOutput, IkeSnapshot, IkeUp } from '../../firmware/ike/input-output.ts';
 import type { IkeProfile, LocalAuth, RemoteAuth, SigningCredential } from '../../firmware/ike/profile.ts';
@@ -49,9 +49,16 @@ export interface CertificateCredential {
 export type PeerCredential =
   | { readonly kind: 'psk'; readonly psk: string }
   | CertificateCredential
-  | { readonly kind: 'eap-user'; readonly identity: string; readonly password: string; readonly eapOnly?: boolean; readonly anchors: readonly string[] }
+  | { readonly kind: 'eap-user'; readonly identity: string; readonly password: string; readonly anchors: readonly string[] }
+  | { readonly kind: 'eap-tls-user'; readonly identity: string; readonly certificate: CertificateCredential; readonly eapOnly?: boolean }
   /** `passwords` by user. */
-  | { readonly kind: 'eap-server'; readonly certificate: CertificateCredential; readonly eapOnly?: boolean; readonly passwords: Readonly<Record<string, string>> };
+  | {
+      readonly kind: 'eap-server';
+      readonly methods: readonly EapMethodName[];
+      readonly certificate: CertificateCredential;
+      readonly eapOnly?: boolean;
+      readonly passwords?: Readonly<Record<string, string>>;
+    };
 
 /** What of a profile a test may choose besides credentials and identities. */
 export type PeerSettings = Pick<
@@ -76,6 +83,8 @@ export interface PeerConfiguration {
   readonly settings?: PeerSettings;
   /** Addresses in the tunnel that we assign to a peer that asks, IPv4 first. */
   readonly assigned?: readonly [IpAddress, IpAddress];
+  /** Revocation lists that we know. */
+  readonly crls?: readonly string[];
   /** The secret is hexadecimal. */
   readonly ppk?: { readonly id: string; readonly secret: string; readonly required: boolean };
   readonly retransmission?: Retransmission;
@@ -121,16 +130,23 @@ function authentication(credential: PeerCredential): { localAuth: LocalAuth; rem
     case 'certificate':
       return { localAuth: certificateAuth(credential), remoteAuth: { kind: 'certificate', anchors: credential.anchors.map(octets) } };
     case 'eap-user': {
-      const { identity, password, eapOnly = false, anchors } = credential;
-      return { localAuth: { kind: 'eap', identity, password, eapOnly }, remoteAuth: { kind: 'certificate', anchors: anchors.map(octets) } };
+      const { identity, password, anchors } = credential;
+      return { localAuth: { kind: 'eap', identity, password }, remoteAuth: { kind: 'certificate', anchors: anchors.map(octets) } };
     }
-    case 'eap-server':
-      return { localAuth: certificateAuth(credential.certificate), remoteAuth: { kind: 'eap', methods: ['mschapv2'], eapOnly: credential.eapOnly ?? false } };
+    case 'eap-tls-user': {
+      const { identity, certificate, eapOnly = false } = credential;
+      const own = { chain: certificate.chain.map(octets), privateKey: octets(certificate.privateKey) };
+      return { localAuth: { kind: 'eap', identity, certificate: own, eapOnly }, remoteAuth: { kind: 'certificate', anchors: certificate.anchors.map(octets) } };
+    }
+    case 'eap-server': {
+      const { certificate, methods, eapOnly = false } = credential;
+      return { localAuth: certificateAuth(certificate), remoteAuth: { kind: 'eap', methods, eapOnly, anchors: certificate.anchors.map(octets) } };
+    }
   }
 }
 
 function passwordOf({ credential }: PeerConfiguration, identity: string): EapCredentials | undefined {
-  const password = credential.kind === 'eap-server' ? credential.passwords[identity] : undefined;
+  const password = credential.kind === 'eap-server' ? credential.passwords?.[identity] : undefined;
   return password === undefined ? undefined : { password };
 }
 
@@ -194,6 +210,7 @@ class Peer implements Service {
       responderProfile: () => (config.role === 'responder' ? this.#profile : undefined),
       lookupEap: (_profile, identity) => passwordOf(config, identity),
       authorize: () => ({ ok: true, assignedAddress: config.assigned?.[0], alsoAssigned: config.assigned?.[1] }),
+      revocation: () => (config.crls === undefined ? undefined : { crls: config.crls.map(octets), policy: 'soft' }),
       ...(config.retransmission === undefined ? {} : { retransmission: config.retransmission }),
       ...(config.halfOpen === undefined ? {} : { halfOpen: config.halfOpen }),
     });

@@ -2,30 +2,33 @@
 // has authenticated the server. Sans-IO; nothing that the server sends throws.
 import { utf8 } from '../../../platform/bytes.ts';
 import { WireError } from '../../../platform/errors.ts';
+import type { TlsStep } from '../../../platform/tls-engine.ts';
 import type { EapPacket } from '../../wire/eap.ts';
 import { decodeEap, EapType, encodeEap } from '../../wire/eap.ts';
-import type { EapClientMethod, EapTools } from './method.ts';
-import { MsChapV2Client } from './mschapv2.ts';
+import type { ClientMethodStep, EapClientMethod, Wait } from './method.ts';
 
-/** Requests that a conversation takes. */
-const MAX_REQUESTS = 12;
+/** Requests that are not the method's: for the identity, and notifications. */
+const MAX_OTHER_REQUESTS = 4;
 
 export type EapClientStep =
   | { readonly kind: 'send'; readonly packet: Uint8Array }
   /** The method's key is in `msk`. */
   | { readonly kind: 'success' }
-  | { readonly kind: 'failed'; readonly cause: string };
+  | { readonly kind: 'failed'; readonly cause: string }
+  | Wait;
 
 export class EapClient {
   readonly #identity: string;
   readonly #method: EapClientMethod;
   #requests = 0;
+  #otherRequests = 0;
+  #identifier = 0;
   /** Why the server refuses the user, once it has said so. */
   #refusal: string | undefined;
 
-  constructor(tools: EapTools, identity: string, password: string) {
+  constructor(identity: string, method: EapClientMethod) {
     this.#identity = identity;
-    this.#method = new MsChapV2Client(tools, identity, password);
+    this.#method = method;
   }
 
   /** Undefined until the server has proven itself. */
@@ -60,17 +63,34 @@ export class EapClient {
     }
   }
 
-  #respond(packet: Extract<EapPacket, { code: 'request' | 'response' }>): EapClientStep {
-    if (++this.#requests > MAX_REQUESTS) return { kind: 'failed', cause: `the server sends more than ${MAX_REQUESTS} EAP requests` };
-    const answer = (type: number, data: Uint8Array): EapClientStep => ({ kind: 'send', packet: encodeEap({ code: 'response', identifier: packet.identifier, type, data }) });
-    if (packet.type === EapType.identity) return answer(EapType.identity, utf8(this.#identity));
+  #respond({ identifier, type, data }: Extract<EapPacket, { code: 'request' | 'response' }>): EapClientStep {
+    this.#identifier = identifier;
+    if (type === this.#method.type) {
+      const { maxRequests } = this.#method;
+      if (++this.#requests > maxRequests) return { kind: 'failed', cause: `the server sends more than ${maxRequests} EAP requests` };
+      return this.#follow(this.#method.receive(data));
+    }
+    if (++this.#otherRequests > MAX_OTHER_REQUESTS) return { kind: 'failed', cause: `the server sends more than ${MAX_OTHER_REQUESTS} EAP requests that are not of its method` };
+    if (type === EapType.identity) return this.#answer(type, utf8(this.#identity));
     // Its text is for people; it may be anything.
-    if (packet.type === EapType.notification) return answer(EapType.notification, new Uint8Array(0));
-    if (packet.type !== this.#method.type) return answer(EapType.nak, Uint8Array.of(this.#method.type));
-    const step = this.#method.receive(packet.data);
+    if (type === EapType.notification) return this.#answer(type, new Uint8Array(0));
+    return this.#answer(EapType.nak, Uint8Array.of(this.#method.type));
+  }
+
+  /** TLS has worked on what the last packet brought. */
+  resume(step: TlsStep): EapClientStep {
+    return this.#follow(this.#method.resume!(step));
+  }
+
+  #follow(step: ClientMethodStep): EapClientStep {
+    if (step.kind === 'wait') return step;
     if (step.kind === 'failure') return { kind: 'failed', cause: step.cause };
     if (step.kind === 'refused') this.#refusal = step.cause;
-    return answer(this.#method.type, step.data);
+    return this.#answer(this.#method.type, step.data);
+  }
+
+  #answer(type: number, data: Uint8Array): EapClientStep {
+    return { kind: 'send', packet: encodeEap({ code: 'response', identifier: this.#identifier, type, data }) };
   }
 
   wipe(): void {

@@ -18,6 +18,8 @@ import { NT_HASH_BYTES, ntHash } from './nt-hash.ts';
 
 /** Passwords that a user may try in one conversation. */
 export const MAX_TRIES = 3;
+/** Packets of the other end: one per try, and one acknowledgement. */
+const MAX_PACKETS = MAX_TRIES + 1;
 
 /** A copy that its taker wipes. */
 function hashOf(credentials: EapCredentials): Uint8Array {
@@ -26,6 +28,7 @@ function hashOf(credentials: EapCredentials): Uint8Array {
 
 export class MsChapV2Server implements EapServerMethod {
   readonly type = EapType.mschapv2;
+  readonly maxResponses = MAX_PACKETS;
   readonly #tools: EapTools;
   readonly #identity: string;
   readonly #lookup: () => EapCredentials | undefined;
@@ -108,6 +111,7 @@ const ERRORS: Readonly<Record<number, string>> = {
 
 export class MsChapV2Client implements EapClientMethod {
   readonly type = EapType.mschapv2;
+  readonly maxRequests = MAX_PACKETS;
   readonly #tools: EapTools;
   readonly #name: Uint8Array;
   readonly #hash: Uint8Array;

@@ -7,7 +7,7 @@ import { AuthRequest } from './auth.ts';
 import { ChildRequest } from './child.ts';
 import { ChildLater } from './childless.ts';
 import { ConfigRequest } from './config.ts';
-import { eapRequest } from './eap.ts';
+import { eapRequest } from './eap-request.ts';
 import { MobikeSupport } from './mobike.ts';
 
 export function authRequest(sa: IkeSa): Request {

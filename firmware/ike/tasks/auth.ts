@@ -219,7 +219,9 @@ export class AuthAnswer implements Task {
 
   /** EAP has authenticated the user. */
   #admitUser(sa: IkeSa, payloads: readonly Payload[], eap: EapRun): Failure | undefined {
-    const user = { kind: 'user', value: (eap.machine as EapServer).identity! } as const;
+    const { identity, certificate } = eap.machine as EapServer;
+    const user = { kind: 'user', value: identity! } as const;
+    sa.peer.certificate = certificate;
     const cause = this.#admit(sa, payloads, user);
     return cause === undefined ? undefined : refuseInitiator(sa, user, cause);
   }

@@ -4,7 +4,7 @@ import type { Task } from '../task.ts';
 import { AuthAnswer } from './auth.ts';
 import { ChildAnswer } from './child-answer.ts';
 import { ConfigAnswer } from './config.ts';
-import { EapAnswer, EapFirstAnswer, EapLastAnswer } from './eap.ts';
+import { EapAnswer, EapFirstAnswer, EapLastAnswer } from './eap-answer.ts';
 import { InformationalAnswer } from './informational.ts';
 import { InitAnswer } from './init.ts';
 import { IntermediateAnswer } from './intermediate.ts';
