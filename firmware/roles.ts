@@ -7,15 +7,16 @@ import { readFileSync, rmSync } from 'node:fs';
 import { createDirectorService } from '../provisioning/director/service.ts';
 import { ZtpAgent } from '../provisioning/ztp/agent.ts';
 import { ControllerAgent } from '../provisioning/ztp/controller-agent.ts';
+import { askResponder } from '../provisioning/ztp/ocsp-transport.ts';
 import { documentChecks } from '../provisioning/ztp/schema.ts';
 import type { PrestagingRecord } from './configuration.ts';
-import { controlVrName } from './model.ts';
+import { controlVrName, transportVrName } from './model.ts';
 import { BranchControl } from './services/branch.ts';
 import { ControllerControl } from './services/controller.ts';
 import type { ForwarderHandle } from './services/forwarder-thread.ts';
 import { ForwardingService } from './services/forwarding.ts';
 import { KeyExport, LONGEST_MINUTES } from './services/key-export.ts';
-import { Certificates } from './services/certificates.ts';
+import { Certificates, type CertificatesOptions } from './services/certificates.ts';
 import { MonitorService, type Query } from './services/monitor.ts';
 import { branchQueries, controllerQueries, systemQuery, type SystemFacts } from './services/queries.ts';
 import type { Service, Site } from './services/service.ts';
@@ -61,10 +62,11 @@ function createBranch(context: RoleContext): readonly Service[] {
     stagingUp: (facts) => agent.stagingUp(facts),
     stagingDown: (cause) => agent.stagingDown(cause),
     revocationOrdered: () => agent.revocationOrdered(),
+    certificateSeen: (path) => certificates.seen(path),
     changed: () => agent.postStaging(control.controlStatus()),
     keyExport,
   });
-  const certificates = new Certificates(site);
+  const certificates = new Certificates(site, certificatesOptions(context, control));
   const agent = new ZtpAgent({
     site,
     record: context.prestaging,
@@ -78,10 +80,7 @@ function createBranch(context: RoleContext): readonly Service[] {
         return control.applyConfiguration(configuration, identity);
       },
       status: () => control.controlStatus(),
-      revocations: (check, more) => {
-        certificates.revocations(check);
-        control.revocations(check, more);
-      },
+      revocations: (check, more) => certificates.revocations(check, more),
     },
   });
   const services: Service[] = [forwarding, keyExport, certificates, control, agent];
@@ -98,9 +97,10 @@ function createController(context: RoleContext): readonly Service[] {
   const control = new ControllerControl(site, forwarding, routers, {
     branchConnect: (facts) => agent.branchConnect(facts),
     branchFailed: (facts) => agent.branchFailed(facts),
+    certificateSeen: (path) => certificates.seen(path),
     keyExport,
   });
-  const certificates = new Certificates(site);
+  const certificates = new Certificates(site, certificatesOptions(context, control));
   const agent = new ControllerAgent({
     site,
     serial: context.serial,
@@ -117,16 +117,25 @@ function createController(context: RoleContext): readonly Service[] {
         const { reason, spreadSeconds, deadlineSeconds, notBeforeUnixSeconds, revokedSite } = directive;
         control.orderRekey(directive.tenant, { reason: reason as 5, spreadSeconds, deadlineSeconds, notBeforeUnixSeconds, revokedSite });
       },
-      revocations: (check, more) => {
-        certificates.revocations(check);
-        control.revocations(check, more);
-      },
+      revocations: (check, more) => certificates.revocations(check, more),
     },
   });
   const services: Service[] = [forwarding, keyExport, southboundService(context, routers), certificates, control, agent];
   const queries = new Map<string, Query>([['certificates', () => certificates.view()], ...controllerQueries(control, forwarding, keyExport), ...systemQuery(systemFacts(context), services, site.alarms)]);
   services.push(new MonitorService(monitorPath(config), queries));
   return services;
+}
+
+/** Responders are asked over the first WAN: a control VR leads to Director alone. */
+function certificatesOptions({ config, site }: RoleContext, control: BranchControl | ControllerControl): CertificatesOptions {
+  return {
+    responder: config.certificates.ocspResponder,
+    ask(url, request) {
+      const [circuit] = control.configuration?.circuits ?? [];
+      return askResponder(site, circuit && transportVrName(circuit.transport), url, request);
+    },
+    revocations: (check, more) => control.revocations(check, more),
+  };
 }
 
 /** What the configuration file orders ends like any other order; a restart begins it anew. */

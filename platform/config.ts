@@ -59,6 +59,8 @@ export interface Config {
     readonly revocation: 'soft' | 'hard';
     /** When the image was built, RFC 3339 in UTC: it cannot be earlier, whatever the host's clock says. '' = not known. */
     readonly timeFloor: string;
+    /** `http://192.0.2.1/`: the OCSP responder for all certificates of peers; '' = the one that a certificate names. */
+    readonly ocspResponder: string;
   };
   readonly debug: {
     /** Writes session keys to the data directory, for packet analysis in a lab. */
@@ -146,6 +148,7 @@ const SCHEMA = {
   certificates: {
     revocation: { format: allowed('soft or hard', matches(/^(?:soft|hard)$/)), default: 'soft' as 'soft' | 'hard' },
     timeFloor: { format: allowed('a time such as 2026-01-02T03:04:05Z, or ""', (value) => value === '' || (typeof value === 'string' && unixMsFromRfc3339(value) !== undefined)), default: '' },
+    ocspResponder: { format: allowed('an http:// URL, or ""', matches(/^(?:http:\/\/\S+)?$/)), default: '' },
   },
   debug: { exportKeys: { format: allowed('true or false', (value) => typeof value === 'boolean'), default: false } },
 };

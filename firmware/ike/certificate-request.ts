@@ -1,8 +1,22 @@
 // Contents of CERTREQ (RFC 7296 3.7): SHA-1 of the public key of every authority that a peer trusts.
 import { concat, equalBytes, Reader } from '../../platform/bytes.ts';
 import { expectElement, peekTag, readElement, Tag } from '../../platform/der.ts';
+import type { RevocationCheck } from '../../platform/crypto.ts';
 import { WireError } from '../../platform/errors.ts';
+import { CertEncoding } from '../wire/ike/numbers.ts';
+import type { Payload } from '../wire/ike/payloads.ts';
 import { sha1 } from './sha1.ts';
+
+/** OCSP responses of a peer that are looked at: one per certificate of a chain. */
+const MOST_IN_BAND = 8;
+
+/** What is known of revocations, with what the peer itself brings along (RFC 4806); a response proves itself. */
+export function withInBandResponses(known: RevocationCheck | undefined, payloads: readonly Payload[]): RevocationCheck | undefined {
+  const brought = payloads.flatMap((payload) => (payload.kind === 'CERT' && payload.encoding === CertEncoding.ocspContent ? [payload.data] : [])).slice(0, MOST_IN_BAND);
+  if (brought.length === 0) return known;
+  const { crls, policy, ocspResponses = [] } = known ?? { crls: [], policy: 'soft' };
+  return { crls, policy, ocspResponses: [...ocspResponses, ...brought] };
+}
 
 const EXPLICIT_VERSION = 0xa0;
 const HASH_BYTES = 20;

@@ -1,4 +1,5 @@
 // What goes into and comes out of the IKE endpoint.
+import type { CertificatePath } from '../../platform/crypto.ts';
 import type { LogEvent } from '../../platform/log.ts';
 import type { TlsOptions, TlsStep } from '../../platform/tls-engine.ts';
 import type { Endpoint, IpAddress, SaSpec } from '../model.ts';
@@ -184,6 +185,8 @@ export type IkeOutput =
   /** Responder: a peer failed to authenticate or was not authorized; what it said about itself is unproven. */
   | { readonly kind: 'peer-refused'; readonly profile: string; readonly remote: Endpoint; readonly identity: IkeIdentity | undefined; readonly serial: string | undefined; readonly cause: string }
   | ChildUp
+  /** The peer's certificate leads to an anchor on this way; whether it is revoked is worth knowing from now on. */
+  | { readonly kind: 'certificate-seen'; readonly path: CertificatePath }
   | { readonly kind: 'child-down'; readonly child: number; readonly ikeSa: number; readonly reason: string }
   | { readonly kind: 'observed'; readonly ikeSa: number; readonly endpoint: Endpoint }
   | EndpointMoved

@@ -5,7 +5,7 @@ import { IkeEndpoint } from '../ike/endpoint.ts';
 import type { CircuitConfiguration, DeviceConfiguration, PrestagingRecord, TenantConfiguration, TenantController } from '../configuration.ts';
 import type { Endpoint, IpAddress, PathSpec, RouteSpec, TunnelSpec } from '../model.ts';
 import { controlVrName, transportVrName } from '../model.ts';
-import type { RevocationCheck } from '../../platform/crypto.ts';
+import type { CertificatePath, RevocationCheck } from '../../platform/crypto.ts';
 import { PatientStore } from '../../platform/patient-store.ts';
 import { nextBootCount } from './boot.ts';
 import { Connector, type ConnectionState, type Initiate } from './connector.ts';
@@ -36,6 +36,8 @@ export interface BranchHooks {
   stagingDown(cause: string): void;
   /** A Controller says that a site was revoked. */
   revocationOrdered(): void;
+  /** A peer has shown a certificate on this way to an anchor. */
+  certificateSeen(path: CertificatePath): void;
   /** Something that `controlStatus` shows has changed. */
   changed(): void;
   readonly keyExport?: KeyExport;
@@ -348,6 +350,9 @@ export class BranchControl implements Service {
     this.#connector.onOutput(output);
     const stagingName = this.#staging === undefined ? undefined : profileName(this.#staging.record.provider, STAGING_PROFILE);
     switch (output.kind) {
+      case 'certificate-seen':
+        this.#hooks.certificateSeen(output.path);
+        return;
       case 'ike-up':
         if (output.profile === stagingName) this.#stagingUp(output);
         break;

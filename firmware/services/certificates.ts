@@ -1,8 +1,8 @@
 // Watches over what certificate checks of this box depend on: its own certificate and the anchors, which end one day, the
-// revocation list, and the host's clock. Raises alarms in time and answers `show certificates`.
+// lists and OCSP responses, and the host's clock. Raises alarms in time and answers `show certificates`.
 import { commonName, decodeCertificate } from '../../platform/certificate.ts';
 import { decodeCrl } from '../../platform/crl.ts';
-import type { RevocationCheck } from '../../platform/crypto.ts';
+import type { CertificatePath, RevocationCheck } from '../../platform/crypto.ts';
 import { WireError } from '../../platform/errors.ts';
 import type { AlarmSeverity } from '../../platform/alarms.ts';
 import { randomBelow } from '../../platform/random.ts';
@@ -11,6 +11,8 @@ import type { CancelTimer } from '../../platform/time.ts';
 import type { DeviceConfiguration } from '../configuration.ts';
 import type { CertificatesView, CertificateView } from '../views.ts';
 import { trustAnchors, type DeviceIdentity } from './ike-profiles.ts';
+import { OcspStatuses } from './ocsp-statuses.ts';
+import type { OcspOptions } from './ocsp-statuses.ts';
 import type { Service, ServiceStatus, Site } from './service.ts';
 
 const DAY_MS = 86_400_000;
@@ -27,12 +29,18 @@ const EXPIRY_STEPS: readonly { readonly days: number; readonly severity: AlarmSe
 ];
 
 type Kind = CertificateView['kind'];
+type CertificateFacts = Omit<CertificateView, 'revocation'>;
 
 const EXPIRY_NEXT_STEPS: Readonly<Record<Kind, string>> = {
   device: 'the box renews it by itself as soon as it reaches Director: check the control tunnels and the log ztp',
   intermediate: 'renew the authority, then let the box ask Director for a new certificate',
   'trust anchor': 'give the boxes the next trust anchor from Director before this one ends',
 };
+
+export interface CertificatesOptions extends Pick<OcspOptions, 'responder' | 'ask'> {
+  /** What is known of revocations, replaced as a whole. `more`: certificates are revoked that were not before. */
+  revocations(check: RevocationCheck, more: boolean): void;
+}
 
 interface Held {
   readonly kind: Kind;
@@ -42,13 +50,18 @@ interface Held {
 export class Certificates implements Service {
   readonly name = 'certificates';
   readonly #site: Site;
+  readonly #options: CertificatesOptions;
+  readonly #ocsp: OcspStatuses;
   #held: readonly Held[] = [];
   #revocation: RevocationCheck | undefined;
   #cancel: CancelTimer | undefined;
   #clockCause: string | undefined;
 
-  constructor(site: Site) {
+  constructor(site: Site, options: CertificatesOptions) {
     this.#site = site;
+    this.#options = options;
+    const { responder, ask } = options;
+    this.#ocsp = new OcspStatuses({ site, log: site.log.channel('ipsec'), responder, ask, changed: (more) => this.#tell(more) });
   }
 
   async start(): Promise<void> {
@@ -57,6 +70,7 @@ export class Certificates implements Service {
 
   async stop(): Promise<void> {
     this.#cancel?.();
+    this.#ocsp.stop();
   }
 
   status(): ServiceStatus {
@@ -70,14 +84,28 @@ export class Certificates implements Service {
     this.#judge();
   }
 
-  revocations(check: RevocationCheck): void {
+  /** Lists of the provider, replaced as a whole. */
+  revocations(check: RevocationCheck, more: boolean): void {
     this.#revocation = check;
+    this.#tell(more);
+  }
+
+  /** A peer has shown a certificate on a way to an anchor: its state is worth knowing from now on. */
+  seen(path: CertificatePath): void {
+    this.#ocsp.follow(path);
+  }
+
+  #tell(more: boolean): void {
+    if (this.#revocation !== undefined) this.#options.revocations({ ...this.#revocation, ocspResponses: this.#ocsp.responses() }, more);
   }
 
   view(): CertificatesView {
     const { clock } = this.#site;
     return {
-      certificates: this.#held.flatMap((held) => this.#row(held) ?? []),
+      certificates: this.#held.flatMap((held) => {
+        const facts = this.#factsOf(held);
+        return facts === undefined ? [] : [{ ...facts, revocation: held.kind === 'trust anchor' ? '-' : this.#revocationOf(held.der) }];
+      }),
       revocationPolicy: this.#revocation?.policy ?? 'soft',
       revocationLists: (this.#revocation?.crls ?? []).map((der) => {
         const { issuer, number, thisUpdateUnixMs, nextUpdateUnixMs, revoked } = decodeCrl(der);
@@ -104,13 +132,13 @@ export class Certificates implements Service {
   #judge(): void {
     this.#judgeClock();
     for (const held of this.#held) {
-      const row = this.#row(held);
-      if (row !== undefined) this.#judgeExpiry(row);
+      const facts = this.#factsOf(held);
+      if (facts !== undefined) this.#judgeExpiry(facts);
     }
   }
 
   /** One alarm per certificate, which gets more urgent; a renewed one clears it. */
-  #judgeExpiry({ kind, subject, notAfter, daysLeft }: CertificateView): void {
+  #judgeExpiry({ kind, subject, notAfter, daysLeft }: CertificateFacts): void {
     const { alarms } = this.#site;
     const object = `${kind} ${subject}`;
     const step = EXPIRY_STEPS.find(({ days }) => daysLeft <= days);
@@ -131,7 +159,7 @@ export class Certificates implements Service {
     alarms.raise({ name: CLOCK_ALARM, object: '', severity: 'major', cause: this.#clockCause, nextStep: "set the host's clock, or give it a time server that it reaches" });
   }
 
-  #row({ kind, der }: Held): CertificateView | undefined {
+  #factsOf({ kind, der }: Held): CertificateFacts | undefined {
     const unixMs = this.#site.clock.unixMs();
     try {
       const { subject, issuer, serialNumber, notBeforeUnixMs, notAfterUnixMs } = decodeCertificate(der);
@@ -143,7 +171,6 @@ export class Certificates implements Service {
         notBefore: rfc3339(notBeforeUnixMs),
         notAfter: rfc3339(notAfterUnixMs),
         daysLeft: Math.max(0, Math.ceil((notAfterUnixMs - unixMs) / DAY_MS)),
-        revocation: kind === 'trust anchor' ? '-' : this.#revocationOf(der),
       };
     } catch (error) {
       if (error instanceof WireError) return undefined;
@@ -153,10 +180,10 @@ export class Certificates implements Service {
 
   #revocationOf(der: Uint8Array): string {
     const { suite, clock } = this.#site;
+    if (this.#revocation === undefined) return 'unknown';
     const anchors = this.#held.filter(({ kind }) => kind === 'trust anchor').map((held) => held.der);
     const chain = [der, ...this.#held.filter((held) => held.kind === 'intermediate' && held.der !== der).map((held) => held.der)];
-    const judged = suite.checkChain({ chain, anchors, unixMs: clock.unixMs(), revocation: this.#revocation && { ...this.#revocation, policy: 'hard' } });
-    if (this.#revocation === undefined) return 'unknown';
+    const judged = suite.checkChain({ chain, anchors, unixMs: clock.unixMs(), revocation: { ...this.#revocation, policy: 'hard' } });
     return judged.ok ? 'good' : judged.revoked === true ? 'revoked' : 'unknown';
   }
 }

@@ -8,7 +8,7 @@ import type { DeviceConfiguration, SiteDirectory, SiteRecord } from '../configur
 import type { RekeyOrder } from '../sdwan/rekey-controller.ts';
 import type { Endpoint, IpAddress, TenantId } from '../model.ts';
 import { controlVrName, transportVrName } from '../model.ts';
-import type { RevocationCheck } from '../../platform/crypto.ts';
+import type { CertificatePath, RevocationCheck } from '../../platform/crypto.ts';
 import { PatientStore } from '../../platform/patient-store.ts';
 import { ENCRYPTED_MTU, EXPLICIT_NULL, IDLE_DUMMY_MS, STAGING_MTU } from './branch.ts';
 import { ControllerTenant } from './controller-tenant.ts';
@@ -45,6 +45,8 @@ export interface BranchFailed {
 export interface ControllerHooks {
   branchConnect(facts: BranchConnect): void;
   branchFailed(facts: BranchFailed): void;
+  /** A peer has shown a certificate on this way to an anchor. */
+  certificateSeen(path: CertificatePath): void;
   readonly keyExport?: KeyExport;
 }
 
@@ -296,6 +298,9 @@ export class ControllerControl implements Service {
     this.#hooks.keyExport?.onOutput(output);
     const staging = this.#stagingName();
     switch (output.kind) {
+      case 'certificate-seen':
+        this.#hooks.certificateSeen(output.path);
+        return;
       case 'ike-up':
         if (output.profile === staging && output.assigned !== undefined) {
           this.#stagingIkeSas.set(output.ikeSa, output.remoteIdentity.value);

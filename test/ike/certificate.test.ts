@@ -1,6 +1,8 @@
 import { deepStrictEqual, equal, match, ok } from 'node:assert/strict';
 import { generateKeyPairSync, webcrypto } from 'node:crypto';
 import type { IkeProfile } from '../../firmware/ike/profile.ts';
+import { withInBandResponses } from '../../firmware/ike/certificate-request.ts';
+import { CertEncoding } from '../../firmware/wire/ike/numbers.ts';
 import type { RevocationCheck, SignatureAlgorithm } from '../../platform/crypto.ts';
 import { installReflectMetadata } from '../../platform/reflect-metadata.ts';
 import { dateFromUnixMs } from '../../platform/time.ts';
@@ -107,6 +109,27 @@ describe('ike: certificates', () => {
     deepStrictEqual(controller.of('ike-down').map(({ reason }) => reason), ["peer's certificate was revoked on 2026-11-23"]);
     deepStrictEqual([branch, controller].map((node) => node.endpoint.snapshot().ikeSas.length), [0, 0]);
     equal(branch.of('child-down').length, 1);
+  });
+
+  it('says on which way a certificate leads to an anchor, also when hard fail refuses it for want of anything current', () => {
+    const parts = { branch: credentials(branchDevice, [authority.certificate]), controller: credentials(controllerDevice, [authority.certificate]) };
+    for (const policy of ['soft', 'hard'] as const) {
+      const { world, branch, controller } = pair({ ...parts, controllerOptions: { revocation: () => ({ crls: [], policy }) } });
+      world.initiate(branch, controller, 'to-controller');
+      world.run(2000);
+      deepStrictEqual(controller.of('certificate-seen').map(({ path }) => path), [[branchDevice.certificate, authority.certificate]]);
+      equal(controller.of('peer-refused').length, policy === 'hard' ? 1 : 0);
+      equal(branch.of('certificate-seen').length, 0);
+    }
+  });
+
+  it('takes OCSP responses that the peer brings along, whose bytes prove themselves or count for nothing', async () => {
+    const forged = { kind: 'CERT', encoding: CertEncoding.ocspContent, data: Uint8Array.of(1, 2, 3) } as const;
+    const known = { crls: [], policy: 'hard', ocspResponses: [Uint8Array.of(9)] } as const;
+    deepStrictEqual(withInBandResponses(known, [forged]), { crls: [], policy: 'hard', ocspResponses: [Uint8Array.of(9), forged.data] });
+    deepStrictEqual(withInBandResponses(undefined, [forged]), { crls: [], policy: 'soft', ocspResponses: [forged.data] });
+    equal(withInBandResponses(known, []), known);
+    equal(withInBandResponses(known, Array.from({ length: 100 }, () => forged))!.ocspResponses!.length, 9);
   });
 
   for (const algorithm of ['ecdsa-sha384', 'ecdsa-sha512'] as const) {

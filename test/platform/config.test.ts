@@ -31,7 +31,7 @@ describe('platform/config', () => {
       director: { addresses: [], listenAddress: '::', listenPort: 443, database: '' },
       enrolment: { url: '', anchorSha256: '', token: '' },
       interfaces: [],
-      certificates: { revocation: 'soft', timeFloor: '' },
+      certificates: { revocation: 'soft', timeFloor: '', ocspResponder: '' },
       debug: { exportKeys: false },
     });
   });
@@ -50,7 +50,7 @@ describe('platform/config', () => {
       director: { addresses: ['10.0.0.1'], listenAddress: '10.0.0.1', listenPort: 8443, database: 'postgres://u:p@h/db' },
       enrolment: { url: 'https://10.0.0.1:8443', anchorSha256: 'ab'.repeat(32), token: 't' },
       interfaces: [{ name: 'vni-0/0', device: 'eth0' }, { name: 'vni-0/1', device: 'eth1' }],
-      certificates: { revocation: 'hard', timeFloor: '2026-01-02T03:04:05Z' },
+      certificates: { revocation: 'hard', timeFloor: '2026-01-02T03:04:05Z', ocspResponder: 'http://10.0.0.1/ocsp' },
       debug: { exportKeys: true },
     };
     deepStrictEqual(parseConfig(JSON.stringify(given), 'x'), given);

@@ -34,7 +34,7 @@ function make(): BranchControl {
   } as unknown as Site;
   const forwarding = new ForwardingService(site, { apply: () => undefined } as unknown as ForwarderHandle);
   const routers = new VirtualRouters(site, forwarding, new Map([['vni-0/0', 'eth0']]));
-  return new BranchControl(site, forwarding, routers, { stagingUp: () => undefined, stagingDown: () => undefined, revocationOrdered: () => undefined, changed: () => undefined });
+  return new BranchControl(site, forwarding, routers, { stagingUp: () => undefined, stagingDown: () => undefined, revocationOrdered: () => undefined, certificateSeen: () => undefined, changed: () => undefined });
 }
 
 describe('services/branch staging', () => {

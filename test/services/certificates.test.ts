@@ -2,6 +2,7 @@ import { deepStrictEqual, equal, match } from 'node:assert/strict';
 import { Certificates } from '../../firmware/services/certificates.ts';
 import type { Site } from '../../firmware/services/service.ts';
 import { Alarms } from '../../platform/alarms.ts';
+import type { RevocationCheck } from '../../platform/crypto.ts';
 import { RealSuite } from '../../platform/crypto-real.ts';
 import { SinkLog } from '../../platform/log.ts';
 import { SeededRandom } from '../../platform/random.ts';
@@ -32,10 +33,11 @@ describe('services/certificates', () => {
   function watch(extra: Partial<Site> = {}) {
     const clock = new ManualClock();
     const alarms = new Alarms(new SinkLog([], () => 0).channel('alarms'), () => clock.unixMs());
-    const site = { clock, random: new SeededRandom(1), suite: new RealSuite(), alarms, ...extra } as unknown as Site;
-    const service = new Certificates(site);
+    const site = { clock, random: new SeededRandom(1), suite: new RealSuite(), alarms, log: new SinkLog([], () => 0), ...extra } as unknown as Site;
+    const told: RevocationCheck[] = [];
+    const service = new Certificates(site, { responder: '', ask: () => Promise.reject(new Error('nobody is asked')), revocations: (check) => void told.push(check) });
     const anchored = { ...CONFIGURATION, trustAnchors: [Buffer.from(authority.certificate).toString('base64')] };
-    return { clock, alarms, service, use: (identity: Awaited<ReturnType<typeof device>>) => service.use(anchored, identity) };
+    return { clock, alarms, service, told, use: (identity: Awaited<ReturnType<typeof device>>) => service.use(anchored, identity) };
   }
 
   it('raises an alarm 30, 14, 7 and 1 days before the own certificate ends, and at its end, and clears it when it was renewed', async () => {
@@ -60,7 +62,7 @@ describe('services/certificates', () => {
   });
 
   it('shows certificates with their ends and what the revocation list says of them', async () => {
-    const { service, use } = watch();
+    const { service, told, use } = watch();
     use(await device(40));
     const [own, anchor] = service.view().certificates;
     deepStrictEqual(
@@ -69,7 +71,8 @@ describe('services/certificates', () => {
     );
     for (const [revoked, word] of [[[], 'good'], [[{ serialNumber: '4a01', revokedUnixMs: start }], 'revoked']] as const) {
       const crls = [await issueCrl(authority, { revoked, unixMs: start, days: 30, number: 7 })];
-      service.revocations({ crls, policy: 'soft' });
+      service.revocations({ crls, policy: 'soft' }, true);
+      deepStrictEqual(told.at(-1), { crls, policy: 'soft', ocspResponses: [] });
       equal(service.view().certificates[0]!.revocation, word);
       deepStrictEqual(service.view().revocationLists, [
         { issuer: 'Provider trust anchor', number: '7', thisUpdate: '2023-11-14T22:13:20.000Z', nextUpdate: '2023-12-14T22:13:20.000Z', current: true, revoked: revoked.length },

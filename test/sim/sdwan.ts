@@ -140,6 +140,7 @@ export class Sdwan {
 
   async #bootController(site: SitePlan, node: SimNode, forwarding: ForwardingService, routers: VirtualRouters, forwarder: SimForwarder): Promise<void> {
     const control = new ControllerControl(node.site, forwarding, routers, {
+      certificateSeen: () => undefined,
       branchConnect: (facts) => this.#configure(facts),
       branchFailed: (facts) => this.failed.push(facts),
     });
@@ -154,6 +155,7 @@ export class Sdwan {
       stagingUp: () => undefined,
       stagingDown: (cause) => this.#world.flow.note(this.#world.now, site.name, `staging down: ${cause}`),
       revocationOrdered: () => undefined,
+      certificateSeen: () => undefined,
       changed: () => undefined,
     };
     const control = new BranchControl(node.site, forwarding, routers, hooks);

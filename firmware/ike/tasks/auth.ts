@@ -8,7 +8,7 @@ import { AuthMethod, CertEncoding, NotifyType, notifyName } from '../../wire/ike
 import type { Payload, PayloadOf } from '../../wire/ike/payloads.ts';
 import { findNotify, findPayload, notify } from '../../wire/ike/payloads.ts';
 import { identityBody, sharedKeyAuth, sharedKeyMatches, signedOctets } from '../auth-data.ts';
-import { certificateRequestData } from '../certificate-request.ts';
+import { certificateRequestData, withInBandResponses } from '../certificate-request.ts';
 import { chooseCredential, readCertificateRequest, sign, unverifiable } from '../credentials.ts';
 import { authLifetimeMs } from '../auth-lifetime.ts';
 import type { EapRun } from '../eap/run.ts';
@@ -30,7 +30,9 @@ export const CREDENTIALS_STEP = 'compare identities and credentials of both ends
 export function certificateRequest(sa: IkeSa): Payload[] {
   const { remoteAuth } = sa.profile;
   if (remoteAuth.kind !== 'certificate') return [];
-  return [{ kind: 'CERTREQ', encoding: CertEncoding.x509Signature, data: certificateRequestData(remoteAuth.anchors) }];
+  const request: Payload = { kind: 'CERTREQ', encoding: CertEncoding.x509Signature, data: certificateRequestData(remoteAuth.anchors) };
+  // RFC 4806 3.1: any responder will do. Who cannot do without asks; others need not be puzzled.
+  return sa.env.revocation()?.policy === 'hard' ? [request, { kind: 'CERTREQ', encoding: CertEncoding.ocspContent, data: new Uint8Array(0) }] : [request];
 }
 
 /** The octets that `signer` signs; its identity is the body of its own ID payload. */
@@ -96,7 +98,9 @@ function checkAuth(sa: IkeSa, payloads: readonly Payload[], id: PayloadOf<'IDi' 
   }
   if (!isSignature(auth.method)) return { ok: false, cause: 'the peer did not authenticate with a digital signature' };
   const chain = payloads.flatMap((payload) => (payload.kind === 'CERT' && payload.encoding === CertEncoding.x509Signature ? [payload.data] : []));
-  const result = sa.env.suite.checkChain({ chain, anchors: credentials.anchors, unixMs: sa.env.unixMs(), revocation: sa.env.revocation() });
+  const revocation = withInBandResponses(sa.env.revocation(), payloads);
+  const result = sa.env.suite.checkChain({ chain, anchors: credentials.anchors, unixMs: sa.env.unixMs(), revocation });
+  if (result.path !== undefined) sa.env.emit({ kind: 'certificate-seen', path: result.path });
   if (!result.ok) return { ok: false, cause: `peer's ${result.cause.replace(/^there is no certificate$/, 'certificate is missing')}` };
   const problem = certificateProblem(sa, result, octets, auth, identity);
   if (problem !== undefined) return { ok: false, cause: problem };

@@ -31,7 +31,7 @@ export const IdType = { ipv4: 1, fqdn: 2, email: 3, ipv6: 5, derDn: 9, keyId: 11
 
 export const AuthMethod = { sharedKey: 2, ecdsa256: 9, ecdsa384: 10, ecdsa521: 11, digitalSignature: 14 } as const;
 
-export const CertEncoding = { x509Signature: 4 } as const;
+export const CertEncoding = { x509Signature: 4, ocspContent: 14 } as const;
 
 /** Signature hash algorithms (RFC 7427 4, RFC 8420 2). */
 export const SignatureHash = { sha256: 2, sha384: 3, sha512: 4, identity: 5 } as const;
