@@ -31,13 +31,13 @@ class MemoryBench {
   up = 0;
 
   constructor() {
-    const profile = benchProfile('responder', { role: 'responder', identity: '', credential: CREDENTIAL });
+    const profile = benchProfile('responder', { role: 'responder', identity: '', credential: CREDENTIAL, mlKem: false });
     this.#responder = new IkeEndpoint({ ...this.#options, profiles: [profile], responderProfile: () => profile });
   }
 
   handshake(number: number): void {
     const local = { address: `10.${number >> 16}.${(number >> 8) & 255}.${number & 255}`, port: 500 };
-    const profile = benchProfile('initiator', { role: 'initiator', identity: `b${number}@bench.example`, credential: CREDENTIAL });
+    const profile = benchProfile('initiator', { role: 'initiator', identity: `b${number}@bench.example`, credential: CREDENTIAL, mlKem: false });
     const initiator = new IkeEndpoint({ ...this.#options, profiles: [profile], responderProfile: () => undefined });
     initiator.handle({ kind: 'initiate', profile: 'initiator', socket: 'wan', nattSocket: 'natt', local, remote: RESPONDER }, this.#clock.now());
     for (let moved = true; moved; ) moved = this.#carry(initiator, this.#responder) || this.#carry(this.#responder, initiator);

@@ -18,6 +18,8 @@ export interface BenchEnd {
   /** Of an initiator: how many IKE SAs it makes, and how many at once. */
   readonly handshakes: number;
   readonly concurrency: number;
+  /** ML-KEM-768 as additional key exchange (RFC 9370). */
+  readonly mlKem: boolean;
 }
 
 function authentication(credential: BenchCredential): { localAuth: LocalAuth; remoteAuth: RemoteAuth } {
@@ -32,14 +34,14 @@ function authentication(credential: BenchCredential): { localAuth: LocalAuth; re
 }
 
 /** AES-GCM-16-256, PRF HMAC-SHA2-256, Curve25519; ESP AES-GCM-16-256. UDP encapsulation, which charon needs. */
-export function benchProfile(name: string, end: Pick<BenchEnd, 'role' | 'identity' | 'credential'>): IkeProfile {
+export function benchProfile(name: string, end: Pick<BenchEnd, 'role' | 'identity' | 'credential' | 'mlKem'>): IkeProfile {
   return {
     name,
     tenant: 1,
     localIdentity: { kind: 'email', value: end.role === 'initiator' ? end.identity : RESPONDER_IDENTITY },
     remoteIdentity: end.role === 'initiator' ? { kind: 'email', value: RESPONDER_IDENTITY } : undefined,
     ...authentication(end.credential),
-    proposals: [{ encryption: ['aes-256-gcm-16'], prf: ['sha256'], groups: [31] }],
+    proposals: [{ encryption: ['aes-256-gcm-16'], prf: ['sha256'], groups: [31], ...(end.mlKem ? { additional: [36] } : {}) }],
     childProposals: [{ encryption: ['aes-256-gcm-16'], esn: [false], groups: [], pfs: 'none' }],
     forceUdpEncapsulation: true,
   };

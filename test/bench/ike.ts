@@ -13,6 +13,7 @@ import type { PemLabel } from '../../platform/pem.ts';
 import { SystemClock } from '../../platform/time.ts';
 import type { Authority } from '../../platform/x509.ts';
 import { createAuthority, createCsr, generateKeyPair, issueFromCsr } from '../../platform/x509.ts';
+import { debianRoot } from '../system/debian-root.ts';
 import { TestNetwork } from '../system/namespaces.ts';
 import { Strongswan } from '../system/strongswan.ts';
 import type { BenchCredential, BenchEnd } from './ike-setting.ts';
@@ -28,6 +29,8 @@ const CONCURRENCY = 8;
 const TICKS_PER_SECOND = 100;
 const WORD_OF_TICKS = 11;
 const PLAIN_NODE = ['--disable-warning=ExperimentalWarning'];
+/** The only release with ML-KEM; its other suites are measured with the same daemon. */
+const CHARON_RELEASE = 'sid';
 /** charon writes nothing, accepts any number of half-open SAs, and installs no policy: only IKE is measured. */
 const CHARON_SETTINGS = `
   dos_protection = no
@@ -42,18 +45,21 @@ export interface IkeBenchOptions {
   readonly sas: number;
 }
 
+
+
 interface Suite {
-  readonly name: 'psk' | 'ecdsa';
+  readonly name: 'psk' | 'ecdsa' | 'psk-mlkem' | 'ecdsa-mlkem';
+  readonly mlKem: boolean;
   readonly responder: BenchCredential;
   initiator(identity: string): Promise<BenchCredential>;
 }
 
-function pskSuite(): Suite {
+function pskSuite(mlKem: boolean): Suite {
   const credential: BenchCredential = { kind: 'psk', psk: PSK };
-  return { name: 'psk', responder: credential, initiator: async () => credential };
+  return { name: mlKem ? 'psk-mlkem' : 'psk', mlKem, responder: credential, initiator: async () => credential };
 }
 
-async function ecdsaSuite(): Promise<Suite> {
+async function ecdsaSuite(mlKem: boolean): Promise<Suite> {
   const unixMs = new SystemClock().unixMs();
   const authority: Authority = await createAuthority({ commonName: 'Bench CA', unixMs, days: 1 });
   let serial = 1;
@@ -65,21 +71,21 @@ async function ecdsaSuite(): Promise<Suite> {
     const certificate = await issueFromCsr(authority, csr, request);
     return { kind: 'ecdsa', certificate: toHex(certificate), privateKey: toHex(privateKey), anchor: toHex(authority.certificate) };
   };
-  return { name: 'ecdsa', responder: await issue(RESPONDER_IDENTITY), initiator: issue };
+  return { name: mlKem ? 'ecdsa-mlkem' : 'ecdsa', mlKem, responder: await issue(RESPONDER_IDENTITY), initiator: issue };
 }
 
 function pem(label: PemLabel, hex: string): string {
   return encodePem(label, new Uint8Array(Buffer.from(hex, 'hex')));
 }
 
-function swanctl(address: string, { responder }: Suite): { swanctl: string; files: Record<string, string> } {
+function swanctl(address: string, { responder, mlKem }: Suite): { swanctl: string; files: Record<string, string> } {
   const auth = responder.kind === 'psk' ? 'psk' : 'pubkey';
   const text = `
 connections {
   bench {
     version = 2
     local_addrs = ${address}
-    proposals = aes256gcm16-prfsha256-x25519
+    proposals = aes256gcm16-prfsha256-x25519${mlKem ? '-ke1_mlkem768' : ''}
     encap = yes
     mobike = no
     unique = never
@@ -140,7 +146,7 @@ class IkeBench {
 
   async #ours(suite: Suite): Promise<Responder> {
     const { namespace, address, initiator } = this.#namespace();
-    const end: BenchEnd = { role: 'responder', local: address, remote: initiator, identity: RESPONDER_IDENTITY, credential: suite.responder, handshakes: 0, concurrency: 0 };
+    const end: BenchEnd = { role: 'responder', local: address, remote: initiator, identity: RESPONDER_IDENTITY, credential: suite.responder, handshakes: 0, concurrency: 0, mlKem: suite.mlKem };
     const child = startEnd(this.#network, namespace, end);
     await lineOf(child);
     return { name: 'ours', address, pid: child.pid!, millisecondsPerHandshake: [], stop: async () => void child.kill() };
@@ -148,7 +154,7 @@ class IkeBench {
 
   async #charon(suite: Suite): Promise<Responder> {
     const { namespace, address } = this.#namespace();
-    const charon = await Strongswan.start({ network: this.#network, namespace, settings: CHARON_SETTINGS, ...swanctl(address, suite) });
+    const charon = await Strongswan.start({ network: this.#network, namespace, settings: CHARON_SETTINGS, root: debianRoot(CHARON_RELEASE), ...swanctl(address, suite) });
     this.charonVersion = await charon.version();
     return { name: 'charon', address, pid: charon.pid, millisecondsPerHandshake: [], stop: () => charon.stop() };
   }
@@ -158,7 +164,7 @@ class IkeBench {
     const identity = `b${++this.#identities}@bench.example`;
     const credential = await suite.initiator(identity);
     const local = responder.address.replace(/1$/, '2');
-    const end: BenchEnd = { role: 'initiator', local, remote: responder.address, identity, credential, handshakes, concurrency: CONCURRENCY };
+    const end: BenchEnd = { role: 'initiator', local, remote: responder.address, identity, credential, handshakes, concurrency: CONCURRENCY, mlKem: suite.mlKem };
     const before = processorSeconds(responder.pid);
     const result = JSON.parse(await lineOf(startEnd(this.#network, this.#initiators, end))) as { established: number; failures: string[] };
     if (result.established !== handshakes) throw new OperationalError('bench', `${result.established} of ${handshakes} handshakes with ${responder.name} succeeded: ${result.failures.join('; ')}`, 'Compare the settings of both ends');
@@ -203,15 +209,16 @@ function measureMemory(sas: number): MemoryResult {
 export async function benchIke(options: IkeBenchOptions): Promise<Record<string, unknown>> {
   const bench = new IkeBench();
   try {
-    const psk = await bench.measure(pskSuite(), options);
-    const ecdsa = await bench.measure(await ecdsaSuite(), options);
+    const rates: [Suite['name'], Record<Responder['name'], number>][] = [];
+    for (const suite of [pskSuite(false), await ecdsaSuite(false), pskSuite(true), await ecdsaSuite(true)]) rates.push([suite.name, await bench.measure(suite, options)]);
     const memory = measureMemory(options.sas);
     process.stdout.write(`node ${process.versions.node}, openssl ${process.versions.openssl}, strongSwan ${bench.charonVersion}\n`);
-    const round = (value: number): number => Number(value.toPrecision(3));
+    const bySuite = (value: (rate: Record<Responder['name'], number>) => number): Record<string, number> =>
+      Object.fromEntries(rates.map(([name, rate]) => [name, Number(value(rate).toPrecision(3))]));
     return {
-      handshakesPerSecond: { psk: round(psk.ours), ecdsa: round(ecdsa.ours) },
-      charonHandshakesPerSecond: { psk: round(psk.charon), ecdsa: round(ecdsa.charon) },
-      ratioToCharon: { psk: round(psk.ours / psk.charon), ecdsa: round(ecdsa.ours / ecdsa.charon) },
+      handshakesPerSecond: bySuite(({ ours }) => ours),
+      charonHandshakesPerSecond: bySuite(({ charon }) => charon),
+      ratioToCharon: bySuite(({ ours, charon }) => ours / charon),
       bytesPerSa: memory.heapBytesPerSa,
       ...memory,
     };
