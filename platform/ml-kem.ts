@@ -6,6 +6,7 @@ import { concat, fromHex } from './bytes.ts';
 import type { Encapsulation, KemId, KemKeyPair } from './crypto.ts';
 import { KEM_SIZES } from './crypto.ts';
 import { encodeElement, encodeUnsigned, Tag } from './der.ts';
+import { readPublicKey } from './key-memory.ts';
 import type { Random } from './random.ts';
 
 const SEED_BYTES = 64;
@@ -28,7 +29,7 @@ function privateKeyOf(kem: KemId, seed: Uint8Array): KeyObject {
 /** Throws when OpenSSL finds that the key fails the checks of FIPS 203 7.2. */
 function publicKeyOf(kem: KemId, raw: Uint8Array): KeyObject {
   const der = encodeElement(Tag.sequence, algorithm(kem), encodeElement(Tag.bitString, Uint8Array.of(0), raw));
-  return createPublicKey({ key: Buffer.from(der.buffer), format: 'der', type: 'spki' });
+  return readPublicKey(der);
 }
 
 /** See Suite.kemGenerate. */

@@ -15,8 +15,8 @@ import { HalfOpenTable, originOf } from './half-open.ts';
 import type { SaOptions } from './ike-sa.ts';
 import { IkeSa } from './ike-sa.ts';
 import type { IkeOutput } from './input-output.ts';
+import { PeerIndex } from './peer-index.ts';
 import type { CompleteProfile, IkeIdentity, PeerCredentials } from './profile.ts';
-import { sameIdentity } from './profile.ts';
 import type { Sentence } from './sentences.ts';
 import type { SessionKeys, SessionKeysOwner } from './session-keys.ts';
 import { sessionKeysOf, sessionKeysOwner } from './session-keys.ts';
@@ -56,6 +56,7 @@ export class SaRegister implements Environment {
   /** Responder SAs by the hash of their IKE_SA_INIT request, for its repetitions. */
   readonly #byInitRequest = new Map<string, IkeSa>();
   readonly #deadlines = new Deadlines<string>();
+  readonly #peers = new PeerIndex();
   readonly #espSpis = new Set<number>();
   #espIndex: number;
   #number = 0;
@@ -75,6 +76,7 @@ export class SaRegister implements Environment {
   create(options: SaOptions, now: Instant): IkeSa {
     const sa = new IkeSa(this, options, now);
     this.#bySpi.set(sa.localSpi, sa);
+    this.#peers.place(sa);
     return sa;
   }
 
@@ -139,28 +141,16 @@ export class SaRegister implements Environment {
     if (sa.role === 'responder' && sa.initRequest.length > 0) this.#byInitRequest.delete(this.#requestKey(sa.initRequest));
     this.#bySpi.delete(sa.localSpi);
     this.#deadlines.clear(sa.localSpi);
+    this.#peers.remove(sa);
     sa.wipeSecrets();
   }
 
-  /** The other IKE SAs of the same two identities. All SAs are looked at for every new peer, so what differs most comes first. */
-  *#between(sa: IkeSa): Generator<IkeSa> {
-    const theirs = sa.peer.identity ?? sa.profile.remoteIdentity;
-    if (theirs === undefined) return;
-    for (const other of this.#bySpi.values()) {
-      const identity = other.peer.identity ?? other.profile.remoteIdentity;
-      if (identity === undefined || identity.value.length !== theirs.value.length || other.number === sa.number) continue;
-      if (sameIdentity(identity, theirs) && sameIdentity(other.profile.localIdentity, sa.profile.localIdentity)) yield other;
-    }
-  }
-
   isInitialContact(sa: IkeSa): boolean {
-    for (const { state } of this.#between(sa)) if (state !== 'closed' && state !== 'deleting' && state !== 'init-sent') return false;
-    return true;
+    return this.#peers.between(sa).every(({ state }) => state === 'closed' || state === 'deleting' || state === 'init-sent');
   }
 
   dropOthers(sa: IkeSa, now: Instant): void {
-    // Ending one changes what is being looked at.
-    for (const other of [...this.#between(sa)]) {
+    for (const other of this.#peers.between(sa)) {
       // The peer has forgotten them: there is nobody to tell (RFC 7296 2.4). One that began later is another
       // circuit of the same peer, whose first message came in before this one's authentication.
       if (other.announced && other.number < sa.number) other.end({ reason: 'the peer started anew (INITIAL_CONTACT)', event: 'Peer Down' }, now);
@@ -181,7 +171,9 @@ export class SaRegister implements Environment {
 
   touch(sa: IkeSa): void {
     if (!sa.halfOpen) this.#leaveHalfOpen(sa);
-    const when = this.#bySpi.get(sa.localSpi) === sa ? sa.deadline() : undefined;
+    const lives = this.#bySpi.get(sa.localSpi) === sa;
+    if (lives) this.#peers.place(sa);
+    const when = lives ? sa.deadline() : undefined;
     if (when === undefined) this.#deadlines.clear(sa.localSpi);
     else this.#deadlines.set(sa.localSpi, when);
   }

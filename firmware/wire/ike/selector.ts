@@ -68,9 +68,10 @@ export function encodeSelectors(writer: Writer, selectors: readonly TrafficSelec
 
 /** What both selectors cover, or undefined when nothing is. */
 export function intersectSelectors(a: TrafficSelector, b: TrafficSelector): TrafficSelector | undefined {
-  const [aStart, aEnd, bStart, bEnd] = [a.startAddress, a.endAddress, b.startAddress, b.endAddress].map(addressBytes);
-  if (aStart!.length !== bStart!.length) return undefined;
+  // Before any address is read: most pairs of selectors are of different families.
+  if (a.startAddress.includes(':') !== b.startAddress.includes(':')) return undefined;
   if (a.protocol !== 0 && b.protocol !== 0 && a.protocol !== b.protocol) return undefined;
+  const [aStart, aEnd, bStart, bEnd] = [a.startAddress, a.endAddress, b.startAddress, b.endAddress].map(addressBytes);
   const start = compareBytes(aStart!, bStart!) > 0 ? aStart! : bStart!;
   const end = compareBytes(aEnd!, bEnd!) < 0 ? aEnd! : bEnd!;
   const startPort = Math.max(a.startPort, b.startPort);
