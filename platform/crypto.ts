@@ -56,7 +56,7 @@ export interface Encapsulation {
  * Signature algorithms; ECDSA signatures are ASN.1 DER (RFC 7427) unless said otherwise. RSA-PSS has MGF1 with the same
  * hash and a salt as long as the hash; `rsa-pkcs1` is RSASSA-PKCS1-v1_5 (RFC 8017).
  */
-export type SignatureAlgorithm = `ecdsa-${HashName}` | 'ed25519' | `rsa-pss-${HashName}` | `rsa-pkcs1-${HashName}`;
+export type SignatureAlgorithm = `ecdsa-${HashName}` | 'ed25519' | `rsa-pss-${HashName}` | `rsa-pkcs1-${HmacName}`;
 
 export type ControlAead = 'aes-128-gcm' | 'aes-256-gcm' | 'chacha20-poly1305';
 

@@ -1,7 +1,7 @@
 // Signatures on node:crypto: ECDSA (RFC 5480), Ed25519 (RFC 8032), RSA-PSS and RSASSA-PKCS1-v1_5 (RFC 8017).
 import { constants, sign, verify } from 'node:crypto';
 import type { KeyObject, SignKeyObjectInput } from 'node:crypto';
-import type { HashName, SignatureAlgorithm } from './crypto.ts';
+import type { HashName, HmacName, SignatureAlgorithm } from './crypto.ts';
 import type { KeyMemory } from './key-memory.ts';
 
 /** Shorter RSA keys are not accepted (RFC 8247 3.2.1), longer ones cost more than a peer may ask of us. */
@@ -10,7 +10,7 @@ const MOST_RSA_BITS = 8192;
 
 interface Scheme {
   readonly keyType: 'ec' | 'ed25519' | 'rsa';
-  readonly hash: HashName | null;
+  readonly hash: HmacName | null;
   /** Of RSA only: a key with options around it costs Node two exceptions, which take as long as an ECDSA signature. */
   readonly options?: Omit<SignKeyObjectInput, 'key'>;
 }
@@ -23,7 +23,7 @@ function pss(hash: HashName): Scheme {
   return { keyType: 'rsa', hash, options: { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: constants.RSA_PSS_SALTLEN_DIGEST } };
 }
 
-function pkcs1(hash: HashName): Scheme {
+function pkcs1(hash: HmacName): Scheme {
   return { keyType: 'rsa', hash, options: { padding: constants.RSA_PKCS1_PADDING } };
 }
 
@@ -35,6 +35,7 @@ const SCHEMES: Readonly<Record<SignatureAlgorithm, Scheme>> = {
   'rsa-pss-sha256': pss('sha256'),
   'rsa-pss-sha384': pss('sha384'),
   'rsa-pss-sha512': pss('sha512'),
+  'rsa-pkcs1-sha1': pkcs1('sha1'),
   'rsa-pkcs1-sha256': pkcs1('sha256'),
   'rsa-pkcs1-sha384': pkcs1('sha384'),
   'rsa-pkcs1-sha512': pkcs1('sha512'),

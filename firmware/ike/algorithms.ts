@@ -58,6 +58,19 @@ export const CBC_IKE_PROPOSAL: CbcIkeProposal = {
   groups: CLASSIC_IKE_PROPOSAL.groups,
 };
 
+/** What stock Windows offers, besides triple DES: only for profiles that say so. */
+export const LEGACY_IKE_PROPOSAL: CbcIkeProposal = {
+  encryption: ['aes-256-cbc', 'aes-128-cbc'],
+  integrity: ['hmac-sha384-192', 'hmac-sha256-128', 'hmac-sha1-96'],
+  prf: ['sha384', 'sha256', 'sha1'],
+  groups: [...CLASSIC_IKE_PROPOSAL.groups, 2],
+};
+
+/** RFC 8247: SHOULD NOT and worse. */
+export function isWeak({ integrity = [], prf, groups }: IkeProposal): boolean {
+  return (integrity as readonly Integrity[]).includes('hmac-sha1-96') || prf.includes('sha1') || groups.includes(2);
+}
+
 /** A peer that does not know the transform type of the first one takes the second. */
 export const DEFAULT_IKE_PROPOSALS: readonly IkeProposal[] = [{ ...CLASSIC_IKE_PROPOSAL, additional: [36] }, CLASSIC_IKE_PROPOSAL, CBC_IKE_PROPOSAL];
 

@@ -34,9 +34,10 @@ function publicKeyOf(sa: IkeSa, { chain }: SigningCredential): Uint8Array | unde
 }
 
 function isVerifiable(sa: IkeSa, credential: SigningCredential): boolean {
-  if (!isClassic(sa)) return sa.peer.hashes.includes(signatureHash(credential.algorithm));
+  const hash = signatureHash(credential.algorithm);
+  if (!isClassic(sa)) return hash !== undefined && sa.peer.hashes.includes(hash);
   const publicKey = publicKeyOf(sa, credential);
-  return publicKey !== undefined && signsClassically(publicKey);
+  return publicKey !== undefined && signsClassically(publicKey, sa.profile.legacy);
 }
 
 /** The credential for this peer, or undefined when it can verify none of ours. */

@@ -8,7 +8,7 @@ import type { Gateway } from '../wire/ike/gateway.ts';
 import type { TrafficSelector } from '../wire/ike/selector.ts';
 import { ANY_IPV4, ANY_IPV6 } from '../wire/ike/selector.ts';
 import type { ChildProposal, IkeProposal } from './algorithms.ts';
-import { DEFAULT_CHILD_PROPOSAL, DEFAULT_IKE_PROPOSALS } from './algorithms.ts';
+import { DEFAULT_CHILD_PROPOSAL, DEFAULT_IKE_PROPOSALS, isWeak, LEGACY_IKE_PROPOSAL } from './algorithms.ts';
 import type { EapMethodName } from './eap/method.ts';
 import type { Ppk } from './ppk.ts';
 
@@ -117,6 +117,11 @@ export interface IkeProfile {
   readonly followRedirects?: boolean;
   /** Post-quantum pre-shared key (RFC 8784). */
   readonly ppk?: Ppk;
+  /**
+   * Also MODP-1024, SHA-1 and RSA signatures with SHA-1, for stock Windows: behind the other proposals, unless they name
+   * such algorithms themselves. An alarm lasts as long as it is on. Default false.
+   */
+  readonly legacy?: boolean;
 }
 
 export type CompleteProfile = Required<Omit<IkeProfile, 'vxlan' | 'deviceSerial' | 'ppk' | 'redirect'>> & Pick<IkeProfile, 'vxlan' | 'deviceSerial' | 'ppk' | 'redirect'>;
@@ -124,7 +129,7 @@ export type CompleteProfile = Required<Omit<IkeProfile, 'vxlan' | 'deviceSerial'
 const ANY = [ANY_IPV4, ANY_IPV6] as const;
 
 export function completeProfile(profile: IkeProfile): CompleteProfile {
-  return {
+  const complete: CompleteProfile = {
     proposals: DEFAULT_IKE_PROPOSALS,
     childProposals: [DEFAULT_CHILD_PROPOSAL],
     ikeLifetimeMs: 86_400_000,
@@ -139,8 +144,12 @@ export function completeProfile(profile: IkeProfile): CompleteProfile {
     childless: false,
     mobike: true,
     followRedirects: false,
+    legacy: false,
     ...withoutUndefined(profile),
   };
+  const weak = complete.proposals.some(isWeak);
+  assert(complete.legacy || !weak, `profile ${profile.name} has weak algorithms, for which it must say that it is a legacy profile`);
+  return complete.legacy && !weak ? { ...complete, proposals: [...complete.proposals, LEGACY_IKE_PROPOSAL] } : complete;
 }
 
 function withoutUndefined<T extends object>(value: T): T {

@@ -1,8 +1,9 @@
 // Signatures in AUTH: RFC 7427 with the AlgorithmIdentifiers of its appendix A (RSA, ECDSA) and of RFC 8420 (Ed25519),
-// and for peers that know nothing of it the ECDSA methods of RFC 4754.
+// and for peers that know nothing of it the ECDSA methods of RFC 4754, and RSA with SHA-1 where a legacy profile allows it.
 import { concat, equalBytes, fromHex, Reader } from '../../platform/bytes.ts';
 import type { SignatureAlgorithm, Suite } from '../../platform/crypto.ts';
-import { encodeElement, encodeUnsigned, expectElement, Tag } from '../../platform/der.ts';
+import { encodeElement, encodeUnsigned, expectElement, readElement, Tag } from '../../platform/der.ts';
+import { WireError } from '../../platform/errors.ts';
 import { AuthMethod, SignatureHash } from '../wire/ike/numbers.ts';
 
 type KeyType = 'ecdsa' | 'ed25519' | 'rsa';
@@ -51,20 +52,22 @@ const SIGNATURES: readonly Signature[] = [
 /** Contents of our SIGNATURE_HASH_ALGORITHMS. */
 export const SIGNATURE_HASHES: readonly number[] = [...new Set(SIGNATURES.map((entry) => entry.hash))];
 
-/** A method of RFC 4754: its curve and its hash go together, and the signature is r | s. */
+/** A method of RFC 4754, whose curve and hash go together and whose signature is r | s; or RSA (RFC 7296 2.15). */
 interface ClassicMethod {
   readonly method: number;
   readonly algorithm: SignatureAlgorithm;
-  /** How the SubjectPublicKeyInfo of a key on the curve begins. */
-  readonly keyStart: Uint8Array;
-  /** Octets of r, and of s. */
-  readonly halfBytes: number;
+  /** AlgorithmIdentifier of a key in its SubjectPublicKeyInfo. */
+  readonly keyType: Uint8Array;
+  /** Octets of r, and of s; undefined: the signature is sent as it is. */
+  readonly halfBytes?: number;
+  readonly legacy?: true;
 }
 
 const CLASSIC_METHODS: readonly ClassicMethod[] = [
-  { method: AuthMethod.ecdsa256, algorithm: 'ecdsa-sha256', keyStart: fromHex('3059301306072a8648ce3d020106082a8648ce3d030107'), halfBytes: 32 },
-  { method: AuthMethod.ecdsa384, algorithm: 'ecdsa-sha384', keyStart: fromHex('3076301006072a8648ce3d020106052b81040022'), halfBytes: 48 },
-  { method: AuthMethod.ecdsa521, algorithm: 'ecdsa-sha512', keyStart: fromHex('30819b301006072a8648ce3d020106052b81040023'), halfBytes: 66 },
+  { method: AuthMethod.ecdsa256, algorithm: 'ecdsa-sha256', keyType: fromHex('301306072a8648ce3d020106082a8648ce3d030107'), halfBytes: 32 },
+  { method: AuthMethod.ecdsa384, algorithm: 'ecdsa-sha384', keyType: fromHex('301006072a8648ce3d020106052b81040022'), halfBytes: 48 },
+  { method: AuthMethod.ecdsa521, algorithm: 'ecdsa-sha512', keyType: fromHex('301006072a8648ce3d020106052b81040023'), halfBytes: 66 },
+  { method: AuthMethod.rsaSha1, algorithm: 'rsa-pkcs1-sha1', keyType: fromHex('300d06092a864886f70d0101010500'), legacy: true },
 ];
 
 export interface SignatureAuth {
@@ -78,23 +81,30 @@ export interface PeerKey {
   readonly keyType: KeyType;
 }
 
-/** The hash that an algorithm needs the peer to know. */
-export function signatureHash(algorithm: SignatureAlgorithm): number {
-  return SIGNATURES.find((entry) => entry.algorithm === algorithm)!.hash;
+/** The hash that an algorithm needs the peer to know; undefined for one that is only a method of its own. */
+export function signatureHash(algorithm: SignatureAlgorithm): number | undefined {
+  return SIGNATURES.find((entry) => entry.algorithm === algorithm)?.hash;
 }
 
-/** Whether a method of AUTH is a signature that is understood here. */
-export function isSignature(method: number): boolean {
-  return method === AuthMethod.digitalSignature || CLASSIC_METHODS.some((entry) => entry.method === method);
+/** Whether a method of AUTH is a signature that is taken; some only from peers of a legacy profile. */
+export function isSignature(method: number, legacy: boolean): boolean {
+  return method === AuthMethod.digitalSignature || CLASSIC_METHODS.some((entry) => entry.method === method && (legacy || entry.legacy !== true));
 }
 
 /** Whether a key (SPKI DER) can sign for a peer that does not know RFC 7427. */
-export function signsClassically(publicKey: Uint8Array): boolean {
-  return classicMethodOf(publicKey) !== undefined;
+export function signsClassically(publicKey: Uint8Array, legacy: boolean): boolean {
+  const found = classicMethodOf(publicKey);
+  return found !== undefined && isSignature(found.method, legacy);
 }
 
 function classicMethodOf(publicKey: Uint8Array): ClassicMethod | undefined {
-  return CLASSIC_METHODS.find(({ keyStart }) => equalBytes(keyStart, publicKey.subarray(0, keyStart.length)));
+  try {
+    const algorithm = readElement(expectElement(new Reader(publicKey, 'public key'), Tag.sequence, 'public key').content, 'algorithm').encoded;
+    return CLASSIC_METHODS.find(({ keyType }) => equalBytes(keyType, algorithm));
+  } catch (error) {
+    if (error instanceof WireError) return undefined;
+    throw error;
+  }
 }
 
 /** RFC 7427 3: length of the AlgorithmIdentifier 1 | AlgorithmIdentifier | signature. */
@@ -103,10 +113,11 @@ export function signatureAuth(suite: Suite, algorithm: SignatureAlgorithm, priva
   return { method: AuthMethod.digitalSignature, data: concat(Uint8Array.of(identifier!.length), identifier!, suite.sign(algorithm, privateKey, octets)) };
 }
 
-/** RFC 4754, for a key that `signsClassically`. */
+/** For a key that `signsClassically`. */
 export function classicAuth(suite: Suite, publicKey: Uint8Array, privateKey: Uint8Array, octets: Uint8Array): SignatureAuth {
   const { method, algorithm, halfBytes } = classicMethodOf(publicKey)!;
-  return { method, data: halves(suite.sign(algorithm, privateKey, octets), halfBytes) };
+  const signature = suite.sign(algorithm, privateKey, octets);
+  return { method, data: halfBytes === undefined ? signature : halves(signature, halfBytes) };
 }
 
 /** r | s of a signature in DER. */
@@ -135,9 +146,11 @@ export function signatureProblem(suite: Suite, key: PeerKey, octets: Uint8Array,
 function classicProblem(suite: Suite, key: PeerKey, octets: Uint8Array, { method, data }: SignatureAuth): string | undefined {
   const known = CLASSIC_METHODS.find((entry) => entry.method === method)!;
   if (classicMethodOf(key.publicKey) !== known) return `authentication method ${method} does not fit the certificate's key`;
-  if (data.length !== 2 * known.halfBytes) return `the signature has ${data.length} octets, its curve needs ${2 * known.halfBytes}`;
-  const der = encodeElement(Tag.sequence, encodeUnsigned(data.subarray(0, known.halfBytes)), encodeUnsigned(data.subarray(known.halfBytes)));
-  return verdict(suite.verify(known.algorithm, key.publicKey, octets, der));
+  const { algorithm, halfBytes } = known;
+  if (halfBytes === undefined) return verdict(suite.verify(algorithm, key.publicKey, octets, data));
+  if (data.length !== 2 * halfBytes) return `the signature has ${data.length} octets, its curve needs ${2 * halfBytes}`;
+  const der = encodeElement(Tag.sequence, encodeUnsigned(data.subarray(0, halfBytes)), encodeUnsigned(data.subarray(halfBytes)));
+  return verdict(suite.verify(algorithm, key.publicKey, octets, der));
 }
 
 function verdict(good: boolean): string | undefined {

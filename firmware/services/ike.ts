@@ -10,6 +10,7 @@ import type { DeviceConfiguration } from '../configuration.ts';
 import type { Endpoint, ForwarderEvent, IpAddress } from '../model.ts';
 import type { ForwardingService } from './forwarding.ts';
 import { IkeTunnels, tunnelKey, type TunnelContext } from './ike-tunnels.ts';
+import { watchLegacy } from './legacy-alarm.ts';
 import { MachineRunner } from './machine-runner.ts';
 import type { Service, ServiceStatus, Site } from './service.ts';
 import { TlsSessions } from './tls-sessions.ts';
@@ -49,6 +50,7 @@ export class IkeService implements Service {
   readonly #live = new Map<number, Live>();
   readonly #drops = new Map<IkeDropReason, number>();
   readonly #timers = new Set<CancelTimer>();
+  #legacyProfiles: ReadonlySet<string> = new Set();
   readonly endpoint: IkeEndpoint;
 
   constructor(site: Site, forwarding: ForwardingService, endpoint: IkeEndpoint, role: IkeRole) {
@@ -86,6 +88,7 @@ export class IkeService implements Service {
   }
 
   push(input: IkeInput): void {
+    if (input.kind === 'profiles') this.#legacyProfiles = watchLegacy(this.#site.alarms, this.#legacyProfiles, input.profiles);
     this.#runner.push(input);
   }
 

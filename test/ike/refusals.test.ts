@@ -98,7 +98,7 @@ describe('ike: refusals', () => {
     });
     world.initiate(branch, controller, 'to-controller');
     world.run(20_000);
-    equal(branch.of('connect-failed')[0]?.cause, 'the peer refuses the child SA: no ESP proposal of the peer is acceptable');
+    equal(branch.of('connect-failed')[0]?.cause, 'the peer refuses the child SA: peer offered only esn; allowed: no-esn');
     equal(controller.of('ike-down').length, 1);
     equal(branch.endpoint.snapshot().ikeSas.length + controller.endpoint.snapshot().ikeSas.filter((sa) => sa.state !== 'closed').length, 0);
   });

@@ -97,9 +97,20 @@ describe('ike: signatures', () => {
     });
   }
 
+  it('signs with RSA and SHA-1 only for a legacy profile', () => {
+    const { publicKey, privateKey } = KEYS.rsa;
+    const auth = classicAuth(suite, publicKey, privateKey, OCTETS);
+    equal(auth.method, 1);
+    equal(signatureProblem(suite, { publicKey, keyType: 'rsa' }, OCTETS, auth), undefined);
+    equal(signatureProblem(suite, { publicKey, keyType: 'rsa' }, utf8('something else'), auth), 'the signature does not verify');
+    equal(signatureProblem(suite, { publicKey: KEYS.ecdsa.publicKey, keyType: 'ecdsa' }, OCTETS, auth), "authentication method 1 does not fit the certificate's key");
+  });
+
   it('knows no classic method for other keys', () => {
-    deepStrictEqual([KEYS.ecdsa, KEYS.ed25519, KEYS.rsa].map(({ publicKey }) => signsClassically(publicKey)), [true, false, false]);
-    deepStrictEqual([1, 2, 9, 10, 11, 14].filter(isSignature), [9, 10, 11, 14]);
+    deepStrictEqual([KEYS.ecdsa, KEYS.ed25519, KEYS.rsa].map(({ publicKey }) => signsClassically(publicKey, false)), [true, false, false]);
+    equal(signsClassically(KEYS.rsa.publicKey, true), true);
+    deepStrictEqual([1, 2, 9, 10, 11, 14].filter((method) => isSignature(method, false)), [9, 10, 11, 14]);
+    equal(isSignature(1, true), true);
   });
 });
 

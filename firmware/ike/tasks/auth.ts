@@ -96,7 +96,7 @@ function checkAuth(sa: IkeSa, payloads: readonly Payload[], id: PayloadOf<'IDi' 
     const matches = sharedKeyMatches(sa.env.suite, sa.algorithms!.prf, credentials.key, octets, auth.data);
     return matches ? { ok: true } : { ok: false, cause: 'pre-shared key does not match' };
   }
-  if (!isSignature(auth.method)) return { ok: false, cause: 'the peer did not authenticate with a digital signature' };
+  if (!isSignature(auth.method, sa.profile.legacy)) return { ok: false, cause: 'the peer did not authenticate with a digital signature' };
   const chain = payloads.flatMap((payload) => (payload.kind === 'CERT' && payload.encoding === CertEncoding.x509Signature ? [payload.data] : []));
   const revocation = withInBandResponses(sa.env.revocation(), payloads);
   const result = sa.env.suite.checkChain({ chain, anchors: credentials.anchors, unixMs: sa.env.unixMs(), revocation });

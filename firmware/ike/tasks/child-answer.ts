@@ -7,12 +7,13 @@ import { findNotify, findPayload, notify } from '../../wire/ike/payloads.ts';
 import type { TrafficSelector } from '../../wire/ike/selector.ts';
 import { narrowSelectors } from '../../wire/ike/selector.ts';
 import type { ChildAlgorithms, Choice } from '../algorithms.ts';
-import { chooseChild } from '../algorithms.ts';
+import { chooseChild, encodeChildProposals } from '../algorithms.ts';
 import type { ChildSa } from '../child-sa.ts';
 import { createChild, espSpiBytes, espSpiNumber, installChild } from '../child-sa.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import { groupBytes, KeyExchange } from '../key-exchange.ts';
 import { deriveChildKeys } from '../keymat.ts';
+import { groupName, mismatch } from '../mismatch.ts';
 import type { NoncePair } from '../nonces.ts';
 import { NONCE_BYTES } from '../nonces.ts';
 import { vxlanNotify, vxlanVni } from '../private-notifies.ts';
@@ -61,10 +62,13 @@ export class ChildAnswer implements Task {
     const spi = env.allocateEspSpi();
     this.#spi = spi;
     const choice = chooseChild(findPayload(payloads, 'SA')!.proposals, profile.childProposals, ke?.group, espSpiBytes(spi), !first);
-    if (choice === undefined) return { notify: NotifyType.NO_PROPOSAL_CHOSEN, cause: 'no ESP proposal of the peer is acceptable' };
+    if (choice === undefined) {
+      const allowed = encodeChildProposals(profile.childProposals, espSpiBytes(spi), !first);
+      return { notify: NotifyType.NO_PROPOSAL_CHOSEN, cause: mismatch(findPayload(payloads, 'SA')!.proposals, allowed) };
+    }
     const { group } = choice.algorithms;
     if (group !== undefined && ke?.group !== group) {
-      return { notify: NotifyType.INVALID_KE_PAYLOAD, data: groupBytes(group), cause: `Diffie-Hellman group ${group} is wanted` };
+      return { notify: NotifyType.INVALID_KE_PAYLOAD, data: groupBytes(group), cause: `${ke === undefined ? 'there is no KE payload' : `the KE payload is of group ${groupName(ke.group)}`}, wanted is ${groupName(group)}` };
     }
     const { local, remote } = profile.trafficSelectors;
     const remoteSelectors = narrowSelectors(findPayload(payloads, 'TSi')!.selectors, ofUser(sa, remote), MAX_SELECTORS);

@@ -13,6 +13,7 @@ import { extensionNotifies, readExtensions } from '../extensions.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import { groupBytes, KeyExchange, wantedGroup } from '../key-exchange.ts';
 import { deriveIkeKeys } from '../keymat.ts';
+import { groupName, mismatch } from '../mismatch.ts';
 import { detectNat, natNotifies } from '../nat.ts';
 import { NONCE_BYTES } from '../nonces.ts';
 import { ppkProblem } from '../ppk.ts';
@@ -181,10 +182,11 @@ export class InitAnswer implements Task {
     const acceptable = offersIntermediate(payloads) ? proposals : proposals.filter((proposal) => proposal.additional === undefined);
     const choice = chooseIke(findPayload(payloads, 'SA')!.proposals, acceptable, ke.group, NO_SPI, 0);
     if (choice === undefined) {
-      return { notify: NotifyType.NO_PROPOSAL_CHOSEN, cause: 'no IKE proposal of the peer is acceptable', nextStep: 'compare the IKE proposals of both ends', scope: 'exchange' };
+      const cause = mismatch(findPayload(payloads, 'SA')!.proposals, encodeIkeProposals(acceptable, NO_SPI));
+      return { notify: NotifyType.NO_PROPOSAL_CHOSEN, cause, nextStep: 'compare the IKE proposals of both ends', scope: 'exchange' };
     }
     const { group } = choice.algorithms;
-    if (group !== ke.group) return wrongGroup(group);
+    if (group !== ke.group) return wrongGroup(ke.group, group);
     const keyExchange = new KeyExchange(sa.env.suite, sa.env.random, group);
     this.#offer = keyExchange.payload();
     this.#shared = keyExchange.shared(ke);
@@ -210,6 +212,6 @@ export class InitAnswer implements Task {
   }
 }
 
-function wrongGroup(group: DhGroup): Failure {
-  return { notify: NotifyType.INVALID_KE_PAYLOAD, data: groupBytes(group), cause: `Diffie-Hellman group ${group} is wanted`, nextStep: '', scope: 'exchange' };
+function wrongGroup(guess: number, group: DhGroup): Failure {
+  return { notify: NotifyType.INVALID_KE_PAYLOAD, data: groupBytes(group), cause: `the KE payload is of group ${groupName(guess)}, wanted is ${groupName(group)}`, nextStep: '', scope: 'exchange' };
 }

@@ -16,6 +16,7 @@ import { REKEY_REASONS, type RekeyReason } from '../input-output.ts';
 import { groupBytes, KeyExchange, wantedGroup } from '../key-exchange.ts';
 import type { IkeKeys } from '../keymat.ts';
 import { deriveRekeyedIkeKeys } from '../keymat.ts';
+import { groupName, mismatch } from '../mismatch.ts';
 import type { NoncePair } from '../nonces.ts';
 import { losesCollision, NONCE_BYTES } from '../nonces.ts';
 import type { Failure, Task, Verdict } from '../task.ts';
@@ -192,10 +193,10 @@ export class IkeRekeyAnswer implements Task {
     const offers = findPayload(payloads, 'SA')!.proposals;
     const spiResponder = env.allocateIkeSpi();
     const choice = chooseIke(offers, withoutAdditional(profile.proposals), ke.group, spiResponder, IKE_SPI_BYTES);
-    if (choice === undefined) return refusal(NotifyType.NO_PROPOSAL_CHOSEN, 'no IKE proposal of the peer is acceptable');
+    if (choice === undefined) return refusal(NotifyType.NO_PROPOSAL_CHOSEN, mismatch(offers, encodeIkeProposals(withoutAdditional(profile.proposals), spiResponder)));
     const { algorithms, proposal } = choice;
     if (algorithms.group !== ke.group) {
-      return { ...refusal(NotifyType.INVALID_KE_PAYLOAD, `Diffie-Hellman group ${algorithms.group} is wanted`), data: groupBytes(algorithms.group) };
+      return { ...refusal(NotifyType.INVALID_KE_PAYLOAD, `the KE payload is of group ${groupName(ke.group)}, wanted is ${groupName(algorithms.group)}`), data: groupBytes(algorithms.group) };
     }
     const keyExchange = new KeyExchange(env.suite, env.random, algorithms.group);
     const ours = keyExchange.payload();

@@ -29,7 +29,7 @@ export const TransformType = { ENCR: 1, PRF: 2, INTEG: 3, DH: 4, ESN: 5, ADDKE1:
 
 export const IdType = { ipv4: 1, fqdn: 2, email: 3, ipv6: 5, derDn: 9, keyId: 11 } as const;
 
-export const AuthMethod = { sharedKey: 2, ecdsa256: 9, ecdsa384: 10, ecdsa521: 11, digitalSignature: 14 } as const;
+export const AuthMethod = { rsaSha1: 1, sharedKey: 2, ecdsa256: 9, ecdsa384: 10, ecdsa521: 11, digitalSignature: 14 } as const;
 
 export const CertEncoding = { x509Signature: 4, ocspContent: 14 } as const;
 

@@ -69,7 +69,7 @@ export const REFUSAL_ROWS: readonly Row[] = [
     {
       initiator: 'the peer answered NO_PROPOSAL_CHOSEN to IKE_SA_INIT',
       notify: /NO_PROPOSAL_CHOSEN/,
-      responder: (lab) => lab.ours.logged(/no IKE proposal of the peer is acceptable/),
+      responder: (lab) => lab.ours.logged(/cause="?peer offered only aes-gcm-16-128; allowed: aes-gcm-16-256/),
     },
   ),
   refusal(
