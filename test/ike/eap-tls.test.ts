@@ -1,8 +1,9 @@
 // EAP-TLS between two endpoints, with the TLS of simulations. Real TLS is in test/system, with strongSwan.
-import { deepStrictEqual, equal, match, ok } from 'node:assert/strict';
+import { deepStrictEqual, equal, match, notDeepStrictEqual, ok } from 'node:assert/strict';
 import type { AuthorizationRequest, IkeEndpointOptions } from '../../firmware/ike/endpoint.ts';
 import type { EapAuth, EapUser, IkeProfile } from '../../firmware/ike/profile.ts';
 import { decodeHeader } from '../../firmware/wire/ike/message.ts';
+import { utf8 } from '../../platform/bytes.ts';
 import { fakeAnchor, fakeCertificate, fakeCrl, fakeKeyPair, FakeSuite } from '../../platform/crypto-fake.ts';
 import type { Suite } from '../../platform/crypto.ts';
 import { SeededRandom } from '../../platform/random.ts';
@@ -39,17 +40,18 @@ describe('ike: EAP-TLS', () => {
   interface Scenario {
     readonly user?: Partial<Extract<EapUser, { certificate: unknown }>>;
     readonly client?: Partial<IkeProfile>;
+    readonly server?: Partial<IkeProfile>;
     readonly gateway?: ReturnType<typeof credential>;
     readonly eap?: Partial<EapAuth>;
     readonly options?: Partial<IkeEndpointOptions>;
     readonly suite?: Suite;
   }
 
-  function make({ user, client, gateway = credential(GATEWAY), eap, options, suite = new FakeSuite() }: Scenario): ReturnType<typeof pair> {
+  function make({ user, client, server, gateway = credential(GATEWAY), eap, options, suite = new FakeSuite() }: Scenario): ReturnType<typeof pair> {
     return pair({
       suite,
       branch: { localAuth: { kind: 'eap', identity: USER, certificate: credential(USER), ...user }, remoteAuth: { kind: 'certificate', anchors }, ...client },
-      controller: { localAuth: { kind: 'certificate', ...gateway, algorithm: 'ecdsa-sha256' }, remoteAuth: { kind: 'eap', methods: ['tls'], anchors, ...eap } },
+      controller: { localAuth: { kind: 'certificate', ...gateway, algorithm: 'ecdsa-sha256' }, remoteAuth: { kind: 'eap', methods: ['tls'], anchors, ...eap }, ...server },
       controllerOptions: options ?? {},
     });
   }
@@ -164,6 +166,29 @@ describe('ike: EAP-TLS', () => {
   it('refuses AUTH that is not made with the key of TLS', () => {
     const exporters = { '1.2': { label: 'other', context: undefined }, '1.3': { label: 'other', context: undefined } };
     refused(connect({ suite: new OtherTlsSuite(({ role, exporters: good }) => ({ exporters: role === 'server' ? exporters : good })) }), /AUTH is not made with the key of EAP/);
+  });
+
+  describe('with a post-quantum pre-shared key', () => {
+    const ppk = { id: 'ppk-1', secret: utf8('thirty-two octets that both know'), required: true };
+    const keyOf = (made: ReturnType<typeof pair>): Uint8Array => made.branch.of('child-up')[0]!.outbound.key;
+
+    it("mixes the key into the children's keys and into AUTH", () => {
+      const made = connect({ client: { ppk }, server: { ppk } });
+      isUp(made);
+      // The same seed draws the same nonces: only the key that was mixed in makes the difference.
+      notDeepStrictEqual(keyOf(made), keyOf(connect()));
+    });
+
+    it('goes on without the key where both may', () => {
+      isUp(connect({ client: { ppk: { ...ppk, required: false } } }));
+      isUp(connect({ client: { ppk: { ...ppk, required: false, id: 'ppk-2' } }, server: { ppk: { ...ppk, required: false } } }));
+    });
+
+    it('refuses a peer without the key where one of them requires it', () => {
+      refused(connect({ server: { ppk } }), /the peer does not use the post-quantum pre-shared key that this profile requires/);
+      refused(connect({ client: { ppk }, server: { ppk: { ...ppk, id: 'ppk-2', required: false } } }), /requires a post-quantum pre-shared key that is not known/);
+      refused(connect({ client: { ppk }, server: { ppk: { ...ppk, secret: utf8('thirty-two octets of another kind') } } }), /AUTH is not made with the key of EAP/);
+    });
   });
 
   it('offers the next method to a user that wants another one', () => {

@@ -48,7 +48,7 @@ export function octetsOf(sa: IkeSa, signer: 'initiator' | 'responder', identity:
 /** Why we cannot authenticate ourselves to this peer, or undefined. */
 export function credentialProblem(sa: IkeSa, local: LocalAuth | PeerCredentials): string | undefined {
   if (local.kind === 'psk') return undefined;
-  if (local.kind === 'eap') return sa.profile.ppk?.required === true ? 'a post-quantum pre-shared key cannot be required together with EAP' : undefined;
+  if (local.kind === 'eap') return undefined;
   if (local.kind !== 'certificate' || !('privateKey' in local)) return 'no credential of our own is configured';
   return chooseCredential(sa, local) === undefined ? unverifiable(local) : undefined;
 }
@@ -136,7 +136,8 @@ export function authenticateResponder(sa: IkeSa, payloads: readonly Payload[]): 
   if ('cause' in identity) return identity;
   const { remoteAuth } = sa.profile;
   if (remoteAuth.kind === 'lookup' || remoteAuth.kind === 'eap') return distrusted('the profile does not say how the peer authenticates');
-  const unmixed = settleAsInitiator(sa, payloads);
+  // With EAP the key is named only in the last exchange (RFC 8784 3).
+  const unmixed = sa.profile.localAuth.kind === 'eap' ? undefined : settleAsInitiator(sa, payloads);
   if (unmixed !== undefined) return distrusted(unmixed);
   const proof = checkAuth(sa, payloads, id, identity, remoteAuth);
   if (!proof.ok) return distrusted(proof.cause);

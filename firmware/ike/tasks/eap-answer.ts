@@ -8,12 +8,13 @@
 //                                               <--          AUTH, N(AUTH_LIFETIME), [CP], SA, TSi, TSr
 //
 // With RFC 5998 the responder's first AUTH may be left out, where both profiles allow it and the method is safe without
-// it. Deviations: EAP methods must make a key; RFC 8784 and RFC 6023 do not go together with EAP here.
+// it. A post-quantum pre-shared key is named with the last AUTH (RFC 8784 3). Deviations: EAP methods must make a key;
+// RFC 6023 does not go together with EAP here.
 import type { Instant } from '../../../platform/time.ts';
 import { after } from '../../../platform/time.ts';
 import { NotifyType } from '../../wire/ike/numbers.ts';
 import type { Payload } from '../../wire/ike/payloads.ts';
-import { findNotify, findPayload } from '../../wire/ike/payloads.ts';
+import { findNotify, findPayload, notify } from '../../wire/ike/payloads.ts';
 import { authLifetimeNotify, DEFAULT_AUTH_LIFETIME_MS } from '../auth-lifetime.ts';
 import { readCertificateRequest } from '../credentials.ts';
 import type { EapMethodName } from '../eap/method.ts';
@@ -23,6 +24,7 @@ import { EapServer } from '../eap/server.ts';
 import type { EapTlsOptions } from '../eap/tls.ts';
 import { tlsPort, trustIn } from '../eap/tls-trust.ts';
 import type { IkeSa } from '../ike-sa.ts';
+import { settleAsResponder } from '../ppk.ts';
 import type { EapAuth, IkeIdentity, LocalAuth } from '../profile.ts';
 import { decodeIdentity, encodeIdentity, identityText, sameIdentity } from '../profile.ts';
 import type { Failure, Task, Verdict } from '../task.ts';
@@ -94,7 +96,6 @@ export class EapFirstAnswer implements Task {
 /** An EAP user must see a signature first: who only shared a secret could be anybody who shares it (RFC 7296 2.16). */
 function certificateProblem(sa: IkeSa, local: LocalAuth): string | undefined {
   if (local.kind !== 'certificate') return 'EAP needs a certificate of our own, none is configured';
-  if (sa.profile.ppk?.required === true) return 'a post-quantum pre-shared key cannot be required together with EAP';
   return credentialProblem(sa, local);
 }
 
@@ -133,11 +134,15 @@ export class EapAnswer implements Task {
 export class EapLastAnswer implements Task {
   readonly #granted: readonly Task[] = [new AuthAnswer(), new ConfigAnswer(), new MobikeSupport(), new ChildAnswer('first')];
   #auth: Payload | undefined;
+  #ppkUsed = false;
 
   process(sa: IkeSa, payloads: readonly Payload[], now: Instant): Failure | undefined {
     const { machine, request } = sa.eap as EapServerRun;
     if (machine.msk === undefined) return refuseInitiator(sa, undefined, 'the peer sends AUTH before EAP has succeeded');
-    if (!keyedAuthMatches(sa, payloads)) return refuseInitiator(sa, undefined, "the peer's AUTH is not made with the key of EAP");
+    const ppk = settleAsResponder(sa, payloads);
+    if (!ppk.ok) return refuseInitiator(sa, userOf(machine), ppk.cause);
+    this.#ppkUsed = ppk.used;
+    if (!keyedAuthMatches(sa, ppk.payloads)) return refuseInitiator(sa, userOf(machine), "the peer's AUTH is not made with the key of EAP");
     this.#auth = ownKeyedAuth(sa);
     for (const task of this.#granted) {
       const failure = task.process(sa, request, now);
@@ -148,6 +153,7 @@ export class EapLastAnswer implements Task {
 
   build(sa: IkeSa, out: Payload[], now: Instant): void {
     out.push(this.#auth!, authLifetimeNotify(this.#lifetimeMs(sa)));
+    if (this.#ppkUsed) out.push(notify(NotifyType.PPK_IDENTITY));
     for (const task of this.#granted) task.build(sa, out, now);
   }
 

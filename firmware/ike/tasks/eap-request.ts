@@ -13,6 +13,7 @@ import { EapTlsClient } from '../eap/tls.ts';
 import { tlsPort, trustIn } from '../eap/tls-trust.ts';
 import { ownRow } from '../exchanges.ts';
 import type { IkeSa } from '../ike-sa.ts';
+import { settleAsInitiator } from '../ppk.ts';
 import type { EapUser } from '../profile.ts';
 import { LeaveFormer } from '../redirect.ts';
 import type { Failure, Request, Task, Verdict } from '../task.ts';
@@ -20,7 +21,7 @@ import { errorNotify } from '../task.ts';
 import { AuthRequest, authenticateResponder, distrusted, refusedByPeer, responderIdentity } from './auth.ts';
 import { ChildRequest } from './child.ts';
 import { ConfigRequest } from './config.ts';
-import { keyedAuthMatches, ownKeyedAuth } from './eap-key.ts';
+import { keyedAuthMatches, keyedAuthWithPpk } from './eap-key.ts';
 import { MobikeSupport } from './mobike.ts';
 
 /** What the first request asked for, which the last answer brings. */
@@ -155,12 +156,14 @@ class EapLastRequest implements Task {
   }
 
   build(sa: IkeSa, out: Payload[]): void {
-    out.push(ownKeyedAuth(sa));
+    out.push(...keyedAuthWithPpk(sa));
   }
 
   process(sa: IkeSa, payloads: readonly Payload[], now: Instant): Failure | undefined {
     const error = errorNotify(payloads);
     if (findPayload(payloads, 'AUTH') === undefined) return refusedByPeer(sa, error);
+    const unmixed = settleAsInitiator(sa, payloads);
+    if (unmixed !== undefined) return distrusted(unmixed);
     if (!keyedAuthMatches(sa, payloads)) return distrusted("the peer's AUTH is not made with the key of EAP");
     for (const task of this.#wanted.tasks) {
       const failure = task.process(sa, payloads, now);

@@ -1,5 +1,6 @@
 // EAP-TLS: strongSwan as the user and as the server. 5.9 knows TLS 1.3 only as it was before RFC 9190.
 import { strict as assert } from 'node:assert';
+import { SystemRandom } from '../../../platform/random.ts';
 import type { CertificateCredential } from '../../system/ike-peer.ts';
 import { issueBoth } from '../certificates.ts';
 import { OUR_IDENTITY, THEIR_IDENTITY } from '../counterpart.ts';
@@ -87,6 +88,19 @@ export const EAP_TLS_ROWS: readonly Row[] = [
     ends: 'up',
     always: [{ role: 'responder', release: '6.0' }],
     run: (lab) => connect(lab, { version: '1.3', alone: true }),
+  },
+  {
+    ...COMMON,
+    name: 'EAP-TLS with PPK',
+    counterparts: RELEASES,
+    ends: 'up',
+    run: async (lab) => {
+      const secret = Buffer.from(new SystemRandom().bytes(32)).toString('hex');
+      const [ours, theirs] = sides(lab, await issue(), { version: '1.2' });
+      const connection = 'ppk_id = ppk-1\n ppk_required = yes';
+      await lab.start({ ...ours, ppk: { id: 'ppk-1', secret, required: true } }, { ...theirs, connection, ppk: { id: 'ppk-1', secret } });
+      await lab.awaitUp();
+    },
   },
   {
     ...COMMON,
