@@ -5,22 +5,17 @@ import type { AeadEngine } from '../../drivers/aead.ts';
 import { appendPacket, createBurst, type Burst } from '../../drivers/burst.ts';
 import type { BurstPort, Link } from '../../drivers/port.ts';
 import { instant, type Instant } from '../../platform/time.ts';
-import { EMPTY_FORWARDING_STATE, type Endpoint, type ForwarderCounters, type ForwarderEvent, type ForwardingState } from '../model.ts';
+import type { Endpoint, ForwarderCounters, ForwarderEvent, ForwardingState } from '../model.ts';
 import { addressBytes, isAddress } from '../wire/address.ts';
 import { applyState, resolvePorts } from './commands.ts';
-import { countDrop, createCounterPage, freeTunnelRows, readCounters, Reason, takeFormerSequences, type CounterPage } from './counters.ts';
+import { countDrop, createCounterPage, readCounters, Reason, type CounterPage } from './counters.ts';
 import { sendDummies } from './dummies.ts';
-import { EventQueue } from './events.ts';
-import { Fib } from './fib.ts';
 import { forwardInside } from './inside.ts';
-import { InsideTable } from './insides.ts';
 import { forwardOutside } from './outside.ts';
-import { familyOf, PortTable, type OutsidePorts } from './ports.ts';
-import { ProvisionalEndpoints } from './provisional.ts';
-import { SaTable } from './sa-table.ts';
+import { familyOf, type OutsidePorts } from './ports.ts';
 import { countDrops, flush } from './send.ts';
-import type { Tables } from './tables.ts';
-import { NEVER, TunnelTable } from './tunnel.ts';
+import { createTables, type Tables } from './tables.ts';
+import { NEVER } from './tunnel.ts';
 
 /** A deadline that has always passed. */
 const AT_ONCE = instant(0);
@@ -47,26 +42,11 @@ export class Forwarder {
   #dummiesDue: Instant | undefined;
 
   constructor(options: ForwarderOptions) {
-    const page = options.counters ?? createCounterPage();
-    const former = takeFormerSequences(page);
-    freeTunnelRows(page);
     const [burst, extra] = options.bursts ?? [createBurst(), createBurst()];
     this.#burst = burst;
     this.#aead = options.aead;
     this.#onEvent = options.onEvent;
-    this.#tables = {
-      page,
-      ports: new PortTable(),
-      tunnels: new TunnelTable(page),
-      sas: new SaTable(options.aead, page, former),
-      provisional: new ProvisionalEndpoints(),
-      events: new EventQueue(),
-      extra,
-      insides: new InsideTable(EMPTY_FORWARDING_STATE),
-      fib: new Fib(0, []),
-      icmpTokens: 0,
-      icmpToppedUpAt: NEVER,
-    };
+    this.#tables = createTables(options.aead, options.counters ?? createCounterPage(), extra);
   }
 
   /** The link stays the caller's: detaching does not close it. */

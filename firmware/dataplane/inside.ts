@@ -49,8 +49,8 @@ export function sealAndSend(burst: Burst, tables: Tables, aead: AeadEngine, now:
   countDrops(burst, true, tables, now);
 }
 
-/** Chooses tunnel and label. The label waits in the `port` column, the inner IP version in `inside`, until they are used. */
-function route(burst: Burst, row: number, tables: Tables, now: Instant): void {
+/** For packets with next = route: wrap, or drop with a reason. Chooses tunnel and label; the label waits in the `port` column, the inner IP version in `inside`, until they are used. */
+export function route(burst: Burst, row: number, tables: Tables, now: Instant): void {
   const { bytes, offset, length, next, reason, mark, tunnel } = burst;
   const { insides, fib, tunnels } = tables;
   const root4 = insides.root4[row]!;

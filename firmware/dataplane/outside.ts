@@ -54,7 +54,8 @@ function openAndDeliver(burst: Burst, slot: Slot, failReason: number, tables: Ta
   countDrops(burst, false, tables, now);
 }
 
-function unwrap(burst: Burst, slot: Slot, tables: Tables, now: Instant): void {
+/** For opened packets: the port that they leave through, or drop with a reason. */
+export function unwrap(burst: Burst, slot: Slot, tables: Tables, now: Instant): void {
   const { next, reason, tunnel } = burst;
   const { sas } = tables;
   for (let i = 0; i < burst.count; i++) {
