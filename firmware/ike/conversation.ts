@@ -314,7 +314,7 @@ export class Conversation {
   }
 
   #refuse(header: Header, failure: Failure, now: Instant): void {
-    const reply = this.#encode(this.#header(header.exchange, header.messageId, true), [...(failure.payloads ?? []), notify(failure.notify, failure.data)]);
+    const reply = this.#encode(this.#header(header.exchange, header.messageId, true), [...(failure.payloads ?? []), refusalNotify(failure)]);
     this.#window.remember(reply);
     this.#keepReplySealing();
     this.#transmit(reply, this.#sa.heardOn);
@@ -421,6 +421,10 @@ export class Conversation {
     const { socket, natt, local, remote } = path;
     for (const bytes of messages) this.#sa.env.emit({ kind: 'send', socket, natt, local, remote, bytes });
   }
+}
+
+function refusalNotify({ notify: type, data, espSpi }: Failure): Payload {
+  return espSpi === undefined ? notify(type, data) : { ...notify(type, data), protocol: Protocol.ESP, spi: espSpi };
 }
 
 function deletesIkeSa(payloads: readonly Payload[]): boolean {

@@ -11,6 +11,8 @@ export interface Failure {
   /** Notify that the responder answers, or that the initiator got or found. */
   readonly notify: number;
   readonly data?: Uint8Array;
+  /** Responder: the ESP SPI that the notify is about (RFC 7296 3.10). */
+  readonly espSpi?: Uint8Array;
   /** Responder: payloads that go with the notify. */
   readonly payloads?: readonly Payload[];
   /** A clause that names what is wrong. */

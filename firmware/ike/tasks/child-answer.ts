@@ -26,6 +26,7 @@ const MAX_CHILDREN = 8;
 
 interface Refusal {
   readonly notify: number;
+  readonly espSpi?: Uint8Array;
   readonly data?: Uint8Array;
   readonly cause: string;
 }
@@ -90,9 +91,9 @@ export class ChildAnswer implements Task {
     }
     if (sa.children.size >= MAX_CHILDREN) return { notify: NotifyType.NO_ADDITIONAL_SAS, cause: `${MAX_CHILDREN} child SAs exist already` };
     if (this.#purpose === 'create') return undefined;
-    const spi = espSpiNumber(findNotify(payloads, NotifyType.REKEY_SA)!.spi);
-    this.#old = [...sa.children.values()].find((child) => child.outbound.spi === spi);
-    if (this.#old === undefined) return { notify: NotifyType.CHILD_SA_NOT_FOUND, cause: 'the child SA to rekey is not known' };
+    const named = findNotify(payloads, NotifyType.REKEY_SA)!.spi;
+    this.#old = [...sa.children.values()].find((child) => child.outbound.spi === espSpiNumber(named));
+    if (this.#old === undefined) return { notify: NotifyType.CHILD_SA_NOT_FOUND, espSpi: named, cause: 'the child SA to rekey is not known' };
     const { state } = this.#old;
     return state === 'up' || state === 'rekeying' ? undefined : { notify: NotifyType.TEMPORARY_FAILURE, cause: 'the child SA is being deleted' };
   }
