@@ -1,7 +1,7 @@
 // What each role is made of: a list of services, started in order and stopped in reverse.
 import { PLATFORM_VERSION } from './version.ts';
 import type { Config } from '../platform/config.ts';
-import { OperationalError } from '../platform/errors.ts';
+import { OperationalError, UsageError } from '../platform/errors.ts';
 import { writePrivateFile } from '../platform/private-file.ts';
 import { readFileSync, rmSync } from 'node:fs';
 import { createDirectorService } from '../provisioning/director/service.ts';
@@ -69,6 +69,7 @@ function createBranch(context: RoleContext): readonly Service[] {
   const certificates = new Certificates(site, certificatesOptions(context, control));
   const agent = new ZtpAgent({
     site,
+    serial: context.serial,
     record: context.prestaging,
     softwareVersion: PLATFORM_VERSION,
     revocationPolicy: config.certificates.revocation,
@@ -84,9 +85,30 @@ function createBranch(context: RoleContext): readonly Service[] {
     },
   });
   const services: Service[] = [forwarding, keyExport, certificates, control, agent];
-  const queries = new Map<string, Query>([['certificates', () => certificates.view()], ...branchQueries(control, forwarding, keyExport), ...systemQuery(systemFacts(context), services, site.alarms)]);
+  const queries = new Map<string, Query>([['certificates', () => certificates.view()], ...branchQueries(control, forwarding, keyExport), ...systemQuery(systemFacts(context), services, site.alarms), ...stagingQuery(agent)]);
   services.push(new MonitorService(monitorPath(config), queries));
   return services;
+}
+
+/** Entrances of the prestaging record beside a file named in the configuration: the shell and, through it, a stick. */
+function stagingQuery(agent: ZtpAgent): readonly (readonly [string, Query])[] {
+  return [
+    [
+      'request-staging',
+      ({ record = '' }) => {
+        const { serial, provider } = agent.requestStaging(parseRecord(record));
+        return { serial, provider };
+      },
+    ],
+  ];
+}
+
+function parseRecord(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new UsageError(`the prestaging record is not JSON (${(error as Error).message})`);
+  }
 }
 
 function createController(context: RoleContext): readonly Service[] {

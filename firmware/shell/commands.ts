@@ -12,13 +12,16 @@ import type {
   RekeyView,
   SystemView,
 } from '../views.ts';
+import { stagingFlags, stagingRecord } from './staging.ts';
 import { textTable } from './text-table.ts';
 
 export interface Command {
-  /** `<name>` takes a word, `[word]` may be left out. */
+  /** `<name>` takes a word, `[word]` may be left out, `<name...>` takes the rest. */
   readonly pattern: string;
   readonly help: string;
   readonly query: string;
+  /** What is sent instead of the words' own parameters. */
+  readonly prepare?: (parameters: Readonly<Record<string, string>>) => Readonly<Record<string, string>>;
   render(data: never, parameters: Readonly<Record<string, string>>): string;
 }
 
@@ -48,6 +51,10 @@ export const COMMANDS: readonly Command[] = [
   command('request debug keys tenant <tenant> peer <peer> minutes <minutes>', 'request-debug-keys', "write one peer's session keys (identity, device or address) for Wireshark; ends by itself", renderKeyExport),
   command('request debug keys off', 'request-debug-keys-off', 'end it now and remove the files', renderKeyExport),
   command('request rekey tenant <tenant>', 'request-rekey', 'on a Controller: all branches of the tenant; on a branch: this box', () => 'rekey ordered'),
+  {
+    ...command('request staging <flags...>', 'request-staging', `takes the prestaging record of this box\n${stagingFlags()}`, renderStaging),
+    prepare: ({ flags = '' }) => ({ record: stagingRecord(flags.split(' ')) }),
+  },
   command('request ike rekey-child <tenant>', 'request-rekey-child', 'a new child SA with every Controller (or branch) of the tenant', renderOrdered),
 ];
 
@@ -281,6 +288,10 @@ function renderCertificates(view: CertificatesView): string {
     'no revocation list is known yet',
   );
   return `${certificates}\n\nrevocation: ${view.revocationPolicy} fail\n${lists}${view.clock === '' ? '' : `\n\n${view.clock}`}`;
+}
+
+function renderStaging(view: { readonly serial: string; readonly provider: string }): string {
+  return `prestaging record of ${view.serial} for ${view.provider} taken; "show system status" tells how onboarding goes`;
 }
 
 function renderSystem(view: SystemView): string {

@@ -1,4 +1,5 @@
-// Matches an operator's words against the command table. `<name>` takes one word, `[word]` may be left out.
+// Matches an operator's words against the command table. `<name>` takes one word, `[word]` may be left out, `<name...>`
+// takes all that follow.
 import { UsageError } from '../../platform/errors.ts';
 
 export interface Match {
@@ -11,6 +12,10 @@ export function matchWords(pattern: string, words: readonly string[]): Match | u
   let at = 0;
   for (const part of pattern.split(' ')) {
     const word = words[at];
+    if (part.endsWith('...>')) {
+      parameters[part.slice(1, -4)] = words.slice(at).join(' ');
+      return { parameters };
+    }
     if (part.startsWith('<')) {
       if (word === undefined) return undefined;
       parameters[part.slice(1, -1)] = word;

@@ -32,7 +32,8 @@ async function run(argv: readonly string[]): Promise<string> {
   for (const command of COMMANDS) {
     const match = matchWords(command.pattern, words);
     if (match === undefined) continue;
-    const data = await askJson(socket, { query: command.query, parameters: match.parameters });
+    const parameters = command.prepare?.(match.parameters) ?? match.parameters;
+    const data = await askJson(socket, { query: command.query, parameters });
     return json ? JSON.stringify(data, undefined, 2) : command.render(data as never, match.parameters);
   }
   throw unknownCommand(

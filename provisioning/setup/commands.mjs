@@ -17,15 +17,17 @@ export const COMMANDS = {
   bench: (context) => runScript(context, 'test/bench/main.ts'),
   deb: (context) => runScript(context, 'images/package/main.ts'),
   interop: (context) => runScript(context, 'test/interop/main.ts'),
+  image: (context) => runScript(context, 'images/main.ts'),
+  'image:boot': (context) => runScript(context, 'images/boot-main.ts'),
   test: runTests,
   check: runCheck,
 };
 
 /** Commands that touch devices and namespaces of the machine. */
-export const ROOT_COMMANDS = ['setup', 'lab', 'test', 'bench', 'interop'];
+export const ROOT_COMMANDS = ['setup', 'lab', 'test', 'bench', 'interop', 'image', 'image:boot'];
 
 /** Commands that need the native addon. */
-export const ADDON_COMMANDS = ['setup', 'lab', 'test', 'bench', 'interop'];
+export const ADDON_COMMANDS = ['setup', 'lab', 'test', 'bench', 'interop', 'image', 'image:boot'];
 
 async function runScript({ root, node, args }, script) {
   const path = join(root, script);

@@ -5,11 +5,14 @@ import { join } from 'node:path';
 import { SetupFailure, say } from './failure.mjs';
 import { runLogged } from './run.mjs';
 
-/** @typedef {'setup' | 'lab' | 'test' | 'check' | 'sim' | 'fuzz' | 'bench' | 'deb' | 'interop'} Command */
+/** @typedef {'setup' | 'lab' | 'test' | 'check' | 'sim' | 'fuzz' | 'bench' | 'deb' | 'interop' | 'image' | 'image:boot'} Command */
 
-const BUILD = ['test', 'deb'];
-const LAB = ['setup', 'lab', 'test', 'bench', 'interop'];
+const BUILD = ['test', 'deb', 'image'];
+const IMAGE_COMMANDS = ['image', 'image:boot'];
+const LAB = ['setup', 'lab', 'test', 'bench', 'interop', ...IMAGE_COMMANDS];
 const TEST = ['setup', 'test', 'bench', 'interop'];
+/** Tests build an image for x86_64 and boot it. */
+const IMAGE = ['setup', 'test', ...IMAGE_COMMANDS];
 
 /**
  * `service`: what the package would start at the next boot although only tests use it.
@@ -36,14 +39,26 @@ export const DEBIAN_PACKAGES = [
   { name: 'frr', for: TEST, reason: 'the BGP counterpart', service: 'frr' },
   { name: 'logrotate', for: TEST, reason: 'rotates the logs of a process that keeps writing', service: 'logrotate.timer' },
   { name: 'systemd', for: TEST, reason: 'judges our units and rules, and runs the services in namespaces' },
-  { name: 'openssl', for: TEST, reason: 'certificates that we did not make, for tests and counterparts' },
+  { name: 'openssl', for: [...TEST, 'image'], reason: 'certificates that we did not make, for tests and counterparts' },
   { name: 'wireguard-tools', for: ['bench'], reason: 'configures wireguard-go for the tunnel bench' },
   { name: 'openvpn', for: ['bench'], reason: 'a counterpart of the tunnel bench', service: 'openvpn' },
   { name: 'git', for: BUILD, reason: 'says of which commit a build is' },
   { name: 'dpkg', for: BUILD, reason: 'packs the Debian package' },
   { name: 'gcc-aarch64-linux-gnu', for: BUILD, reason: 'compiles the addon for arm64' },
   { name: 'libc6-dev-arm64-cross', for: BUILD, reason: 'C library headers for the addon on arm64' },
-  { name: 'mmdebstrap', for: TEST, reason: 'a newer release beside this one, for newer counterparts' },
+  { name: 'mmdebstrap', for: [...TEST, 'image'], reason: 'a newer release beside this one, for images and for newer counterparts' },
+  { name: 'squashfs-tools', for: IMAGE, reason: 'packs the root of an image' },
+  { name: 'cryptsetup-bin', for: IMAGE, reason: 'the hash tree of an image' },
+  { name: 'mtools', for: IMAGE, reason: 'the boot partition of an image, and sticks for its tests' },
+  { name: 'fdisk', for: IMAGE, reason: 'the partition table of an image' },
+  { name: 'e2fsprogs', for: IMAGE, reason: 'the data partition of an image' },
+  { name: 'qemu-utils', for: IMAGE, reason: 'images for virtual machines' },
+  { name: 'qemu-system-x86', for: IMAGE, reason: 'boots an image' },
+  { name: 'ovmf', for: IMAGE, reason: 'UEFI of the virtual machine' },
+  { name: 'qemu-user-static', for: IMAGE_COMMANDS, reason: 'runs the tools of an image of another architecture' },
+  { name: 'arch-test', for: IMAGE_COMMANDS, reason: 'tells mmdebstrap that they run' },
+  { name: 'qemu-system-arm', for: IMAGE_COMMANDS, reason: 'boots an image for aarch64' },
+  { name: 'qemu-efi-aarch64', for: IMAGE_COMMANDS, reason: 'UEFI of the virtual machine for aarch64' },
 ];
 
 const POLICY_FILE = '/usr/sbin/policy-rc.d';

@@ -6,7 +6,7 @@ import type { IpAddress } from '../../firmware/model.ts';
 import type { Service, ServiceStatus, Site } from '../../firmware/services/service.ts';
 import { toHex, wipe } from '../../platform/bytes.ts';
 import type { RevocationCheck } from '../../platform/crypto.ts';
-import { OperationalError } from '../../platform/errors.ts';
+import { OperationalError, UsageError } from '../../platform/errors.ts';
 import type { Logger } from '../../platform/log.ts';
 import { PatientStore } from '../../platform/patient-store.ts';
 import type { CancelTimer } from '../../platform/time.ts';
@@ -49,6 +49,8 @@ export interface ZtpHooks {
 
 export interface ZtpAgentOptions {
   readonly site: Site;
+  /** Of the hardware, or of the configuration where that names one. */
+  readonly serial: string;
   readonly hooks: ZtpHooks;
   /** From a file; undefined = what is stored, else the box waits for `loadPrestaging`. */
   readonly record: PrestagingRecord | undefined;
@@ -151,6 +153,23 @@ export class ZtpAgent implements Service {
   /** A record from a stick or an activation link, at any time. A record that differs from the one in force starts onboarding anew. */
   loadPrestaging(record: PrestagingRecord): void {
     if (this.#adopt(this.#checks.prestaging(record))) this.#push({ kind: 'prestaging', record, hasCertificate: false });
+  }
+
+  /**
+   * A record that somebody brings to the box: typed, or on a stick. A record without a serial number is for this box.
+   * Throws UsageError when it is for another box or when this one is onboarded already, ConfigError when it is no record.
+   */
+  requestStaging(document: unknown): PrestagingRecord {
+    const { serial } = this.#options;
+    const record = this.#checks.prestaging(typeof document === 'object' && document !== null ? { serial, ...document } : document);
+    if (record.serial !== serial) {
+      throw new UsageError(`the prestaging record is for serial number ${record.serial}, this box has ${serial}; order a record for ${serial} in Director`);
+    }
+    if (this.#store.onboarded && this.#store.record !== canonicalJson(record)) {
+      throw new UsageError('this box is onboarded already; a factory reset makes it take another prestaging record');
+    }
+    this.loadPrestaging(record);
+    return record;
   }
 
   stagingUp(facts: { readonly assignedAddress: IpAddress; readonly directorAddresses: readonly IpAddress[] }): void {

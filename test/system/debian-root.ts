@@ -1,10 +1,10 @@
 // The root file system of a newer Debian beside this machine's, for counterparts that this release has only in an
 // older version. Built once from the machine's own package source and kept in the machine's cache.
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { archiveUri } from '../../images/debian-archive.ts';
 import { OperationalError } from '../../platform/errors.ts';
-import { hostCommand } from '../../provisioning/lab/host-command.ts';
 
 const CACHE = '/var/cache/selvage';
 const BUILD_TIMEOUT_MS = 600_000;
@@ -13,15 +13,6 @@ const STRONGSWAN = ['charon-systemd', 'strongswan-swanctl', 'libcharon-extra-plu
 const APPLIANCE = ['systemd', 'systemd-sysv', 'dbus', 'rauc', 'rauc-service', 'squashfs-tools', 'openssl', 'grub-common', 'iproute2', 'procps', 'logrotate', 'passwd', 'libstdc++6'];
 /** Part of the cache's name: a change of a list makes a new root. */
 const REVISION = 1;
-
-/** The URI that this machine's apt takes Debian's main archive from. */
-function archiveUri(): string {
-  const release = /^VERSION_CODENAME=(.*)$/m.exec(readFileSync('/etc/os-release', 'utf8'))?.[1];
-  const lines = hostCommand('apt-get', ['indextargets', '--format', '$(ORIGIN) $(CODENAME) $(COMPONENT) $(REPO_URI)', 'Created-By: Packages']).split('\n');
-  const uri = lines.map((line) => line.split(' ')).find(([origin, codename, component]) => origin === 'Debian' && codename === release && component === 'main')?.[3];
-  if (uri === undefined) throw new OperationalError('no-archive', "apt knows no Debian archive with component main", 'Run apt-get update as root and look at its sources');
-  return uri;
-}
 
 /** Path of the root file system of this release (`trixie`, `sid`) in which strongSwan can be run. */
 export function debianRoot(release: string): string {

@@ -84,6 +84,7 @@ describe('ZTP agents with a real Director', () => {
     const revocations: RevocationCheck[] = [];
     const agent = createZtpAgent({
       site,
+      serial: 'BOX0001',
       record,
       softwareVersion: '0.1.0',
       revocationPolicy: 'soft',
@@ -228,6 +229,32 @@ describe('ZTP agents with a real Director', () => {
     await until('the configuration is applied again', () => first.applied.length === 2);
     assert.equal(first.stagings.length, 2);
     assert.notDeepEqual(first.applied[1]!.identity.certificateChain, first.applied[0]!.identity.certificateChain);
+  });
+
+  it('takes a record that somebody brings while it has none, and only one for its own serial number', async () => {
+    const { agent, applied } = await branch(undefined);
+    assert.equal(agent.stage, 'factory');
+    const record = await fixture.operator.orderPrestaging('Branch-1');
+    assert.throws(() => agent.requestStaging({ ...record, serial: 'BOX7777' }), /for serial number BOX7777, this box has BOX0001; order a record for BOX0001/);
+    assert.throws(() => agent.requestStaging({ ...record, circuits: [] }), /circuits is \[\]; allowed: a list of 1 to 16/);
+    assert.throws(() => agent.requestStaging('text'), /prestaging record/);
+    assert.equal(agent.stage, 'factory');
+    const { serial, ...typed } = record;
+    assert.equal(agent.requestStaging(typed).serial, serial);
+    await until('the configuration is applied', () => applied.length === 1);
+  });
+
+  it('keeps what it is when another record comes to an onboarded box', async () => {
+    const record = await fixture.operator.orderPrestaging('Branch-1');
+    const { agent, applied } = await branch(record);
+    await until('the configuration is applied', () => applied.length === 1);
+    agent.postStaging(UP);
+    await until('the box is onboarded', () => agent.stage === 'operational');
+    const another = await fixture.operator.orderPrestaging('Branch-1');
+    assert.throws(() => agent.requestStaging(another), /onboarded already; a factory reset/);
+    // A stick that stays plugged in brings the same record at every boot.
+    assert.equal(agent.requestStaging(record).provider, 'Provider');
+    assert.equal(agent.stage, 'operational');
   });
 
   it('sends nothing to a server whose chain lacks the pinned anchor', async () => {
