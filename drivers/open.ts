@@ -34,7 +34,7 @@ export function openDrivers({ namespaceRequests }: DriverOptions = { namespaceRe
     network: new NodeNetwork(new NativeOpener(addon)),
     kernel: new IprouteKernel(namespaceRequests === undefined ? makeNamespace : (vr) => requestNamespace(namespaceRequests, vr)),
     aead: () => new NativeAead(addon),
-    description: `native addon, OpenSSL ${process.versions.openssl}`,
+    description: `native addon, AES-GCM by ${new NativeAead(addon).name}, OpenSSL ${process.versions.openssl}`,
   };
 }
 

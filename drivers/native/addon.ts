@@ -30,7 +30,8 @@ export interface NativeAddon {
   close(fd: number): void;
   duplicate(fd: number): number;
   notify(path: string, state: string): void;
-  aeadInstall(suite: number, key: Uint8Array, salt: Uint8Array, esn: boolean): number;
+  aeadInstall(suite: number, key: Uint8Array, salt: Uint8Array, esn: boolean, vaes: boolean): number;
+  aeadHasVaes(): boolean;
   aeadRemove(handle: number): void;
   aeadSeal(memory: ArrayBuffer, count: number, select: number, then: number, failReason: number): void;
   aeadOpen(memory: ArrayBuffer, count: number, select: number, then: number, failReason: number): void;

@@ -1,4 +1,4 @@
-// @hot  The AEAD engine on the OpenSSL inside the node binary. Keys live in the addon, per thread.
+// @hot  The AEAD engine on libipsec-mb where the machine has it, else on the OpenSSL inside the node binary. Keys live in the addon, per thread.
 import { UsageError } from '../../platform/errors.ts';
 import type { AeadEngine, AeadKey } from '../aead.ts';
 import type { Burst } from '../burst.ts';
@@ -15,13 +15,17 @@ const SUITE_NUMBER: Readonly<Record<EspSuite, number>> = {
 const SALT_BYTES = 4;
 
 export class NativeAead implements AeadEngine {
-  readonly name = 'native';
+  readonly name: string;
   readonly #addon: NativeAddon;
+  readonly #vaes: boolean;
   /** Handles of this engine: another engine's key on the same thread is not ours to remove. */
   readonly #handles = new Set<number>();
 
-  constructor(addon: NativeAddon) {
+  /** `path` chooses who does AES-GCM: libipsec-mb where the machine has it, or OpenSSL in any case. */
+  constructor(addon: NativeAddon, path: 'fastest' | 'openssl' = 'fastest') {
     this.#addon = addon;
+    this.#vaes = path === 'fastest' && addon.aeadHasVaes();
+    this.name = this.#vaes ? 'libipsec-mb' : 'OpenSSL';
   }
 
   install(key: AeadKey): number {
@@ -30,7 +34,7 @@ export class NativeAead implements AeadEngine {
         `${key.suite} takes a key of ${ESP_KEY_BYTES[key.suite]} and a salt of ${SALT_BYTES} octets, not ${key.key.length} and ${key.salt.length}`,
       );
     }
-    const handle = this.#addon.aeadInstall(SUITE_NUMBER[key.suite], key.key, key.salt, key.esn);
+    const handle = this.#addon.aeadInstall(SUITE_NUMBER[key.suite], key.key, key.salt, key.esn, this.#vaes);
     this.#handles.add(handle);
     return handle;
   }

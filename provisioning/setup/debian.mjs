@@ -15,8 +15,9 @@ const TEST = ['setup', 'test', 'bench', 'interop'];
 const IMAGE = ['setup', 'test', ...IMAGE_COMMANDS];
 
 /**
- * `service`: what the package would start at the next boot although only tests use it.
- * @type {readonly { name: string, for: readonly string[], reason: string, service?: string }[]}
+ * `service`: what the package would start at the next boot although only tests use it. `optional`: left
+ * out where this release or architecture has no such package.
+ * @type {readonly { name: string, for: readonly string[], reason: string, service?: string, optional?: boolean }[]}
  */
 export const DEBIAN_PACKAGES = [
   { name: 'gcc', for: [...LAB, 'deb'], reason: 'compiles the native addon' },
@@ -46,6 +47,7 @@ export const DEBIAN_PACKAGES = [
   { name: 'dpkg', for: BUILD, reason: 'packs the Debian package' },
   { name: 'gcc-aarch64-linux-gnu', for: BUILD, reason: 'compiles the addon for arm64' },
   { name: 'libc6-dev-arm64-cross', for: BUILD, reason: 'C library headers for the addon on arm64' },
+  { name: 'libipsec-mb1', for: LAB, reason: 'the faster AES-GCM of the data plane, where the processor has VAES', optional: true },
   { name: 'mmdebstrap', for: [...TEST, 'image'], reason: 'a newer release beside this one, for images and for newer counterparts' },
   { name: 'squashfs-tools', for: IMAGE, reason: 'packs the root of an image' },
   { name: 'cryptsetup-bin', for: IMAGE, reason: 'the hash tree of an image' },
@@ -72,7 +74,8 @@ const POLICY_MARK = '# written by the set-up of Selvage; safe to delete';
 export async function ensureDebianPackages(root, command) {
   const needed = DEBIAN_PACKAGES.filter((row) => row.for.includes(command));
   if (needed.length === 0) return;
-  const missing = missingPackages(needed.map((row) => row.name));
+  const optional = needed.filter((row) => row.optional === true).map((row) => row.name);
+  const missing = missingPackages(needed.map((row) => row.name)).filter((name) => !optional.includes(name) || isOffered(name));
   if (missing.length === 0) return;
   if (process.getuid?.() !== 0) {
     throw new SetupFailure(
@@ -85,6 +88,12 @@ export async function ensureDebianPackages(root, command) {
   await install(missing, log);
   const services = needed.filter((row) => row.service !== undefined && missing.includes(row.name)).map((row) => row.service);
   if (services.length > 0) await runLogged('systemctl', ['--quiet', 'disable', ...services], log).catch(() => say('this machine has no systemctl, so no service was enabled'));
+}
+
+/** Whether apt can install it. */
+function isOffered(name) {
+  const { stdout } = spawnSync('apt-cache', ['policy', name], { encoding: 'utf8' });
+  return /^\s*Candidate: (?!\(none\))/m.test(stdout ?? '');
 }
 
 function missingPackages(names) {

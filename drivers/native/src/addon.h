@@ -12,11 +12,15 @@
 #include "burst.h"
 
 struct aead_key;
+struct vaes;
 
 /* Everything that outlives one call. Nothing is static, so that workers can load the addon side by side. */
 struct addon_state {
   struct aead_key **keys;
   int32_t key_slots;
+  /* The faster AES-GCM, once it was looked for; NULL = there is none. */
+  struct vaes *vaes;
+  bool vaes_sought;
 };
 
 struct addon_state *addon_state(napi_env env);

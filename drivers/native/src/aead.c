@@ -1,4 +1,4 @@
-/* ESP's AEADs over a burst in place (RFC 4106, RFC 7634), by the OpenSSL that the node binary exports.
+/* ESP's AEADs over a burst in place (RFC 4106, RFC 7634), by the OpenSSL that the node binary exports or by libipsec-mb.
  * One context per key and direction stays warm: a packet costs a nonce, not a key schedule. */
 #include "addon.h"
 
@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "aead-vaes.h"
 #include "segments.h"
 
 #define SALT_BYTES 4
@@ -22,6 +23,8 @@
 enum suite { AES_256_GCM = 0, AES_128_GCM = 1, CHACHA20_POLY1305 = 2 };
 
 struct aead_key {
+  /* Either this or both contexts. */
+  struct vaes_key *vaes;
   EVP_CIPHER_CTX *seal;
   EVP_CIPHER_CTX *open;
   uint8_t salt[SALT_BYTES];
@@ -30,6 +33,7 @@ struct aead_key {
 
 static void free_key(struct aead_key *key) {
   if (key == NULL) return;
+  vaes_key_free(key->vaes);
   EVP_CIPHER_CTX_free(key->seal);
   EVP_CIPHER_CTX_free(key->open);
   OPENSSL_cleanse(key, sizeof *key);
@@ -41,6 +45,22 @@ void aead_remove_all(struct addon_state *state) {
   free(state->keys);
   state->keys = NULL;
   state->key_slots = 0;
+  vaes_unload(state->vaes);
+  state->vaes = NULL;
+}
+
+static const struct vaes *sought_vaes(struct addon_state *state) {
+  if (!state->vaes_sought) state->vaes = vaes_load();
+  state->vaes_sought = true;
+  return state->vaes;
+}
+
+/* aeadHasVaes(): whether aeadInstall can use libipsec-mb here. */
+static napi_value aead_has_vaes(napi_env env, napi_callback_info info) {
+  (void)info;
+  napi_value result = NULL;
+  napi_get_boolean(env, sought_vaes(addon_state(env)) != NULL, &result);
+  return result;
 }
 
 static const EVP_CIPHER *cipher_of(int32_t suite, size_t *key_bytes) {
@@ -71,16 +91,26 @@ static int32_t free_slot(struct addon_state *state) {
   return first;
 }
 
-/* aeadInstall(suite, key, salt, esn): handle. */
+static bool open_contexts(struct aead_key *key, const EVP_CIPHER *cipher, const uint8_t *secret) {
+  key->seal = EVP_CIPHER_CTX_new();
+  key->open = EVP_CIPHER_CTX_new();
+  bool good = key->seal != NULL && key->open != NULL && EVP_EncryptInit_ex(key->seal, cipher, NULL, secret, NULL) == 1 &&
+              EVP_DecryptInit_ex(key->open, cipher, NULL, secret, NULL) == 1;
+  if (!good) ERR_clear_error();
+  return good;
+}
+
+/* aeadInstall(suite, key, salt, esn, vaes): handle. `vaes` asks for libipsec-mb where it is there and has the suite. */
 static napi_value aead_install(napi_env env, napi_callback_info info) {
-  napi_value argv[4];
+  napi_value argv[5];
   int32_t suite;
   uint8_t *secret, *salt;
   size_t secret_length, salt_length, key_bytes;
-  bool esn;
-  if (!get_args(env, info, 4, argv) || !get_int(env, argv[0], "suite", &suite) ||
+  bool esn, vaes;
+  if (!get_args(env, info, 5, argv) || !get_int(env, argv[0], "suite", &suite) ||
       !get_bytes(env, argv[1], "key", &secret, &secret_length) ||
-      !get_bytes(env, argv[2], "salt", &salt, &salt_length) || !get_bool(env, argv[3], "esn", &esn))
+      !get_bytes(env, argv[2], "salt", &salt, &salt_length) || !get_bool(env, argv[3], "esn", &esn) ||
+      !get_bool(env, argv[4], "vaes", &vaes))
     return NULL;
   const EVP_CIPHER *cipher = cipher_of(suite, &key_bytes);
   if (cipher == NULL || secret_length != key_bytes || salt_length != SALT_BYTES) {
@@ -97,12 +127,9 @@ static napi_value aead_install(napi_env env, napi_callback_info info) {
   }
   memcpy(key->salt, salt, SALT_BYTES);
   key->esn = esn;
-  key->seal = EVP_CIPHER_CTX_new();
-  key->open = EVP_CIPHER_CTX_new();
-  if (key->seal == NULL || key->open == NULL || EVP_EncryptInit_ex(key->seal, cipher, NULL, secret, NULL) != 1 ||
-      EVP_DecryptInit_ex(key->open, cipher, NULL, secret, NULL) != 1) {
+  if (vaes && suite != CHACHA20_POLY1305 && sought_vaes(state) != NULL) key->vaes = vaes_key_new(state->vaes, secret, (int32_t)key_bytes);
+  if (key->vaes == NULL && !open_contexts(key, cipher, secret)) {
     free_key(key);
-    ERR_clear_error();
     napi_throw_error(env, "ERR_OSSL", "OpenSSL refused the AEAD key");
     return NULL;
   }
@@ -145,6 +172,10 @@ static bool seal_packet(const struct aead_key *key, uint8_t *esp, int32_t length
   int text_length = length - SMALLEST_ESP, done, aad_length = additional_data(key, esp, seq_hi, aad);
   memcpy(nonce, key->salt, SALT_BYTES);
   memcpy(nonce + SALT_BYTES, esp + ESP_HEADER_BYTES, IV_BYTES);
+  if (key->vaes != NULL) {
+    vaes_seal(key->vaes, nonce, aad, aad_length, text, text_length);
+    return true;
+  }
   return EVP_EncryptInit_ex(key->seal, NULL, NULL, NULL, nonce) == 1 &&
          EVP_EncryptUpdate(key->seal, NULL, &done, aad, aad_length) == 1 &&
          EVP_EncryptUpdate(key->seal, text, &done, text, text_length) == 1 &&
@@ -159,6 +190,7 @@ static bool open_packet(const struct aead_key *key, uint8_t *esp, int32_t length
   int text_length = length - SMALLEST_ESP, done, aad_length = additional_data(key, esp, seq_hi, aad);
   memcpy(nonce, key->salt, SALT_BYTES);
   memcpy(nonce + SALT_BYTES, esp + ESP_HEADER_BYTES, IV_BYTES);
+  if (key->vaes != NULL) return vaes_open(key->vaes, nonce, aad, aad_length, text, text_length);
   return EVP_DecryptInit_ex(key->open, NULL, NULL, NULL, nonce) == 1 &&
          EVP_CIPHER_CTX_ctrl(key->open, EVP_CTRL_AEAD_SET_TAG, ICV_BYTES, text + text_length) == 1 &&
          EVP_DecryptUpdate(key->open, NULL, &done, aad, aad_length) == 1 &&
@@ -255,6 +287,7 @@ static napi_value aead_open(napi_env env, napi_callback_info info) {
 
 void register_aead(napi_env env, napi_value exports) {
   define(env, exports, "aeadInstall", aead_install);
+  define(env, exports, "aeadHasVaes", aead_has_vaes);
   define(env, exports, "aeadRemove", aead_remove);
   define(env, exports, "aeadSeal", aead_seal);
   define(env, exports, "aeadOpen", aead_open);
