@@ -1,6 +1,8 @@
 // IKE endpoints for fuzzing: a branch whose sealed contents the fuzzer can change and seal again, a Controller, and a
 // bystander that is connected to the same Controller and must not notice anything.
 import { equal, ok } from 'node:assert/strict';
+import type { IkeEndpointOptions } from '../../firmware/ike/endpoint.ts';
+import type { IkeProfile } from '../../firmware/ike/profile.ts';
 import { decodeHeader } from '../../firmware/wire/ike/message.ts';
 import { encodeSealed } from '../../firmware/wire/ike/sealed.ts';
 import { concat, toHex } from '../../platform/bytes.ts';
@@ -24,6 +26,8 @@ const MOST_OUTPUTS = 200;
 /** IKE SAs at one endpoint: half-open ones of one network, rekeyed and ended ones that linger, and the bystander. */
 const MOST_IKE_SAS = 120;
 const MOST_CHILDREN = 8;
+const EAP = 48;
+const EAP_HEADER_BYTES = 4;
 const EXCHANGES = [34, 35, 36, 37, 38, 43, 0, 255];
 const PAYLOADS = [0, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 53, 200];
 
@@ -59,6 +63,14 @@ export class RecordingSuite extends RealSuite {
   }
 }
 
+/** Mostly with a good length, so that what is inside of it is read. */
+function mutateEap(dice: SeededRandom, body: Uint8Array): Uint8Array {
+  const out = mutate(dice, oneIn(dice, 4) ? body : body.slice(EAP_HEADER_BYTES)).slice(0, 1500);
+  if (out.length >= body.length && oneIn(dice, 8)) return out;
+  const length = EAP_HEADER_BYTES + out.length;
+  return concat(Uint8Array.of(body[0] ?? 1, oneIn(dice, 10) ? dice.uint32() & 0xff : (body[1] ?? 0), length >> 8, length & 0xff), out);
+}
+
 /** A payload chain with good lengths of which payloads are left out, doubled, put elsewhere, renamed or changed inside. */
 function mutateChain(dice: SeededRandom, firstPayload: number, inner: Uint8Array): { firstPayload: number; inner: Uint8Array } {
   const payloads: { type: number; body: Uint8Array }[] = [];
@@ -68,7 +80,10 @@ function mutateChain(dice: SeededRandom, firstPayload: number, inner: Uint8Array
     type = inner[at]!;
     at += length;
   }
-  for (let steps = 1 + randomBelow(dice, 3); steps > 0; steps--) {
+  const eap = payloads.findIndex(({ type }) => type === EAP);
+  const onlyEap = eap >= 0 && !oneIn(dice, 4);
+  if (onlyEap) payloads[eap] = { type: EAP, body: mutateEap(dice, payloads[eap]!.body) };
+  for (let steps = onlyEap ? 0 : 1 + randomBelow(dice, 3); steps > 0; steps--) {
     const at = randomBelow(dice, payloads.length + 1);
     const chosen = payloads[at] ?? { type: pick(dice, PAYLOADS), body: dice.bytes(randomBelow(dice, 40)) };
     const turn = randomBelow(dice, 5);
@@ -122,16 +137,27 @@ export interface IkeWorld {
   readonly suites: ReadonlyMap<Node, RecordingSuite>;
 }
 
+/** How branch and Controller know each other. */
+export interface Cast {
+  suite(): RecordingSuite;
+  client(identity: string): Partial<IkeProfile>;
+  readonly server: Partial<IkeProfile>;
+  readonly serverOptions: Partial<IkeEndpointOptions>;
+}
+
+const PRE_SHARED: Cast = { suite: () => new RecordingSuite(), client: () => ({}), server: {}, serverOptions: {} };
+
 /** The bystander is up already. */
-export function openIkeWorld(seed: number): IkeWorld {
-  const world = new BoundedWorld(seed);
-  const branchSuite = new RecordingSuite();
-  const controllerSuite = new RecordingSuite();
-  const branch = world.add('branch', '192.0.2.1', { profiles: [pskProfile('to-controller', 'b1@acme.example', 'c1@acme.example')], suite: branchSuite });
-  const controller = world.add('controller', '192.0.2.2', { profiles: [pskProfile('branches', 'c1@acme.example', undefined)], suite: controllerSuite });
-  const bystander = world.add('bystander', '198.51.100.3', { profiles: [pskProfile('to-controller', 'b2@acme.example', 'c1@acme.example')] });
+export function openIkeWorld(seed: number, cast = PRE_SHARED): IkeWorld {
+  const world = new BoundedWorld(seed, cast.suite());
+  const branchSuite = cast.suite();
+  const controllerSuite = cast.suite();
+  const client = (identity: string): IkeProfile => pskProfile('to-controller', identity, 'c1@acme.example', cast.client(identity));
+  const branch = world.add('branch', '192.0.2.1', { profiles: [client('b1@acme.example')], suite: branchSuite });
+  const controller = world.add('controller', '192.0.2.2', { ...cast.serverOptions, profiles: [pskProfile('branches', 'c1@acme.example', undefined, cast.server)], suite: controllerSuite });
+  const bystander = world.add('bystander', '198.51.100.3', { profiles: [client('b2@acme.example')] });
   world.initiate(bystander, controller, 'to-controller');
-  world.run(100);
+  world.run(500);
   equal(bystander.of('child-up').length, 1);
   return { world, branch, controller, bystander, suites: new Map([[branch, branchSuite], [controller, controllerSuite]]) };
 }
