@@ -3,6 +3,7 @@ import type { DeviceConfiguration, SiteDirectory } from '../../firmware/configur
 import type { Endpoint, SiteId, TenantId } from '../../firmware/model.ts';
 import { formatEndpoint } from '../../firmware/model.ts';
 import type { OperationalError } from '../../platform/errors.ts';
+import { rfc3339 } from '../../platform/time.ts';
 import { UsageError } from '../../platform/errors.ts';
 import { equalConstantTime } from '../../platform/bytes.ts';
 import { signBundle } from '../ztp/bundle.ts';
@@ -84,6 +85,7 @@ async function certify(context: DirectorContext, site: SiteTable, csr: Uint8Arra
       .execute();
     await audit(context, db, site.name, 'issue-certificate', site.name, issued.serialNumber);
   });
+  context.log.info('Certificate issued', { site: site.name, serialNumber: issued.serialNumber, notAfter: rfc3339(issued.notAfterUnixMs), renewal: former === 'keep' });
   return [issued.certificate];
 }
 

@@ -9,7 +9,7 @@ import type { RevocationCheck } from '../../platform/crypto.ts';
 import { OperationalError, UsageError } from '../../platform/errors.ts';
 import type { Logger } from '../../platform/log.ts';
 import { PatientStore } from '../../platform/patient-store.ts';
-import type { CancelTimer } from '../../platform/time.ts';
+import type { CancelTimer, Instant } from '../../platform/time.ts';
 import type { Timeout } from '../../firmware/machine.ts';
 import { AlarmReport } from './alarm-report.ts';
 import { canonicalJson } from './canonical.ts';
@@ -87,6 +87,7 @@ export class ZtpAgent implements Service {
   #record: PrestagingRecord | undefined;
   #configuration: DeviceConfiguration | undefined;
   #identity: DeviceIdentity | undefined;
+  #renewedAt: Instant | undefined;
   #currentRequest = 0;
   #queue: (StageInput | Timeout)[] = [];
   #running = false;
@@ -366,6 +367,10 @@ export class ZtpAgent implements Service {
     return { kind: 'certificate' };
   }
 
+  get #sinceRenewalMs(): number | undefined {
+    return this.#renewedAt === undefined ? undefined : this.#options.site.clock.now() - this.#renewedAt;
+  }
+
   #keepCertificate(certificateChain: readonly Uint8Array[], privateKey: Uint8Array): void {
     const { suite, clock } = this.#options.site;
     const checked = suite.checkChain({ chain: certificateChain, anchors: [this.#store.anchor!], unixMs: clock.unixMs() });
@@ -386,7 +391,7 @@ export class ZtpAgent implements Service {
       if (!opened.ok) return { kind: 'bundle-invalid', cause: opened.cause };
       configuration = opened.configuration;
     }
-    const renewal = configuration && this.#identity && renewalCause(this.#identity, configuration, this.#options.site.clock.unixMs());
+    const renewal = configuration && this.#identity && renewalCause(this.#identity, configuration, this.#options.site.clock.unixMs(), this.#sinceRenewalMs);
     if (renewal !== undefined) await this.#renew(session, record, renewal);
     if (bytes) this.#store.bundle = bytes;
     this.#configuration = configuration;
@@ -397,6 +402,7 @@ export class ZtpAgent implements Service {
   async #renew(session: DirectorSession, record: PrestagingRecord, cause: string): Promise<void> {
     const privateKey = await deviceKey(this.#store);
     this.#keepCertificate(await session.renewCertificate(await deviceCsr(privateKey, record.serial)), privateKey);
+    this.#renewedAt = this.#options.site.clock.now();
     this.#log.info('Device certificate renewed', { cause });
   }
 }

@@ -88,6 +88,7 @@ export class ControllerAgent implements Service {
   readonly #checkPoll = checkPollReply();
   #configuration: DeviceConfiguration | undefined;
   #identity: DeviceIdentity | undefined;
+  #renewedAt: Instant | undefined;
   #directory: SiteDirectory | undefined;
   #lastDirective = 0;
   /** Configuration and site directory are in force. */
@@ -229,6 +230,10 @@ export class ControllerAgent implements Service {
     return undefined;
   }
 
+  get #sinceRenewalMs(): number | undefined {
+    return this.#renewedAt === undefined ? undefined : this.#options.site.clock.now() - this.#renewedAt;
+  }
+
   #keepCertificate(certificateChain: readonly Uint8Array[], privateKey: Uint8Array): void {
     const { suite, clock } = this.#options.site;
     const checked = suite.checkChain({ chain: certificateChain, anchors: [this.#store.anchor!], unixMs: clock.unixMs() });
@@ -350,7 +355,7 @@ export class ControllerAgent implements Service {
       if (error instanceof ConfigError) throw new OperationalError('director-reply', error.message, 'check that Director and the Controller have matching versions');
       throw error;
     }
-    const renewal = renewalCause(this.#identity!, this.#configuration!, this.#options.site.clock.unixMs());
+    const renewal = renewalCause(this.#identity!, this.#configuration!, this.#options.site.clock.unixMs(), this.#sinceRenewalMs);
     if (poll.configurationGeneration > this.#configuration!.generation || renewal !== undefined) await this.#refresh();
     for (const directive of poll.directives) this.#takeDirective(directive);
     // A site that was revoked shows in both; Controllers are few, so they ask at once.
@@ -378,10 +383,11 @@ export class ControllerAgent implements Service {
     try {
       const bytes = await session.bundle(before.generation);
       if (bytes) this.#takeBundle(bytes);
-      const cause = renewalCause(this.#identity!, this.#configuration!, this.#options.site.clock.unixMs());
+      const cause = renewalCause(this.#identity!, this.#configuration!, this.#options.site.clock.unixMs(), this.#sinceRenewalMs);
       if (cause !== undefined) {
         const privateKey = await deviceKey(this.#store);
         this.#keepCertificate(await session.renewCertificate(await deviceCsr(privateKey, this.#options.serial)), privateKey);
+        this.#renewedAt = this.#options.site.clock.now();
         this.#log.info('Device certificate renewed', { cause });
       }
       await this.#apply();

@@ -10,6 +10,8 @@ import { siteTenantUri } from './names.ts';
 
 /** Part of its life after which a certificate is renewed. */
 const RENEW_AFTER = 2 / 3;
+/** A certificate is not too old before this, whatever the clock says. */
+const LEAST_LIFE_MS = 86_400_000;
 
 /** The key of this box, made on its first start; it never leaves it. */
 export async function deviceKey(store: DeviceStore): Promise<Uint8Array> {
@@ -57,11 +59,16 @@ export function storedIdentity(store: DeviceStore, suite: Suite, unixMs: number)
   }
 }
 
-/** Why a new certificate is needed: a tenant of the configuration that the certificate does not name, or its age. */
-export function renewalCause(identity: DeviceIdentity, configuration: DeviceConfiguration, unixMs: number): string | undefined {
+/**
+ * Why a new certificate is needed: a tenant of the configuration that the certificate does not name, or its age.
+ * @param sinceLastMs since this box was given its last one; undefined: not in this life of the box
+ */
+export function renewalCause(identity: DeviceIdentity, configuration: DeviceConfiguration, unixMs: number, sinceLastMs: number | undefined): string | undefined {
   const facts = certificateFacts(identity.certificateChain[0]!);
   const missing = configuration.tenants.find(({ tenant }) => !facts.uris.includes(siteTenantUri(configuration.provider, configuration.device.siteId, tenant)));
   if (missing) return `it does not name tenant ${missing.tenant}`;
+  // A clock that is far ahead makes every certificate old.
+  if (sinceLastMs !== undefined && sinceLastMs < LEAST_LIFE_MS) return undefined;
   const renewAt = facts.notBeforeUnixMs + (facts.notAfterUnixMs - facts.notBeforeUnixMs) * RENEW_AFTER;
   return unixMs >= renewAt ? 'two thirds of its life are over' : undefined;
 }

@@ -39,8 +39,8 @@ export function issueWithKeys(ours: { readonly identity: string; readonly algori
   }
 }
 
-/** Both ends' credentials, and a list of the root that revokes theirs. */
-export function issueRevoked(ourIdentity: string, theirIdentity: string): { ours: CertificateCredential; theirs: Record<string, string>; crl: Uint8Array } {
+/** Both ends' credentials, and a list of the root that revokes one of them. */
+export function issueRevoked(ourIdentity: string, theirIdentity: string, revoked: 'ours' | 'theirs' = 'theirs'): { ours: CertificateCredential; theirs: Record<string, string>; crl: Uint8Array } {
   const directory = mkdtempSync(join(tmpdir(), 'selvage-authority-'));
   try {
     const openssl = new OpensslAuthority(directory);
@@ -55,7 +55,31 @@ export function issueRevoked(ourIdentity: string, theirIdentity: string): { ours
         'x509/peer.pem': encodePem('CERTIFICATE', their.der),
         'private/peer.pem': encodePem('PRIVATE KEY', their.privateKey),
       },
-      crl: openssl.crl(root, ['22']),
+      crl: openssl.crl(root, [revoked === 'ours' ? '21' : '22']),
+    };
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+/** Both ends' credentials under one root; strongSwan's has ended, or is of an authority that may not certify its name. */
+export function issueFaulty(ourIdentity: string, theirIdentity: string, fault: 'expired' | 'name constraints'): { ours: CertificateCredential; theirs: Record<string, string> } {
+  const directory = mkdtempSync(join(tmpdir(), 'selvage-authority-'));
+  try {
+    const openssl = new OpensslAuthority(directory);
+    const root = openssl.issue({ name: 'Interop Root', extensions: CA_EXTENSIONS });
+    const narrow = openssl.issue({ name: 'Narrow CA', issuer: root, extensions: [...CA_EXTENSIONS, 'nameConstraints=critical,permitted;email:elsewhere.example'] });
+    const device = (identity: string, issuer: OpensslIssued, days: number): OpensslIssued => openssl.issue({ name: identity, issuer, days, extensions: [...DEVICE_EXTENSIONS, `subjectAltName=email:${identity}`] });
+    const our = device(ourIdentity, root, 30);
+    const their = fault === 'expired' ? device(theirIdentity, root, -1) : device(theirIdentity, narrow, 30);
+    return {
+      ours: { kind: 'certificate', chain: [base64(our.der)], privateKey: base64(our.privateKey), anchors: [base64(root.der)] },
+      theirs: {
+        'x509ca/ca-0.pem': encodePem('CERTIFICATE', root.der),
+        ...(fault === 'expired' ? {} : { 'x509ca/ca-1.pem': encodePem('CERTIFICATE', narrow.der) }),
+        'x509/peer.pem': encodePem('CERTIFICATE', their.der),
+        'private/peer.pem': encodePem('PRIVATE KEY', their.privateKey),
+      },
     };
   } finally {
     rmSync(directory, { recursive: true, force: true });

@@ -1,6 +1,7 @@
 // The interoperability matrix: every row, in the order in which it is shown.
 import type { Row } from './row.ts';
 import { ALGORITHM_ROWS } from './rows/algorithms.ts';
+import { CERTIFICATE_ROWS } from './rows/certificates.ts';
 import { CREDENTIAL_ROWS } from './rows/credentials.ts';
 import { EAP_ROWS } from './rows/eap.ts';
 import { EAP_TLS_ROWS } from './rows/eap-tls.ts';
@@ -11,4 +12,4 @@ import { REKEY_ROWS } from './rows/rekeys.ts';
 import { SIGNATURE_ROWS } from './rows/signatures.ts';
 import { TROUBLE_ROWS } from './rows/trouble.ts';
 
-export const ROWS: readonly Row[] = [...CREDENTIAL_ROWS, ...SIGNATURE_ROWS, ...EAP_ROWS, ...EAP_TLS_ROWS, ...PATH_ROWS, ...REKEY_ROWS, ...EXTENSION_ROWS, ...ALGORITHM_ROWS, ...TROUBLE_ROWS, ...REFUSAL_ROWS];
+export const ROWS: readonly Row[] = [...CREDENTIAL_ROWS, ...SIGNATURE_ROWS, ...EAP_ROWS, ...EAP_TLS_ROWS, ...PATH_ROWS, ...REKEY_ROWS, ...EXTENSION_ROWS, ...ALGORITHM_ROWS, ...TROUBLE_ROWS, ...REFUSAL_ROWS, ...CERTIFICATE_ROWS];

@@ -19,6 +19,8 @@ export interface OpensslRequest {
   readonly key?: keyof typeof KEYS;
   /** Decimal. */
   readonly serial?: string;
+  /** Until it ends; a negative number has ended. Default: 30. */
+  readonly days?: number;
 }
 
 const KEYS = {
@@ -39,11 +41,11 @@ export class OpensslAuthority {
     this.#directory = directory;
   }
 
-  issue({ name, issuer, extensions, key = 'ec', serial }: OpensslRequest): OpensslIssued {
+  issue({ name, issuer, extensions, key = 'ec', serial, days }: OpensslRequest): OpensslIssued {
     const base = `${this.#directory}/${++this.#count}`;
     run('genpkey', ...KEYS[key], '-out', `${base}.key`);
     run('req', '-new', '-key', `${base}.key`, '-subj', `/CN=${name}`, '-out', `${base}.csr`);
-    return this.#certify(name, base, issuer, extensions, serial);
+    return this.#certify(name, base, issuer, extensions, serial, days);
   }
 
   /** Another certificate for the name and key of a former one. */
@@ -53,10 +55,10 @@ export class OpensslAuthority {
     return this.#certify(former.name, base, issuer, extensions, undefined);
   }
 
-  #certify(name: string, base: string, issuer: OpensslIssued | undefined, extensions: readonly string[], serial: string | undefined): OpensslIssued {
+  #certify(name: string, base: string, issuer: OpensslIssued | undefined, extensions: readonly string[], serial: string | undefined, days = 30): OpensslIssued {
     writeFileSync(`${base}.cnf`, `[v3]\n${extensions.join('\n')}\n`);
     const signer = issuer === undefined ? ['-signkey', `${base}.key`] : ['-CA', `${issuer.base}.pem`, '-CAkey', `${issuer.base}.key`];
-    run('x509', '-req', '-in', `${base}.csr`, ...signer, '-set_serial', serial ?? String(1000 + this.#count), '-days', '30', '-extfile', `${base}.cnf`, '-extensions', 'v3', '-out', `${base}.pem`);
+    run('x509', '-req', '-in', `${base}.csr`, ...signer, '-set_serial', serial ?? String(1000 + this.#count), '-days', String(days), '-extfile', `${base}.cnf`, '-extensions', 'v3', '-out', `${base}.pem`);
     run('x509', '-in', `${base}.pem`, '-outform', 'DER', '-out', `${base}.der`);
     run('pkcs8', '-topk8', '-nocrypt', '-in', `${base}.key`, '-outform', 'DER', '-out', `${base}.p8`);
     return { name, base, der: new Uint8Array(readFileSync(`${base}.der`)), privateKey: new Uint8Array(readFileSync(`${base}.p8`)) };
@@ -66,7 +68,8 @@ export class OpensslAuthority {
   crl(issuer: OpensslIssued, serialNumbers: readonly string[], hours = 24): Uint8Array {
     const base = `${this.#directory}/crl${++this.#count}`;
     writeFileSync(`${base}.index`, serialNumbers.map((serial) => `R\t351231235959Z\t261001120000Z,keyCompromise\t${serial}\tunknown\t/CN=x\n`).join(''));
-    writeFileSync(`${base}.cnf`, `[ca]\ndefault_ca=own\n[own]\ndatabase=${base}.index\ndefault_md=sha256\n`);
+    writeFileSync(`${base}.number`, '01\n');
+    writeFileSync(`${base}.cnf`, `[ca]\ndefault_ca=own\n[own]\ndatabase=${base}.index\ncrlnumber=${base}.number\ndefault_md=sha256\ncrl_extensions=list\n[list]\nauthorityKeyIdentifier=keyid\n`);
     run('ca', '-config', `${base}.cnf`, '-gencrl', '-keyfile', `${issuer.base}.key`, '-cert', `${issuer.base}.pem`, '-crlhours', String(hours), '-out', `${base}.pem`);
     run('crl', '-in', `${base}.pem`, '-outform', 'DER', '-out', `${base}.der`);
     return new Uint8Array(readFileSync(`${base}.der`));

@@ -119,9 +119,9 @@ describe('ZTP agents with a real Director', () => {
     readonly log: MemorySink;
   }
 
-  async function controller(store = new MemoryStore(), token?: string): Promise<Controller> {
+  async function controller(store = new MemoryStore(), token?: string, clock = new SystemClock()): Promise<Controller> {
     const order = token === undefined ? await fixture.operator.orderEnrolment('Controller-1') : undefined;
-    const { site, log } = host('Controller-1', store);
+    const { site, log } = host('Controller-1', store, clock);
     const found: Omit<Controller, 'agent'> = { alarms: site.alarms, configurations: [], identities: [], directories: [], directives: [], revocations: [], log };
     const agent = createControllerAgent({
       site,
@@ -304,6 +304,30 @@ describe('ZTP agents with a real Director', () => {
     const again = await controller(headStore, 'none');
     assert.ok(names(again.revocations[0]!.check));
     assert.equal((await branch(undefined, branchStore)).revocations[0]!.crls.length, 1);
+  });
+
+  it('renews a certificate after two thirds of its life, once a day at the most, and Director says so', async () => {
+    const store = new MemoryStore();
+    const first = await controller(store);
+    await until('the first directory', () => first.directories.length > 0);
+    await first.agent.stop();
+    // News end the first poll at once.
+    await fixture.operator.orderRekey(2, { spreadSeconds: 3 });
+    class Ahead extends SystemClock {
+      override unixMs(): number {
+        return super.unixMs() + 250 * 86_400_000;
+      }
+    }
+    const second = await controller(store, 'none', new Ahead());
+    const renewals = (): unknown[] => second.log.records.filter(({ sentence }) => sentence === 'Device certificate renewed').map(({ fields }) => fields['cause']);
+    await until('the renewed certificate is in force', () => second.identities.length === 2);
+    const serials = second.identities.map(({ certificateChain }) => certificateFacts(certificateChain[0]!).serialNumber);
+    assert.notEqual(serials[0], serials[1]);
+    assert.deepEqual(fixture.log.records.filter(({ sentence, fields }) => sentence === 'Certificate issued' && fields['renewal'] === true).map(({ fields }) => fields['serialNumber']), [serials[1]]);
+    // By its clock the new one is too old as well.
+    await fixture.operator.orderRekey(1, { spreadSeconds: 3 });
+    await until('the next poll', () => second.directives.length === 2);
+    assert.deepEqual(renewals(), ['two thirds of its life are over']);
   });
 
   it('serves its sites after a restart while Director is away, and sends its reports when Director is back', async () => {

@@ -8,12 +8,12 @@ import type { InteropLab, OurSide } from '../lab.ts';
 import { ROLES } from '../row.ts';
 import type { Row } from '../row.ts';
 
-interface Mismatch {
+export interface Mismatch {
   readonly ours?: OurSide;
   readonly theirs: StrongswanSide;
 }
 
-interface Reasons {
+export interface Reasons {
   /** Our event `connect-failed`. */
   readonly initiator: string;
   /** What strongSwan is told. */
@@ -21,7 +21,7 @@ interface Reasons {
   readonly responder: (lab: InteropLab) => Promise<void>;
 }
 
-async function refused(lab: InteropLab, { ours, theirs }: Mismatch, reasons: Reasons): Promise<void> {
+export async function refused(lab: InteropLab, { ours, theirs }: Mismatch, reasons: Reasons): Promise<void> {
   await lab.startBoth(ours, theirs);
   if (lab.role === 'initiator') {
     lab.ours.command('connect');
@@ -32,11 +32,11 @@ async function refused(lab: InteropLab, { ours, theirs }: Mismatch, reasons: Rea
   }
 }
 
-function refusal(row: Pick<Row, 'name' | 'counterparts' | 'always'>, mismatch: () => Mismatch | Promise<Mismatch>, reasons: Reasons): Row {
+export function refusal(row: Pick<Row, 'name' | 'counterparts' | 'always'>, mismatch: () => Mismatch | Promise<Mismatch>, reasons: Reasons): Row {
   return { roles: ROLES, path: 'direct', ends: 'down', ...row, run: async (lab) => refused(lab, await mismatch(), reasons) };
 }
 
-const NOT_ACCEPTED = 'peer refuses: the peer does not accept our identity or credential';
+export const NOT_ACCEPTED = 'peer refuses: the peer does not accept our identity or credential';
 
 export const REFUSAL_ROWS: readonly Row[] = [
   refusal(
