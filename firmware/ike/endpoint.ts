@@ -131,11 +131,9 @@ export class IkeEndpoint implements Machine<IkeInput, IkeOutput> {
       case 'revocations':
         endRevoked(this.#register.all(), now);
         return;
-      case 'tls': {
-        const sa = this.#register.current(input.ikeSa);
-        if (sa !== undefined) resumeEap(sa, input.step, now);
+      case 'tls':
+        resumeEap(this.#register.current(input.ikeSa), input.step, now);
         return;
-      }
       case 'profiles':
         this.#replaceProfiles(input.profiles);
         this.#followProfiles(now);

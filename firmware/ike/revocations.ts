@@ -14,7 +14,8 @@ function revocationOf(sa: IkeSa): string | undefined {
   const chain = sa.peer.certificate?.chain;
   const { remoteAuth } = sa.profile;
   const credentials = remoteAuth.kind === 'lookup' && sa.peer.identity !== undefined ? sa.env.lookupPeer(sa.profile, sa.peer.identity) : remoteAuth;
-  if (chain === undefined || credentials?.kind !== 'certificate') return undefined;
-  const result = sa.env.suite.checkChain({ chain, anchors: credentials.anchors, unixMs: sa.env.unixMs(), revocation: sa.env.revocation() });
+  const anchors = credentials !== undefined && 'anchors' in credentials ? credentials.anchors : undefined;
+  if (chain === undefined || anchors === undefined) return undefined;
+  const result = sa.env.suite.checkChain({ chain, anchors, unixMs: sa.env.unixMs(), revocation: sa.env.revocation() });
   return !result.ok && result.revoked === true ? result.cause : undefined;
 }

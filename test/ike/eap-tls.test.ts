@@ -5,7 +5,7 @@ import type { EapAuth, EapUser, IkeProfile } from '../../firmware/ike/profile.ts
 import { decodeHeader } from '../../firmware/wire/ike/message.ts';
 import { utf8 } from '../../platform/bytes.ts';
 import { fakeAnchor, fakeCertificate, fakeCrl, fakeKeyPair, FakeSuite } from '../../platform/crypto-fake.ts';
-import type { Suite } from '../../platform/crypto.ts';
+import type { RevocationCheck, Suite } from '../../platform/crypto.ts';
 import { SeededRandom } from '../../platform/random.ts';
 import type { TlsEngine, TlsOptions } from '../../platform/tls-engine.ts';
 import { pair, UNIX_MS } from './pair.ts';
@@ -44,15 +44,17 @@ describe('ike: EAP-TLS', () => {
     readonly gateway?: ReturnType<typeof credential>;
     readonly eap?: Partial<EapAuth>;
     readonly options?: Partial<IkeEndpointOptions>;
+    readonly both?: Partial<IkeEndpointOptions>;
     readonly suite?: Suite;
   }
 
-  function make({ user, client, server, gateway = credential(GATEWAY), eap, options, suite = new FakeSuite() }: Scenario): ReturnType<typeof pair> {
+  function make({ user, client, server, gateway = credential(GATEWAY), eap, options, both = {}, suite = new FakeSuite() }: Scenario): ReturnType<typeof pair> {
     return pair({
       suite,
       branch: { localAuth: { kind: 'eap', identity: USER, certificate: credential(USER), ...user }, remoteAuth: { kind: 'certificate', anchors }, ...client },
       controller: { localAuth: { kind: 'certificate', ...gateway, algorithm: 'ecdsa-sha256' }, remoteAuth: { kind: 'eap', methods: ['tls'], anchors, ...eap }, ...server },
       controllerOptions: options ?? {},
+      both,
     });
   }
 
@@ -146,6 +148,20 @@ describe('ike: EAP-TLS', () => {
     deepStrictEqual(made.controller.of('peer-refused')[0]?.identity, { kind: 'user', value: USER });
     const good = connect({ options: { revocation: () => revocation } });
     isUp(good);
+  });
+
+  it('ends what a certificate vouched for that is revoked later, at either end', () => {
+    let crls: Uint8Array[] = [];
+    const revocation = (): RevocationCheck => ({ crls, policy: 'soft' });
+    for (const end of ['branch', 'controller'] as const) {
+      crls = [];
+      const made = connect({ user: { eapOnly: true, certificate: credential(USER, { serialNumber: '66' }) }, gateway: credential(GATEWAY, { serialNumber: '66' }), eap: { eapOnly: true }, both: { revocation } });
+      isUp(made);
+      crls = [fakeCrl({ revokedSerialNumbers: ['66'], revokedUnixMs: UNIX_MS, nextUpdateUnixMs: UNIX_MS + 1e9, anchor: anchors[0]! })];
+      made.world.input(made[end], { kind: 'revocations' });
+      made.world.run(1000);
+      match(made[end].of('ike-down')[0]?.reason ?? 'it is still up', /^peer's certificate was revoked/);
+    }
   });
 
   it('refuses a user whom authorize does not want', () => {

@@ -5,6 +5,7 @@ import { WireError } from '../../../platform/errors.ts';
 import type { TlsStep } from '../../../platform/tls-engine.ts';
 import type { EapPacket } from '../../wire/eap.ts';
 import { decodeEap, EapType, encodeEap } from '../../wire/eap.ts';
+import type { CertificateFacts } from '../input-output.ts';
 import type { ClientMethodStep, EapClientMethod, Wait } from './method.ts';
 
 /** Requests that are not the method's: for the identity, and notifications. */
@@ -34,6 +35,10 @@ export class EapClient {
   /** Undefined until the server has proven itself. */
   get msk(): Uint8Array | undefined {
     return this.#method.msk;
+  }
+
+  get certificate(): CertificateFacts | undefined {
+    return this.#method.certificate;
   }
 
   get refusal(): string | undefined {

@@ -57,5 +57,7 @@ export interface EapClientMethod {
   resume?(step: TlsStep): ClientMethodStep;
   /** Undefined until the server has proven itself; the caller copies it. */
   readonly msk: Uint8Array | undefined;
+  /** What the server's certificate says, where it has shown one. */
+  readonly certificate?: CertificateFacts | undefined;
   wipe(): void;
 }

@@ -1,4 +1,5 @@
 // An EAP conversation inside IKE_AUTH (RFC 7296 2.16) and what its last message needs of its first.
+import { wipe } from '../../../platform/bytes.ts';
 import type { TlsStep } from '../../../platform/tls-engine.ts';
 import type { Instant } from '../../../platform/time.ts';
 import type { PayloadOf, Payload } from '../../wire/ike/payloads.ts';
@@ -32,9 +33,12 @@ export function isServerRun(run: EapRun | undefined): run is EapServerRun {
 }
 
 /** TLS has worked on what the last packet brought: the message that it came in is handled to its end. */
-export function resumeEap(sa: IkeSa, step: TlsStep, now: Instant): void {
-  const { eap } = sa;
-  if (eap === undefined) return;
+export function resumeEap(sa: IkeSa | undefined, step: TlsStep, now: Instant): void {
+  const eap = sa?.eap;
+  if (sa === undefined || eap === undefined) {
+    wipe(step.session?.exported);
+    return;
+  }
   if (isServerRun(eap)) eap.ready = eap.machine.resume(step);
   else eap.ready = eap.machine.resume(step);
   sa.conversation.resume(now);

@@ -151,6 +151,7 @@ export class EapTlsClient implements EapClientMethod {
   #msk: Uint8Array | undefined;
   /** Whether the server has said, protected, that it is content. */
   #isCommitted = false;
+  certificate: CertificateFacts | undefined;
 
   constructor(options: EapTlsOptions) {
     this.#options = options;
@@ -183,6 +184,7 @@ export class EapTlsClient implements EapClientMethod {
       this.#msk = takeMsk(session);
       const trust = this.#options.trust(session.peerChain);
       if (!trust.ok) return { kind: 'failure', cause: `the EAP server's ${trust.cause}` };
+      this.certificate = trust.facts;
       // With TLS 1.2 its Finished is the last word.
       this.#isCommitted = session.version === '1.2';
     }

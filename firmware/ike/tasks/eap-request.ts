@@ -165,6 +165,7 @@ class EapLastRequest implements Task {
     const unmixed = settleAsInitiator(sa, payloads);
     if (unmixed !== undefined) return distrusted(unmixed);
     if (!keyedAuthMatches(sa, payloads)) return distrusted("the peer's AUTH is not made with the key of EAP");
+    sa.peer.certificate ??= (sa.eap as EapClientRun).machine.certificate;
     for (const task of this.#wanted.tasks) {
       const failure = task.process(sa, payloads, now);
       if (typeof failure === 'object') return failure;
