@@ -1,15 +1,15 @@
 // The host's namespaces, addresses and routes, by iproute2. The kernel itself is the record of what is there: every
 // apply reads it first, so that a device that was made anew gets its addresses again.
-import { existsSync } from 'node:fs';
 import { OperationalError } from '../platform/errors.ts';
 import { ipBatch, ipJson, run, setParameters } from './iproute.ts';
 import type { Actual, ActualDevice, ActualRoute } from './kernel-diff.ts';
 import { missingDevices, planLines, ROUTE_PROTOCOL } from './kernel-diff.ts';
 import type { ActualRule } from './kernel-rules.ts';
 import { ruleLines } from './kernel-rules.ts';
-import { makeNamespace } from './namespace.ts';
+import { OWN_NAMESPACES } from './namespace.ts';
+import type { NamespaceKeeper } from './namespace.ts';
 import type { Kernel, VrPlan } from './port.ts';
-import { checkVrName, namespacePath } from './vr-name.ts';
+import { checkVrName } from './vr-name.ts';
 
 /** Overlay paths are asymmetric and addresses are ours alone, so neither reverse path checks nor DAD apply. */
 const VR_PARAMETERS: Readonly<Record<string, string>> = {
@@ -29,16 +29,15 @@ const VR_PARAMETERS: Readonly<Record<string, string>> = {
 export class IprouteKernel implements Kernel {
   readonly #former = new Map<string, VrPlan>();
   readonly #last = new Map<string, Promise<void>>();
-  readonly #makeNamespace: (vr: string) => Promise<void>;
+  readonly #namespaces: NamespaceKeeper;
 
-  /** How a namespace that may be there already comes to be. */
-  constructor(make: (vr: string) => Promise<void> = makeNamespace) {
-    this.#makeNamespace = make;
+  constructor(namespaces: NamespaceKeeper = OWN_NAMESPACES) {
+    this.#namespaces = namespaces;
   }
 
   ensureVr(vr: string): Promise<void> {
     return this.#inOrder(vr, async () => {
-      await this.#makeNamespace(vr);
+      await this.#namespaces.make(vr);
       await ipBatch(vr, ['link set dev lo up']);
       await setParameters(vr, VR_PARAMETERS);
     });
@@ -51,6 +50,14 @@ export class IprouteKernel implements Kernel {
       // Moving renames in the same step, so that the device never bears a name that the VR already has.
       await run('ip', ['link', 'set', 'dev', device, 'netns', vr, 'name', as]);
       await ipBatch(vr, [`link set dev ${as} up`]);
+    });
+  }
+
+  releaseDevice(vr: string, as: string, device: string): Promise<void> {
+    return this.#inOrder(vr, async () => {
+      const there = (await ipJson(vr, 'link', 'show')) as ActualDevice[];
+      if (!there.some((known) => known.ifname === as)) return;
+      await run('ip', ['-n', vr, 'link', 'set', 'dev', as, 'netns', `${process.pid}`, 'name', device]);
     });
   }
 
@@ -73,7 +80,7 @@ export class IprouteKernel implements Kernel {
   removeVr(vr: string): Promise<void> {
     return this.#inOrder(vr, async () => {
       this.#former.delete(vr);
-      if (existsSync(namespacePath(vr))) await run('ip', ['netns', 'delete', vr]);
+      await this.#namespaces.remove(vr);
     });
   }
 

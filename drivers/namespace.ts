@@ -1,4 +1,4 @@
-// How the namespace of a virtual router comes to be. A process with a mount table of its own cannot make one that the
+// How the namespace of a virtual router comes and goes. A process with a mount table of its own cannot make one that the
 // operator's `ip netns exec` finds, so there it leaves a request for systemd/make-namespaces, which runs outside.
 import { statfsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -20,24 +20,43 @@ function exists(vr: string): boolean {
   }
 }
 
-/** Makes the namespace unless it is there. Rejects with an OperationalError. */
-export async function makeNamespace(vr: string): Promise<void> {
-  if (!exists(vr)) await run('ip', ['netns', 'add', vr]);
+/** How namespaces come and go; both do nothing when there is nothing to do, and reject with an OperationalError. */
+export interface NamespaceKeeper {
+  make(vr: string): Promise<void>;
+  remove(vr: string): Promise<void>;
 }
 
-/** Asks for the namespace by an empty file of its name in `directory`, and waits for it. Rejects with an OperationalError. */
-export async function requestNamespace(directory: string, vr: string): Promise<void> {
-  if (exists(vr)) return;
-  const request = join(directory, checkVrName(vr));
+/** By this process itself. */
+export const OWN_NAMESPACES: NamespaceKeeper = {
+  async make(vr) {
+    if (!exists(vr)) await run('ip', ['netns', 'add', vr]);
+  },
+  async remove(vr) {
+    if (exists(vr)) await run('ip', ['netns', 'delete', vr]);
+  },
+};
+
+/** Asked for by empty files in `directory`: of a namespace's name to make it, of that name and `,remove` to remove it. */
+export function requestedNamespaces(directory: string): NamespaceKeeper {
+  return {
+    make: (vr) => request(directory, vr, '', true),
+    remove: (vr) => request(directory, vr, ',remove', false),
+  };
+}
+
+async function request(directory: string, vr: string, suffix: string, wanted: boolean): Promise<void> {
+  if (exists(vr) === wanted) return;
+  const file = join(directory, checkVrName(vr) + suffix);
   try {
-    writeFileSync(request, '');
+    writeFileSync(file, '');
   } catch (error) {
     const { code = 'UNKNOWN', message } = error as NodeJS.ErrnoException;
-    throw new OperationalError(code, `cannot ask for virtual router ${vr}: ${message}`, 'run: systemd-tmpfiles --create', error);
+    throw new OperationalError(code, `cannot ask by ${file} for virtual router ${vr}: ${message}`, 'run: systemd-tmpfiles --create', error);
   }
-  for (let waitedMs = 0; !exists(vr); waitedMs += POLL_MS) {
+  for (let waitedMs = 0; exists(vr) !== wanted; waitedMs += POLL_MS) {
     if (waitedMs >= REQUEST_TIMEOUT_MS) {
-      throw new OperationalError('VR_NOT_MADE', `nobody made the virtual router ${vr} that ${request} asks for`, 'see: systemctl status selvage-namespaces.path selvage-namespaces.service');
+      const what = wanted ? 'made' : 'removed';
+      throw new OperationalError('VR_REQUEST', `nobody ${what} the virtual router ${vr} as ${file} asks`, 'see: systemctl status selvage-namespaces.path selvage-namespaces.service');
     }
     await sleep(POLL_MS);
   }

@@ -2,7 +2,7 @@
 import { OperationalError } from '../platform/errors.ts';
 import type { AeadEngine } from './aead.ts';
 import { IprouteKernel } from './kernel.ts';
-import { makeNamespace, requestNamespace } from './namespace.ts';
+import { OWN_NAMESPACES, requestedNamespaces } from './namespace.ts';
 import { NativeAead } from './native/aead.ts';
 import { requireNative } from './native/addon.ts';
 import { NativeDatagramPort } from './native/datagram.ts';
@@ -32,7 +32,7 @@ export function openDrivers({ namespaceRequests }: DriverOptions = { namespaceRe
   return {
     devices: new NativeDevices(addon),
     network: new NodeNetwork(new NativeOpener(addon)),
-    kernel: new IprouteKernel(namespaceRequests === undefined ? makeNamespace : (vr) => requestNamespace(namespaceRequests, vr)),
+    kernel: new IprouteKernel(namespaceRequests === undefined ? OWN_NAMESPACES : requestedNamespaces(namespaceRequests)),
     aead: () => new NativeAead(addon),
     description: `native addon, AES-GCM by ${new NativeAead(addon).name}, OpenSSL ${process.versions.openssl}`,
   };

@@ -135,7 +135,10 @@ export interface Kernel {
   ensureVr(vr: string): Promise<void>;
   /** Moves an existing device of the process's own namespace into a VR under a new name. */
   adoptDevice(vr: string, device: string, as: string): Promise<void>;
+  /** Moves an adopted device back to the process's own namespace under its former name; nothing when it is not there. */
+  releaseDevice(vr: string, as: string, device: string): Promise<void>;
   apply(plan: VrPlan): Promise<void>;
+  /** Nothing when there is none. */
   removeVr(vr: string): Promise<void>;
 }
 

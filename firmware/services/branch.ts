@@ -7,6 +7,7 @@ import type { Endpoint, IpAddress, PathSpec, RouteSpec, TunnelSpec } from '../mo
 import { controlVrName, transportVrName } from '../model.ts';
 import type { CertificatePath, RevocationCheck } from '../../platform/crypto.ts';
 import { PatientStore } from '../../platform/patient-store.ts';
+import { after } from '../../platform/time.ts';
 import { nextBootCount } from './boot.ts';
 import { Connector, type ConnectionState, type Initiate } from './connector.ts';
 import type { ForwardingService } from './forwarding.ts';
@@ -28,6 +29,8 @@ export const CLEAR_MTU = 1428;
 export const STAGING_MTU = 1400;
 /** While nothing else is sent, a dummy packet tells the peer that the newest SA is in use. */
 export const IDLE_DUMMY_MS = 2_000;
+/** How long the sessions of a tenant that is removed may say so. */
+const FAREWELL_MS = 200;
 /** IPv4 explicit null (RFC 3032): the packet belongs to the control VR itself. */
 export const EXPLICIT_NULL = 0;
 
@@ -64,7 +67,7 @@ export class BranchControl implements Service {
   #circuits: readonly CircuitConfiguration[] = [];
   #staging: { readonly record: PrestagingRecord; director: readonly IpAddress[] } | undefined;
   #config: DeviceConfiguration | undefined;
-  #tenants = new Map<number, TenantService>();
+  readonly #tenants = new Map<number, TenantService>();
   #revocation: RevocationCheck | undefined;
 
   constructor(site: Site, forwarding: ForwardingService, routers: VirtualRouters, hooks: BranchHooks) {
@@ -144,6 +147,7 @@ export class BranchControl implements Service {
   /** Moves to post-staging, or to a newer configuration. */
   async applyConfiguration(config: DeviceConfiguration, identity: DeviceIdentity): Promise<void> {
     this.stopStaging('the box moves to its post-staging configuration');
+    await this.#endTenants(config);
     await this.#openCircuits(config.circuits);
     this.#config = config;
     const idFor = (key: string): number => this.#forwarding.idFor(key);
@@ -159,6 +163,7 @@ export class BranchControl implements Service {
     this.ike.retainSockets(socketsOf(config, (circuit) => outsideId(idFor, circuit)));
     for (const tenant of config.tenants) for (const controller of tenant.controllers) this.#connectTo(tenant, controller);
     this.ike.renewContexts();
+    await this.#routers.prune();
     this.#hooks.changed();
   }
 
@@ -275,15 +280,22 @@ export class BranchControl implements Service {
     this.#connector.want({ profile, candidates: [{ kind: 'initiate', profile, socket, nattSocket: undefined, local, remote }] });
   }
 
+  /** Tenants that are gone, or have another configuration now. Their farewells need the tunnels that go next. */
+  async #endTenants(config: DeviceConfiguration): Promise<void> {
+    const ended = [...this.#tenants].filter(([id, service]) => {
+      const tenant = config.tenants.find((t) => t.tenant === id);
+      return tenant === undefined || !service.serves(config, tenant);
+    });
+    for (const [id, service] of ended) {
+      this.#tenants.delete(id);
+      await service.remove();
+    }
+    const { clock } = this.#site;
+    if (ended.length > 0) await new Promise<void>((resolve) => void clock.at(after(clock.now(), FAREWELL_MS), resolve));
+  }
+
   /** A tenant whose configuration stays the same keeps its sessions and keys; only a renewed certificate and other circuits reach it. */
   async #startTenants(config: DeviceConfiguration, identity: DeviceIdentity): Promise<void> {
-    const before = this.#tenants;
-    this.#tenants = new Map();
-    for (const [id, service] of before) {
-      const tenant = config.tenants.find((t) => t.tenant === id);
-      if (tenant !== undefined && service.serves(config, tenant)) this.#tenants.set(id, service);
-      else await service.remove();
-    }
     const hooks = { changed: () => this.#hooks.changed(), revocation: () => this.#revocation, revocationOrdered: () => this.#hooks.revocationOrdered() };
     for (const tenant of config.tenants) {
       const kept = this.#tenants.get(tenant.tenant);

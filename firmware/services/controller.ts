@@ -143,6 +143,7 @@ export class ControllerControl implements Service {
     }
     this.ike.retainSockets(socketsOf(config, (circuit) => outsideId(idFor, circuit)));
     await this.#startTenants(config);
+    await this.#routers.prune();
   }
 
   /** A newer list of sites: new ones may connect at once, revoked ones are cut off at once. */

@@ -15,7 +15,11 @@ export class VirtualRouters {
   readonly #forwarding: ForwardingService;
   readonly #interfaces: InterfaceMap;
   readonly #log: Logger;
-  readonly #adopted = new Set<string>();
+  /** Interface name -> the VR that has it. */
+  readonly #adopted = new Map<string, string>();
+  readonly #plans = new Map<string, Plan>();
+  /** Every VR that this process has made, or found. */
+  readonly #made = new Set<string>();
   /** What each owner's ports are in the forwarding state now. */
   readonly #outsides = new Map<string, readonly OutsideSpec[]>();
   #last: Promise<void> = Promise.resolve();
@@ -38,12 +42,48 @@ export class VirtualRouters {
   remove(owner: string): void {
     this.#last = this.#last.then(() => {
       this.#outsides.delete(owner);
+      this.#plans.delete(owner);
       this.#forwarding.removePart(owner);
     });
   }
 
+  /**
+   * Removes the virtual routers that no plan has any more, after the plans that were to be applied before; their ports go
+   * back to the box. To be called when nothing of the control plane uses them any longer. What the kernel refuses is
+   * logged and tried again the next time.
+   */
+  prune(): Promise<void> {
+    this.#last = this.#last.then(() => this.#prune());
+    return this.#last;
+  }
+
+  async #prune(): Promise<void> {
+    const wanted = new Set([...this.#plans.values()].flatMap((plan) => plan.vrs.map(({ vr }) => vr)));
+    for (const vr of [...this.#made]) {
+      if (wanted.has(vr)) continue;
+      try {
+        for (const [name, holder] of [...this.#adopted]) if (holder === vr) await this.#release(name);
+        await this.#site.kernel.removeVr(vr);
+      } catch (error) {
+        const nextStep = error instanceof OperationalError ? error.nextStep : 'it is tried again with the next configuration';
+        this.#log.warning('virtual router could not be removed', { vr, cause: (error as Error).message, nextStep });
+        continue;
+      }
+      this.#made.delete(vr);
+      this.#log.info('virtual router removed', { vr });
+    }
+  }
+
   async #apply(owner: string, plan: Plan): Promise<void> {
-    for (const { vr } of plan.vrs) await this.#site.kernel.ensureVr(vr);
+    const former = this.#plans.get(owner);
+    this.#plans.set(owner, plan);
+    for (const { vr } of plan.vrs) {
+      await this.#site.kernel.ensureVr(vr);
+      this.#made.add(vr);
+    }
+    for (const { name, vr } of former?.adoptions ?? []) {
+      if (!plan.adoptions.some((now) => now.name === name && now.vr === vr)) await this.#release(name);
+    }
     for (const { vr, name } of plan.adoptions) await this.#adopt(vr, name);
     // Ports whose addresses stay are not closed meanwhile, also when the kernel refuses the rest.
     const wanted = plan.part.outsides ?? [];
@@ -71,6 +111,13 @@ export class VirtualRouters {
       );
     }
     await this.#site.kernel.adoptDevice(vr, device, deviceName(name));
-    this.#adopted.add(name);
+    this.#adopted.set(name, vr);
+  }
+
+  async #release(name: string): Promise<void> {
+    const vr = this.#adopted.get(name);
+    if (vr === undefined) return;
+    await this.#site.kernel.releaseDevice(vr, deviceName(name), this.#interfaces.get(name)!);
+    this.#adopted.delete(name);
   }
 }

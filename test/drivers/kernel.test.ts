@@ -152,14 +152,17 @@ describe('kernel by iproute2', () => {
     assertPlanHolds();
   });
 
-  it('adopts a device under a new name, once, and says when there is none', async () => {
+  it('adopts a device under a new name, once, gives it back, once, and says when there is none', async () => {
     const cable = `sk${process.pid % 1_000_000}`;
     ip('link', 'add', `${cable}a`, 'type', 'veth', 'peer', 'name', `${cable}b`);
     await kernel.adoptDevice(vr, `${cable}a`, 'vni-0_0');
     await kernel.adoptDevice(vr, `${cable}a`, 'vni-0_0');
     assert.match(ip('-n', vr, 'link', 'show', 'vni-0_0'), /UP/);
     await assert.rejects(kernel.adoptDevice(vr, `${cable}x`, 'vni-0_1'), failsWith('COMMAND_FAILED', /device name/));
-    ip('-n', vr, 'link', 'del', 'vni-0_0');
+    await kernel.releaseDevice(vr, 'vni-0_0', `${cable}a`);
+    await kernel.releaseDevice(vr, 'vni-0_0', `${cable}a`);
+    assert.match(ip('link', 'show', `${cable}a`), new RegExp(`${cable}a@`));
+    ip('link', 'del', `${cable}a`);
   });
 
   it('makes and removes a virtual router, twice each', async () => {

@@ -14,12 +14,18 @@ const FIRST: CircuitConfiguration = { id: 1, name: 'vni-0/0', transport: 'A', ad
 const SECOND: CircuitConfiguration = { id: 2, name: 'vni-0/1', transport: 'B', addresses: ['198.51.100.1/24'], gateways: [] };
 
 /** `outsides` and `insides` are what each version of the forwarding state had. */
-function make(): { routers: VirtualRouters; forwarding: ForwardingService; outsides: string[]; insides: string[]; kernel: { fails: boolean } } {
+function make(): { routers: VirtualRouters; forwarding: ForwardingService; outsides: string[]; insides: string[]; kernel: { fails: boolean; calls: string[] } } {
   const [outsides, insides]: string[][] = [[], []];
   const kernel = {
     fails: false,
+    calls: [] as string[],
     ensureVr: async () => undefined,
-    adoptDevice: async () => undefined,
+    adoptDevice: async (vr: string, device: string, as: string) => void kernel.calls.push(`adopt ${device} ${vr} ${as}`),
+    releaseDevice: async (vr: string, as: string, device: string) => void kernel.calls.push(`release ${vr} ${as} ${device}`),
+    removeVr: async (vr: string) => {
+      if (kernel.fails) throw new Error('refused by the kernel');
+      kernel.calls.push(`remove ${vr}`);
+    },
     apply: async () => {
       if (kernel.fails) throw new Error('refused by the kernel');
     },
@@ -61,5 +67,43 @@ describe('services/virtual-routers', () => {
     await applied;
     await routers.apply('circuits', circuitPlan([], (key) => forwarding.idFor(key)));
     deepStrictEqual(insides.at(-1), '');
+  });
+
+  it('removes a virtual router that no plan has any more, once, and gives its ports back first', async () => {
+    const { routers, forwarding, kernel } = make();
+    const idFor = (key: string): number => forwarding.idFor(key);
+    await routers.apply('circuits', circuitPlan([FIRST, SECOND], idFor));
+    await routers.apply('circuits', circuitPlan([FIRST], idFor));
+    kernel.calls.length = 0;
+    await routers.prune();
+    await routers.prune();
+    deepStrictEqual(kernel.calls, ['remove B-Transport-VR']);
+    await routers.apply('circuits', circuitPlan([FIRST, SECOND], idFor));
+    deepStrictEqual(kernel.calls.at(-1), 'adopt eth1 B-Transport-VR vni-0_1');
+  });
+
+  it('moves a port whose circuit has another transport now', async () => {
+    const { routers, forwarding, kernel } = make();
+    const idFor = (key: string): number => forwarding.idFor(key);
+    await routers.apply('circuits', circuitPlan([FIRST], idFor));
+    await routers.apply('circuits', circuitPlan([{ ...FIRST, transport: 'B' }], idFor));
+    deepStrictEqual(kernel.calls, ['adopt eth0 A-Transport-VR vni-0_0', 'release A-Transport-VR vni-0_0 eth0', 'adopt eth0 B-Transport-VR vni-0_0']);
+  });
+
+  it('keeps a virtual router that another plan has, and one that the kernel does not let go until it does', async () => {
+    const { routers, forwarding, kernel } = make();
+    const idFor = (key: string): number => forwarding.idFor(key);
+    const staging = stagingPlan('Provider', 1, undefined, [], idFor);
+    await routers.apply('staging', staging);
+    await routers.apply('tenants', staging);
+    routers.remove('staging');
+    await routers.prune();
+    deepStrictEqual(kernel.calls, []);
+    routers.remove('tenants');
+    kernel.fails = true;
+    await routers.prune();
+    kernel.fails = false;
+    await routers.prune();
+    deepStrictEqual(kernel.calls, ['remove Provider-Control-VR']);
   });
 });

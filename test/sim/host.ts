@@ -118,6 +118,13 @@ export class SimHost implements Network, Kernel, Devices {
     stack.addDevice(as, driver);
   }
 
+  async releaseDevice(vr: string, as: string, device: string): Promise<void> {
+    const driver = this.stack(vr).removeDevice(as);
+    if (driver === undefined) return;
+    if ('moveTo' in driver) (driver as { moveTo(stack: Stack): void }).moveTo(this.#main);
+    this.#main.addDevice(device, driver);
+  }
+
   async apply(plan: VrPlan): Promise<void> {
     this.stack(plan.vr).configure(plan);
   }

@@ -205,6 +205,23 @@ describe('sim/sdwan', () => {
     deepStrictEqual(endpointsOf(network.sdwan, 'b2', 'b1').map((endpoint) => endpoint.split(' ')[0]), ['198.51.100.1', '192.168.2.2']);
   });
 
+  it('leaves nothing of a tenant that is removed, and takes it back', async () => {
+    const network = await bringUp({ branches: [branch(1, ['Acme', 'Globex']), branch(2, ['Acme', 'Globex'])] });
+    await connected(network);
+    const { world, sdwan } = network;
+    const { configuration, identity } = sdwan.site('b1');
+    const vrs = world.node('b1').host.vrs;
+    const removed = sdwan.branch('b1').applyConfiguration({ ...configuration, generation: 2, tenants: configuration.tenants.filter(({ organization }) => organization !== 'Acme') }, identity);
+    await world.runFor(1_000);
+    await removed;
+    deepStrictEqual(vrs.filter((vr) => !world.node('b1').host.vrs.includes(vr)), ['Acme-Control-VR', 'Acme-LAN-VR']);
+    strictEqual(sentences(world, 'c1', /^BGP session lost/).length, 1);
+    deepStrictEqual(await sdwan.unreached('Globex'), []);
+    await sdwan.branch('b1').applyConfiguration({ ...configuration, generation: 3 }, identity);
+    await world.settle(() => sdwan.isConnected(), CONNECT_MS, 'a connection of every branch');
+    deepStrictEqual(await sdwan.unreached('Acme', 10_000), []);
+  });
+
   it('loses no packet while keys are replaced by the clock', async () => {
     const network = await bringUp({ branches: [branch(1, ['Acme']), branch(2, ['Acme'])], keying: { lifetimeSeconds: 900, rekeyPercent: 70 } });
     await connected(network);

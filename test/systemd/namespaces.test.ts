@@ -37,6 +37,20 @@ describe('virtual routers of an appliance in its own mount table', () => {
     assert.deepEqual({ stdout, stderr, status }, { stdout: 'vr-a\nTenant1-Control-VR\nvr-a\nlo:\n', stderr: '', status: 0 });
   });
 
+  it('are removed outside on request, and are gone inside and outside', () => {
+    const { stdout, stderr, status } = onMachine(`
+      "$make"
+      in_unit sh -c '"$0" --disable-warning=ExperimentalWarning "$@" && ls /run/netns' "$node" "$request" vr-a vr-b -vr-a -vr-a &
+      while kill -0 $! 2>/dev/null; do
+        if [ -n "$(ls /run/selvage-namespaces)" ]; then "$make"; fi
+        sleep 0.02
+      done
+      wait $!
+      ls /run/selvage-namespaces /run/netns
+    `);
+    assert.deepEqual({ stdout, stderr, status }, { stdout: 'vr-a\nvr-b\n-vr-a\n-vr-a\nvr-b\n/run/netns:\nvr-b\n\n/run/selvage-namespaces:\n', stderr: '', status: 0 });
+  });
+
   it('would not be found outside if the appliance made them itself', () => {
     const { stdout, status } = onMachine(`
       "$make"

@@ -37,7 +37,7 @@ function host(name: string, store = new MemoryStore(), clock: SystemClock | Floo
       return real.connectStream({ ...options, vr: undefined, localAddress: undefined });
     },
   };
-  const kernel: Site['kernel'] = { ensureVr: async () => {}, adoptDevice: async () => {}, apply: async () => {}, removeVr: async () => {} };
+  const kernel: Site['kernel'] = { ensureVr: async () => {}, adoptDevice: async () => {}, releaseDevice: async () => {}, apply: async () => {}, removeVr: async () => {} };
   const sinkLog = new SinkLog([log], () => clock.unixMs());
   const alarms = new Alarms(sinkLog.channel('alarms'), () => clock.unixMs());
   const wrong = clock instanceof FlooredClock ? { timeFloor: clock, suite: new RealSuite(() => clock.behindMs > 0) } : { suite };
