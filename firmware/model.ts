@@ -127,6 +127,8 @@ export interface TunnelSpec {
   readonly rx: readonly SaSpec[];
   /** Send a dummy packet (next header 59) every this many ms while idle; 0 = never. */
   readonly idleDummyMs: number;
+  /** Find out what the path carries; for peers of our own kind. Default: only when the host refuses to send. */
+  readonly probesMtu?: boolean;
 }
 
 /** Longest-prefix route of packets read from `inside`. */
@@ -182,8 +184,8 @@ export type ForwarderEvent =
   | { readonly kind: 'sa-limit'; readonly tunnel: number; readonly spi: number; readonly limit: 'packets' | 'bytes' | 'failures' }
   /** IKE that arrived on UDP 4500; the non-ESP marker is removed. */
   | { readonly kind: 'ike'; readonly outside: number; readonly local: Endpoint; readonly remote: Endpoint; readonly bytes: Uint8Array }
-  /** The path to a peer cannot carry the tunnel's MTU (EMSGSIZE, ICMP). */
-  | { readonly kind: 'path-mtu'; readonly tunnel: number; readonly outside: number; readonly outerBytes: number };
+  /** Inner packets up to this size get through to the peer: less than the tunnel's MTU, or as much again. */
+  | { readonly kind: 'path-mtu'; readonly tunnel: number; readonly mtu: number };
 
 export interface DropCount {
   readonly reason: string;

@@ -15,6 +15,7 @@ export function applyState(tables: Tables, state: ForwardingState): void {
   tables.insides = new InsideTable(state);
   const insideById = new Map(state.insides.map((inside) => [inside.id, inside]));
   applyTunnels(tables, state, insideById);
+  tables.probes.follow(tables.tunnels);
   tables.fib = buildFib(tables, state.routes, insideById);
   resolvePorts(tables);
   setPageVersion(tables.page, state.version);

@@ -75,6 +75,7 @@ export const DROP_REASONS = [
   'sa-ignored',
   // Appended later.
   'congestion-without-ecn',
+  'path-probe',
 ] as const;
 
 type DropReason = (typeof DROP_REASONS)[number];

@@ -4,7 +4,7 @@
 import type { AeadEngine } from '../../drivers/aead.ts';
 import { appendPacket, createBurst, type Burst } from '../../drivers/burst.ts';
 import type { BurstPort, Link } from '../../drivers/port.ts';
-import { instant, type Instant } from '../../platform/time.ts';
+import { earlier, instant, type Instant } from '../../platform/time.ts';
 import type { Endpoint, ForwarderCounters, ForwarderEvent, ForwardingState } from '../model.ts';
 import { addressBytes, isAddress } from '../wire/address.ts';
 import { applyState, resolvePorts } from './commands.ts';
@@ -123,7 +123,7 @@ export class Forwarder {
 
   /** One burst from every port. Returns how many packets were read; 0 = idle. */
   breathe(now: Instant): number {
-    const { ports, insides, events } = this.#tables;
+    const { ports, insides, events, probes } = this.#tables;
     let moved = 0;
     for (let i = 0; i < ports.slots.length; i++) {
       const slot = ports.slots[i];
@@ -138,13 +138,14 @@ export class Forwarder {
     if (this.#dummiesDue !== undefined && now >= this.#dummiesDue) {
       this.#dummiesDue = sendDummies(this.#tables.extra, this.#tables, this.#aead, now);
     }
+    if (probes.due !== undefined && now >= probes.due) probes.send(this.#tables.extra, this.#tables, this.#aead, now);
     for (const event of events.drain()) this.#onEvent(event);
     return moved;
   }
 
   /** When `breathe` has something to do without a packet. */
   deadline(): Instant | undefined {
-    return this.#dummiesDue;
+    return earlier(this.#dummiesDue, this.#tables.probes.due);
   }
 
   readCounters(): ForwarderCounters {

@@ -44,5 +44,6 @@ function move(burst: Burst, i: number, row: number, slot: Slot, tables: Tables, 
   tunnels.movedAt[row] = now;
   tunnels.lastRxHere[row] = now;
   tunnels.learn(row, endpoint, ports);
+  tables.probes.restart(row, tables, now);
   events.push({ kind: 'endpoint-moved', tunnel: tunnels.id[row]!, outside: slot.owner, remote: tunnels.remoteOf(row) });
 }

@@ -64,7 +64,7 @@ export function unwrap(burst: Burst, slot: Slot, tables: Tables, now: Instant): 
       continue;
     }
     const sa = tunnel[i]!;
-    const fault = commit(burst, i, sa, slot, tables, now) || deliver(burst, i, sas.tunnel[sa]!, sas.tenant[sa]!, tables);
+    const fault = commit(burst, i, sa, slot, tables, now) || deliver(burst, i, sas.tunnel[sa]!, sas.tenant[sa]!, tables, now);
     if (fault !== 0) {
       next[i] = Next.drop;
       reason[i] = fault;
@@ -110,7 +110,7 @@ function fits(kind: number, slot: Slot): boolean {
 }
 
 /** Takes the inner packet out of the opened one and names the link that it goes to. 0, or a drop reason. */
-function deliver(burst: Burst, i: number, row: number, tenant: number, tables: Tables): number {
+function deliver(burst: Burst, i: number, row: number, tenant: number, tables: Tables, now: Instant): number {
   const { bytes } = burst;
   const { insides, tunnels } = tables;
   const length = burst.espLength[i]!;
@@ -120,7 +120,7 @@ function deliver(burst: Burst, i: number, row: number, tenant: number, tables: T
   let left = payload;
   let inside = tunnels.inside[row]!;
   const nextHeader = espNextHeader(bytes, burst.esp[i]!, length);
-  if (nextHeader === PROTOCOL_NONE) return Reason.dummy;
+  if (nextHeader === PROTOCOL_NONE) return tables.probes.heard(bytes, at, payload, row, tables, now);
   if (nextHeader === PROTOCOL_GRE && tunnels.kind[row] === KIND_VXLAN_ESP) {
     const inner = throughGre(bytes, at, left);
     if (inner < 0) return -inner;

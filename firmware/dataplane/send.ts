@@ -5,7 +5,6 @@ import { countDrop, Reason, reasonOfErrno } from './counters.ts';
 import type { PortTable } from './ports.ts';
 import type { Tables } from './tables.ts';
 
-const PATH_MTU_REPORT_MS = 1000;
 const SEND_TOO_LARGE = Reason['send-too-large'];
 
 /** Remembers that the burst holds packets for the port with this `next`. */
@@ -72,21 +71,6 @@ export function countDrops(burst: Burst, sends: boolean, tables: Tables, now: In
     const group = why < 0 ? reasonOfErrno(why) : why;
     countDrop(tables.page, group, packetsIn(burst, i));
     if (why >= 0) continue;
-    if (group === SEND_TOO_LARGE && sends && burst.tunnel[i]! >= 0) reportPathMtu(burst, i, tables, now);
+    if (group === SEND_TOO_LARGE && sends && burst.tunnel[i]! >= 0) tables.probes.refused(burst.tunnel[i]!, tables, now);
   }
-}
-
-function reportPathMtu(burst: Burst, i: number, tables: Tables, now: Instant): void {
-  const row = burst.tunnel[i]!;
-  const tunnels = tables.tunnels;
-  if (now - tunnels.mtuReportedAt[row]! < PATH_MTU_REPORT_MS) return;
-  tunnels.mtuReportedAt[row] = now;
-  const headers = tunnels.family[row] === 6 ? 40 : 20;
-  const udp = tunnels.port[row] === 0 ? 0 : 8;
-  tables.events.push({
-    kind: 'path-mtu',
-    tunnel: tunnels.id[row]!,
-    outside: tunnels.outside[row]!,
-    outerBytes: (burst.segment[i]! || burst.length[i]!) + headers + udp,
-  });
 }

@@ -6,6 +6,7 @@ import { freeTunnelRows, takeFormerSequences, type CounterPage } from './counter
 import { EventQueue } from './events.ts';
 import { Fib } from './fib.ts';
 import { InsideTable } from './insides.ts';
+import { PathProbes } from './path-probes.ts';
 import { PortTable } from './ports.ts';
 import { ProvisionalEndpoints } from './provisional.ts';
 import { SaTable } from './sa-table.ts';
@@ -18,6 +19,7 @@ export interface Tables {
   readonly sas: SaTable;
   readonly provisional: ProvisionalEndpoints;
   readonly events: EventQueue;
+  readonly probes: PathProbes;
   /** Packets that a stage makes besides those it was given: fragments, copies for SPI collisions. */
   readonly extra: Burst;
   insides: InsideTable;
@@ -38,6 +40,7 @@ export function createTables(aead: AeadEngine, page: CounterPage, extra: Burst):
     sas: new SaTable(aead, page, former),
     provisional: new ProvisionalEndpoints(),
     events: new EventQueue(),
+    probes: new PathProbes(),
     extra,
     insides: new InsideTable(EMPTY_FORWARDING_STATE),
     fib: new Fib(0, []),

@@ -52,9 +52,8 @@ export class TunnelTable {
   /** When a good packet last came from the endpoint in use. */
   readonly lastRxHere: Float64Array;
   readonly idleDummyMs: Float64Array;
-  /** When 'endpoint-moved' and 'path-mtu' were last reported. */
+  /** When 'endpoint-moved' was last reported. */
   readonly movedAt: Float64Array;
-  readonly mtuReportedAt: Float64Array;
   /** Rows in use are below this. */
   rows = 0;
 
@@ -85,7 +84,6 @@ export class TunnelTable {
     this.lastRxHere = new Float64Array(tunnels);
     this.idleDummyMs = new Float64Array(tunnels);
     this.movedAt = new Float64Array(tunnels);
-    this.mtuReportedAt = new Float64Array(tunnels);
   }
 
   /** Row of a tunnel id, or -1. */
@@ -125,7 +123,6 @@ export class TunnelTable {
     this.lastTx[row] = NEVER;
     this.lastRxHere[row] = NEVER;
     this.movedAt[row] = NEVER;
-    this.mtuReportedAt[row] = NEVER;
     resetTunnelCounters(this.#page, row, id);
   }
 

@@ -86,7 +86,7 @@ function tunnelTo(peer: PeerAssociations, peerCircuits: readonly PeerCircuit[], 
   return {
     id: input.tunnelId(peer.nodeId), tenant, peer: peer.name, kind: 'vxlan-esp', inside: encryptedInside, paths,
     mtu: mtus.length > 0 ? Math.min(...mtus) : overlayMtu(OUTER_BYTES_MAX, true),
-    tx: peer.tx, rx: peer.associations.map((association) => association.rx), idleDummyMs: IDLE_DUMMY_MS,
+    tx: peer.tx, rx: peer.associations.map((association) => association.rx), idleDummyMs: IDLE_DUMMY_MS, probesMtu: true,
   };
 }
 

@@ -22,6 +22,8 @@ export class ForwardingService implements Service {
   readonly #ids = new Map<string, number>();
   readonly #listeners = new Set<(event: ForwarderEvent) => void>();
   readonly #stateListeners = new Set<(state: ForwardingState) => void>();
+  /** By id of the tunnel. */
+  readonly #pathMtus = new Map<number, number>();
   #nextId = 1;
   #nextSaId = 1;
   #state: ForwardingState = EMPTY_FORWARDING_STATE;
@@ -103,6 +105,11 @@ export class ForwardingService implements Service {
     this.#handle.sendNatKeepalive(outside, remote);
   }
 
+  /** The largest inner packet that a tunnel's path carries, if that was found out. */
+  pathMtuOf(tunnel: number): number | undefined {
+    return this.#pathMtus.get(tunnel);
+  }
+
   /** Called with every version that was handed to the forwarder, until the function that it returns is called. */
   onState(listener: (state: ForwardingState) => void): () => void {
     this.#stateListeners.add(listener);
@@ -137,8 +144,19 @@ export class ForwardingService implements Service {
     };
   }
 
+  #foundPathMtu(id: number, mtu: number): void {
+    const tunnel = this.#state.tunnels.find((spec) => spec.id === id);
+    const before = this.#pathMtus.get(id) ?? tunnel?.mtu;
+    const living = new Set(this.#state.tunnels.map((spec) => spec.id));
+    for (const known of this.#pathMtus.keys()) if (!living.has(known)) this.#pathMtus.delete(known);
+    if (tunnel === undefined) return;
+    this.#pathMtus.set(id, mtu);
+    if (mtu !== before) this.#log.info('path MTU changed', { tenant: tunnel.tenant, peer: tunnel.peer, mtu, before });
+  }
+
   #event(event: ForwarderEvent): void {
     if (event.kind === 'applied') this.#appliedVersion = event.version;
+    else if (event.kind === 'path-mtu') this.#foundPathMtu(event.tunnel, event.mtu);
     for (const listener of this.#listeners) listener(event);
   }
 }

@@ -138,6 +138,7 @@ export class IkeTunnels {
         inside: context.inside,
         paths: context.paths,
         mtu: context.mtu,
+        ...(context.kind === 'vxlan-esp' ? { probesMtu: true } : {}),
         tx: newestReady(peer)?.outbound,
         rx: peer.children.map((c) => c.inbound),
         idleDummyMs: context.idleDummyMs,

@@ -251,7 +251,7 @@ function dynamicTunnels(plane: ControlPlane, forwarding: ForwardingService): Dyn
     kind: t.kind,
     state: t.tx !== undefined || t.kind === 'vxlan-clear' ? 'up' : 'down',
     endpoint: endpointText(t.paths[0]?.remote),
-    mtu: t.mtu,
+    mtu: forwarding.pathMtuOf(t.id) ?? t.mtu,
     txSpi: spiText(t.tx?.spi),
     rxSpis: t.rx.map((sa) => spiText(sa.spi)).join(' '),
     txPackets: counts.get(t.id)?.txPackets ?? 0,

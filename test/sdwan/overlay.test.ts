@@ -51,7 +51,7 @@ describe('sdwan/overlay', () => {
     const { tunnels } = overlayForwarding(given);
     equal(tunnels.length, 1);
     const { tx, rx, paths, ...tunnel } = tunnels[0]!;
-    deepStrictEqual(tunnel, { id: 502, tenant: 2, peer: 'b102', kind: 'vxlan-esp', inside: 7, mtu: 1394, idleDummyMs: 2000 });
+    deepStrictEqual(tunnel, { id: 502, tenant: 2, peer: 'b102', kind: 'vxlan-esp', inside: 7, mtu: 1394, probesMtu: true, idleDummyMs: 2000 });
     equal(tx, given.associations[0]!.tx);
     deepStrictEqual(rx, given.associations[0]!.associations.map((pair) => pair.rx));
     deepStrictEqual(paths, [
