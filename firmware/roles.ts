@@ -5,6 +5,7 @@ import { OperationalError, UsageError } from '../platform/errors.ts';
 import { writePrivateFile } from '../platform/private-file.ts';
 import { readFileSync, rmSync } from 'node:fs';
 import { createDirectorService } from '../provisioning/director/service.ts';
+import { decodeActivationLink } from '../provisioning/ztp/activation-link.ts';
 import { ZtpAgent } from '../provisioning/ztp/agent.ts';
 import { ControllerAgent } from '../provisioning/ztp/controller-agent.ts';
 import { askResponder } from '../provisioning/ztp/ocsp-transport.ts';
@@ -95,8 +96,9 @@ function stagingQuery(agent: ZtpAgent): readonly (readonly [string, Query])[] {
   return [
     [
       'request-staging',
-      ({ record = '' }) => {
-        const { serial, provider } = agent.requestStaging(parseRecord(record));
+      ({ record = '', link }) => {
+        const { document, expiresUnixMs } = link === undefined ? { document: parseRecord(record), expiresUnixMs: undefined } : decodeActivationLink(link);
+        const { serial, provider } = agent.requestStaging(document, expiresUnixMs);
         return { serial, provider };
       },
     ],

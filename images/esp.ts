@@ -1,6 +1,6 @@
 // The partition that the firmware starts from: GRUB under the removable-media path, how it chooses the slot, and its
 // variables.
-import { copyFileSync, mkdirSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { fixedUuid, runCommand } from './build.ts';
@@ -31,7 +31,8 @@ export async function makeEsp(build: Build, root: string, file: string): Promise
   // Without a prefix GRUB takes the folder that it was loaded from, so a second disk with an image does no harm.
   const mkimage = ['grub-mkimage', '--format', grubFormat, '--prefix', '', '--output', '/grub.efi', ...MODULES];
   await runCommand(build, 'chroot', [root, ...mkimage], { env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' } });
-  renameSync(join(root, 'grub.efi'), join(folder, bootFile));
+  copyFileSync(join(root, 'grub.efi'), join(folder, bootFile));
+  rmSync(join(root, 'grub.efi'));
   copyFileSync(SELECT_SLOT, join(folder, 'grub.cfg'));
   writeFileSync(join(tree, GRUB_ENVIRONMENT), environmentBlock());
   await makeFat(build, tree, [`EFI/BOOT/${bootFile}`, 'EFI/BOOT/grub.cfg', GRUB_ENVIRONMENT], file);

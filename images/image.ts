@@ -6,12 +6,16 @@ import { debianBase } from './debian-base.ts';
 import { makeDiskImage, makeQcow2 } from './disk-image.ts';
 import { makeEsp } from './esp.ts';
 import { cleanRoot, rootTree } from './root-tree.ts';
+import { signSums } from './signature.ts';
+import type { Signer } from './signature.ts';
 import { sbomOf } from './sbom.ts';
 import { makeSlotImage } from './slot-image.ts';
 
 export interface ImageOptions {
   /** PEM file of the authority that signs update bundles. */
   readonly updateCa: string;
+  /** Who signs the sums of the files; undefined = somebody else does, later. */
+  readonly signer: Signer | undefined;
   readonly output: string;
   /** Unpack Debian's packages anew, in their newest versions. */
   readonly fresh: boolean;
@@ -23,6 +27,11 @@ export interface ImageFiles {
   /** The root slot alone: payload of an update bundle. */
   readonly slot: string;
   readonly sbom: string;
+}
+
+/** SHA-256 of all files; beside it its signature, `.p7s`. */
+export function sumsFile(files: ImageFiles): string {
+  return files.raw.replace(/img$/, 'sha256');
 }
 
 export function imageFiles(build: Pick<Build, 'version' | 'architecture'>, output: string): ImageFiles {
@@ -45,6 +54,7 @@ export async function buildImage(build: Build, options: ImageOptions): Promise<I
   await makeDiskImage(build, { esp, slot: files.slot }, files.raw);
   rmSync(esp);
   await makeQcow2(build, files.raw, files.qcow2);
+  if (options.signer !== undefined) await signSums(build, Object.values(files), sumsFile(files), options.signer);
   for (const file of Object.values(files)) build.print(`${file}: ${(statSync(file).blocks / 2048).toFixed(1)} MiB on the disk`);
   return files;
 }

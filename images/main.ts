@@ -1,4 +1,5 @@
-// Builds a disk image: `main.ts x86_64|aarch64 [--update-ca FILE] [--output DIRECTORY] [--fresh]`.
+// Builds a disk image: `main.ts x86_64|aarch64 [--update-ca FILE [--signer CERTIFICATE --signer-key KEY]]
+// [--output DIRECTORY] [--fresh]`.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -8,6 +9,7 @@ import { OperationalError, UsageError } from '../platform/errors.ts';
 import { architectureOf } from './architecture.ts';
 import { CHECKOUT, createBuild } from './build.ts';
 import { buildImage } from './image.ts';
+import type { Signer } from './signature.ts';
 import { updateAuthority } from './update-authority.ts';
 
 const ENCLOSED = 'SELVAGE_IMAGE_ENCLOSED';
@@ -20,8 +22,18 @@ function enclose(args: readonly string[]): number {
   return status ?? 1;
 }
 
+/** The authority that was named, with its signer if that was named too; else the checkout's own. */
+function authorityOf(ca: string | undefined, certificate: string | undefined, key: string | undefined): { readonly ca: string; readonly signer: Signer | undefined } {
+  if ((certificate === undefined) !== (key === undefined)) throw new UsageError('--signer and --signer-key belong together');
+  if (ca === undefined) {
+    const own = updateAuthority(join(CHECKOUT, '.selvage/update-authority'));
+    return { ca: own.ca, signer: own };
+  }
+  return { ca, signer: certificate === undefined || key === undefined ? undefined : { certificate, key } };
+}
+
 async function main(args: readonly string[]): Promise<number> {
-  const options = { 'update-ca': { type: 'string' }, output: { type: 'string' }, fresh: { type: 'boolean' } } as const;
+  const options = { 'update-ca': { type: 'string' }, signer: { type: 'string' }, 'signer-key': { type: 'string' }, output: { type: 'string' }, fresh: { type: 'boolean' } } as const;
   const { values, positionals } = parseArgs({ args: [...args], options, allowPositionals: true });
   const architecture = architectureOf(positionals[0] ?? '');
   if (process.getuid?.() !== 0) throw new UsageError('an image is built as root: packages are unpacked with their owners');
@@ -31,10 +43,10 @@ async function main(args: readonly string[]): Promise<number> {
   try {
     const build = createBuild({ architecture, work, print });
     print(`${architecture.machine}, version ${build.version}, commit ${build.commit}`);
-    const authority = values['update-ca'] ?? updateAuthority(join(CHECKOUT, '.selvage/update-authority')).ca;
-    print(`update bundles are trusted when signed by ${authority}`);
+    const { ca, signer } = authorityOf(values['update-ca'], values.signer, values['signer-key']);
+    print(`update bundles are trusted when signed by ${ca}`);
     const output = resolve(values.output ?? join(CHECKOUT, '.selvage/images'));
-    await buildImage(build, { updateCa: authority, output, fresh: values.fresh ?? false });
+    await buildImage(build, { updateCa: ca, signer, output, fresh: values.fresh ?? false });
     return 0;
   } finally {
     // The overlay is unmounted with our namespace only, and its mount point cannot be removed before.

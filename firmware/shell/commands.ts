@@ -12,7 +12,7 @@ import type {
   RekeyView,
   SystemView,
 } from '../views.ts';
-import { stagingFlags, stagingRecord } from './staging.ts';
+import { stagingFlags, stagingParameters } from './staging.ts';
 import { textTable } from './text-table.ts';
 
 export interface Command {
@@ -53,7 +53,7 @@ export const COMMANDS: readonly Command[] = [
   command('request rekey tenant <tenant>', 'request-rekey', 'on a Controller: all branches of the tenant; on a branch: this box', () => 'rekey ordered'),
   {
     ...command('request staging <flags...>', 'request-staging', `takes the prestaging record of this box\n${stagingFlags()}`, renderStaging),
-    prepare: ({ flags = '' }) => ({ record: stagingRecord(flags.split(' ')) }),
+    prepare: ({ flags = '' }) => stagingParameters(flags.split(' ')),
   },
   command('request ike rekey-child <tenant>', 'request-rekey-child', 'a new child SA with every Controller (or branch) of the tenant', renderOrdered),
 ];

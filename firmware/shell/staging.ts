@@ -9,6 +9,7 @@ interface Flag {
 }
 
 const FLAGS = {
+  link: { names: ['-u', '--url'], value: 'LINK', help: 'the activation link that Director gave; no other flag is needed then' },
   record: { names: ['-f', '--record'], value: 'FILE', help: 'the record as Director gives it; no other flag is needed then' },
   wan: { names: ['-w', '--wan-port'], value: 'NUMBER', help: 'WAN port: 0 is vni-0/0, which is taken without this flag' },
   serial: { names: ['-n', '--serial-number'], value: 'SERIAL', help: 'serial number of the order; without it that of the hardware' },
@@ -31,9 +32,15 @@ export function stagingFlags(): string {
     .join('\n');
 }
 
-/** The record as JSON text; the box checks it. Throws UsageError, and OperationalError for a file that cannot be read. */
-export function stagingRecord(words: readonly string[]): string {
+/** What the box is sent: the record as JSON text, or the activation link; the box checks it. Throws UsageError, and OperationalError for a file that cannot be read. */
+export function stagingParameters(words: readonly string[]): Readonly<Record<string, string>> {
   const given = parseFlags(words);
+  const link = given.get('link')?.[0];
+  if (link !== undefined && given.size > 1) throw new UsageError('--url brings everything; leave the other flags out');
+  return link === undefined ? { record: recordOf(given) } : { link };
+}
+
+function recordOf(given: ReadonlyMap<FlagName, readonly string[]>): string {
   const file = given.get('record')?.[0];
   if (file !== undefined) {
     if (given.size > 1) throw new UsageError('--record brings everything; leave the other flags out');

@@ -9,6 +9,7 @@ import type { ControllerRequest, ControllerView } from './controllers.ts';
 import type { RekeyDirective, RekeyRequest } from './directives.ts';
 import type { Organization, OrganizationRequest } from './organizations.ts';
 import type { SiteChange, SiteRequest, SiteView } from './sites.ts';
+import type { ActivationOrder } from './orders.ts';
 import type { TaskView } from './tasks.ts';
 
 export interface DirectorClientOptions {
@@ -115,6 +116,11 @@ export class DirectorClient {
 
   orderPrestaging(name: string): Promise<PrestagingRecord> {
     return this.call('POST', `/api/v1/sites/${name}/prestaging`);
+  }
+
+  /** A link is good for a week unless told otherwise. */
+  orderActivation(name: string, request: { readonly lifetimeSeconds?: number } = {}): Promise<ActivationOrder> {
+    return this.call('POST', `/api/v1/sites/${name}/activation`, request);
   }
 
   orderEnrolment(name: string): Promise<EnrolmentRecord> {

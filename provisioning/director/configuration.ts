@@ -1,6 +1,6 @@
 // Builds what a device must know from the database: its configuration, and for Controllers the directory of sites.
 // Generations are assigned here: a document whose content differs from the last one built gets a higher number.
-import type { CircuitConfiguration, ControllerEndpoint, DeviceConfiguration, LanPortConfiguration, SiteDirectory, TenantConfiguration, TenantController } from '../../firmware/configuration.ts';
+import type { CircuitConfiguration, ControllerEndpoint, DeviceConfiguration, LanPortConfiguration, SiteDirectory, SiteRecord, TenantConfiguration, TenantController } from '../../firmware/configuration.ts';
 import type { SiteId, TenantId } from '../../firmware/model.ts';
 import { toHex, utf8 } from '../../platform/bytes.ts';
 import { canonicalJson } from '../ztp/canonical.ts';
@@ -8,6 +8,7 @@ import { PROVIDER_TENANT, deviceIdentity, stagingControllerIdentity } from '../z
 import type { DirectorContext } from './context.ts';
 import { listOrganizations } from './organizations.ts';
 import type { Organization } from './organizations.ts';
+import { stagingKeyOf } from './staging-key.ts';
 import type { Db, SiteTable, SiteTenantTable } from './store/tables.ts';
 
 function digestOf(context: DirectorContext, document: unknown): string {
@@ -121,12 +122,16 @@ export async function buildDirectory(context: DirectorContext, db: Db): Promise<
     .orderBy('site_tenants.tenant')
     .execute();
   const bySite = Map.groupBy(memberships, (row) => row.site_id);
+  const stagingOf = (site: SiteTable): SiteRecord['staging'] => {
+    const psk = stagingKeyOf(context, site);
+    return psk === undefined || site.state === 'revoked' ? undefined : { identity: site.staging_identity, psk };
+  };
   const sites = rows.map((site) => ({
     siteId: site.site_id,
     device: site.name,
     serial: site.serial,
     state: site.state,
-    staging: site.staging_psk === null || site.state === 'revoked' ? undefined : { identity: site.staging_identity, psk: site.staging_psk },
+    staging: stagingOf(site),
     tenants: (bySite.get(site.site_id) ?? []).map((row) => ({
       tenant: row.tenant,
       identity: deviceIdentity(site.name, row.name, provider),

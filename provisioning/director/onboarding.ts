@@ -14,6 +14,7 @@ import { buildConfiguration, buildDirectory } from './configuration.ts';
 import { audit } from './context.ts';
 import type { DirectorContext } from './context.ts';
 import { refusal } from './refusal.ts';
+import { stagingKeyOf } from './staging-key.ts';
 import type { Db, SiteTable } from './store/tables.ts';
 import { applyReport, noteRefusal, rememberReport, reportSeen } from './tasks.ts';
 import type { TaskReport } from './tasks.ts';
@@ -96,10 +97,11 @@ function certificateProblem(context: DirectorContext, site: SiteTable | undefine
   if (site.staging_identity !== request.identity) {
     return refusal('identity-mismatch', `staging identity ${request.identity} does not match ${site.staging_identity} of serial ${request.serial}`, 'load the prestaging record that was made for this serial');
   }
-  if (site.staging_psk === null) {
+  const key = stagingKeyOf(context, site);
+  if (key === undefined) {
     return refusal('not-prestaged', `site ${site.name} has no prestaging record in force`, 'order a new prestaging record and load it on the box');
   }
-  const expected = csrProof(context.suite, Buffer.from(site.staging_psk, 'base64'), request.csr);
+  const expected = csrProof(context.suite, Buffer.from(key, 'base64'), request.csr);
   if (!equalConstantTime(expected, request.proof)) {
     return refusal('credential-mismatch', `the certificate request of serial ${request.serial} is not proven with its pre-shared key`, 'load the newest prestaging record of the site; each order voids the one before');
   }
@@ -187,7 +189,7 @@ async function once(context: DirectorContext, reportId: string, apply: (db: Db) 
   });
 }
 
-function connectProblem(site: SiteTable | undefined, report: BranchConnectReport): OperationalError | undefined {
+function connectProblem(context: DirectorContext, site: SiteTable | undefined, report: BranchConnectReport): OperationalError | undefined {
   if (!site || site.role !== 'branch') {
     return refusal('serial-unknown', `no site has serial ${report.serial} or staging identity ${report.identity}`, 'create the site with this serial, or correct the serial of the box');
   }
@@ -201,7 +203,7 @@ function connectProblem(site: SiteTable | undefined, report: BranchConnectReport
   if (report.tenant !== PROVIDER_TENANT) {
     return refusal('tenant-mismatch', `the box staged in tenant ${report.tenant}, staging belongs to tenant ${PROVIDER_TENANT}`, `set the tenant of the prestaging record to ${PROVIDER_TENANT}`);
   }
-  if (site.staging_psk === null) return refusal('not-prestaged', `site ${site.name} has no prestaging record in force`, 'order a new prestaging record and load it on the box');
+  if (stagingKeyOf(context, site) === undefined) return refusal('not-prestaged', `site ${site.name} has no prestaging record in force`, 'order a new prestaging record and load it on the box');
   return undefined;
 }
 
@@ -214,7 +216,7 @@ export async function branchConnect(context: DirectorContext, controller: string
   let problem: OperationalError | undefined;
   const task = await once(context, report.reportId, async (db) => {
     const site = (await siteBy(db, 'staging_identity', report.identity)) ?? (await siteBy(db, 'serial', report.serial));
-    problem = connectProblem(site, report);
+    problem = connectProblem(context, site, report);
     if (problem) {
       return applyReport(context, db, site?.serial ?? report.serial, site, { step: 'branch-connect', state: 'failed', message: problem.message, nextStep: problem.nextStep }, true);
     }

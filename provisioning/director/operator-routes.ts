@@ -9,7 +9,7 @@ import { createController, listControllers } from './controllers.ts';
 import type { ControllerRequest } from './controllers.ts';
 import { orderRekey } from './directives.ts';
 import type { RekeyRequest } from './directives.ts';
-import { orderEnrolment, orderPrestaging, revokeSite } from './orders.ts';
+import { orderActivation, orderEnrolment, orderPrestaging, revokeSite } from './orders.ts';
 import { createOrganization, createTransport, listOrganizations, listTransports } from './organizations.ts';
 import type { OrganizationRequest } from './organizations.ts';
 import { createSite, deleteSite, listSites, siteByName, siteView, updateSite } from './sites.ts';
@@ -50,6 +50,7 @@ const SiteChangeBody = Type.Object(
   { circuits: Type.Optional(Circuits), tenants: Type.Optional(Tenants), softwareVersion: Type.Optional(Type.Union([Version, Type.Null()])) },
   CLOSED,
 );
+const ActivationBody = Type.Object({ lifetimeSeconds: Type.Optional(Type.Integer({ minimum: 60, maximum: 31_536_000 })) }, CLOSED);
 const RekeyBody = Type.Object(
   {
     reason: Type.Optional(Type.Integer({ minimum: 1, maximum: 5 })),
@@ -90,6 +91,9 @@ function inventoryRoutes(app: FastifyInstance, context: DirectorContext): void {
 
 function orderRoutes(app: FastifyInstance, context: DirectorContext): void {
   app.post<Named>('/sites/:name/prestaging', { schema: { params: NamedParams } }, async (request, reply) => reply.code(201).send(await orderPrestaging(context, OPERATOR, request.params.name)));
+  app.post<Named & { Body: { lifetimeSeconds?: number } }>('/sites/:name/activation', { schema: { params: NamedParams, body: ActivationBody } }, async (request, reply) =>
+    reply.code(201).send(await orderActivation(context, OPERATOR, request.params.name, request.body.lifetimeSeconds)),
+  );
   app.post<Named>('/sites/:name/revoke', { schema: { params: NamedParams } }, async (request) => {
     await revokeSite(context, OPERATOR, request.params.name);
     return siteView(context.db, context, await siteByName(context.db, request.params.name));

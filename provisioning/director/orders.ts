@@ -1,6 +1,7 @@
 // What an operator orders for a site beyond its description: the prestaging record, a Controller's enrolment, revocation.
 import type { CircuitConfiguration, PrestagingRecord } from '../../firmware/configuration.ts';
 import { toHex } from '../../platform/bytes.ts';
+import { encodeActivationLink } from '../ztp/activation-link.ts';
 import { PROVIDER_TENANT, stagingControllerIdentity } from '../ztp/names.ts';
 import type { EnrolmentRecord } from '../ztp/enrolment.ts';
 import { controllerEndpoints } from './configuration.ts';
@@ -13,6 +14,7 @@ import { siteByName } from './sites.ts';
 import { issueToken } from './tokens.ts';
 
 const STAGING_PSK_BYTES = 32;
+const ACTIVATION_LIFETIME_SECONDS = 7 * 24 * 3600;
 const ENROLMENT_LIFETIME_MS = 24 * 3600 * 1000;
 
 function anchorSha256(context: DirectorContext): string {
@@ -21,9 +23,10 @@ function anchorSha256(context: DirectorContext): string {
 
 /**
  * All that the factory-fresh box gets. Each order makes a new pre-shared key, so an older record of the box is void.
+ * @param expiresUnixMs when the record is void although it was not used; null = never
  * @throws OperationalError when no Controller can be reached over the site's transports
  */
-export async function orderPrestaging(context: DirectorContext, actor: string, name: string): Promise<PrestagingRecord> {
+export async function orderPrestaging(context: DirectorContext, actor: string, name: string, expiresUnixMs: number | null = null): Promise<PrestagingRecord> {
   const record = await context.db.transaction().execute(async (db): Promise<PrestagingRecord> => {
     const site = await siteByName(db, name);
     if (site.role !== 'branch') throw refusal('invalid', `${name} is a Controller`, 'order an enrolment for it instead');
@@ -36,7 +39,7 @@ export async function orderPrestaging(context: DirectorContext, actor: string, n
       throw refusal('conflict', `no Controller has a circuit on ${[...transports].join(', ')}`, 'create a Controller with a circuit on one of these transports');
     }
     const psk = Buffer.from(context.random.bytes(STAGING_PSK_BYTES)).toString('base64');
-    await db.updateTable('sites').set({ staging_psk: psk, onboarded: 0 }).where('site_id', '=', site.site_id).execute();
+    await db.updateTable('sites').set({ staging_psk: psk, staging_expires_unix_ms: expiresUnixMs, onboarded: 0 }).where('site_id', '=', site.site_id).execute();
     await audit(context, db, actor, 'order-prestaging', name);
     const { provider } = context.settings;
     return {
@@ -50,6 +53,18 @@ export async function orderPrestaging(context: DirectorContext, actor: string, n
   });
   context.changes.announce();
   return record;
+}
+
+export interface ActivationOrder {
+  readonly link: string;
+  readonly expiresUnixMs: number;
+}
+
+/** The prestaging record as a link that is good for one onboarding within its time. */
+export async function orderActivation(context: DirectorContext, actor: string, name: string, lifetimeSeconds = ACTIVATION_LIFETIME_SECONDS): Promise<ActivationOrder> {
+  const expiresUnixMs = context.clock.unixMs() + lifetimeSeconds * 1000;
+  const record = await orderPrestaging(context, actor, name, expiresUnixMs);
+  return { link: encodeActivationLink(record, expiresUnixMs), expiresUnixMs };
 }
 
 /** A one-use, expiring token for a Controller's first contact. */

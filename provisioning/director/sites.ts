@@ -137,6 +137,7 @@ export async function insertSite(
       onboarded: 0,
       staging_identity: stagingIdentity(request.serial, context.settings.provider),
       staging_psk: null,
+      staging_expires_unix_ms: null,
       circuits_json: JSON.stringify(request.circuits),
       software_version: request.softwareVersion ?? null,
       observed_endpoint: null,

@@ -9,6 +9,7 @@ import type { RevocationCheck } from '../../platform/crypto.ts';
 import { OperationalError, UsageError } from '../../platform/errors.ts';
 import type { Logger } from '../../platform/log.ts';
 import { PatientStore } from '../../platform/patient-store.ts';
+import { rfc3339 } from '../../platform/time.ts';
 import type { CancelTimer, Instant } from '../../platform/time.ts';
 import type { Timeout } from '../../firmware/machine.ts';
 import { AlarmReport } from './alarm-report.ts';
@@ -157,14 +158,17 @@ export class ZtpAgent implements Service {
   }
 
   /**
-   * A record that somebody brings to the box: typed, or on a stick. A record without a serial number is for this box.
-   * Throws UsageError when it is for another box or when this one is onboarded already, ConfigError when it is no record.
+   * A record that somebody brings to the box: typed, on a stick, or in an activation link. A record without a serial number is for this box.
+   * Throws UsageError when it is for another box, when it has expired, or when this one is onboarded already, ConfigError when it is no record.
    */
-  requestStaging(document: unknown): PrestagingRecord {
+  requestStaging(document: unknown, expiresUnixMs?: number): PrestagingRecord {
     const { serial } = this.#options;
     const record = this.#checks.prestaging(typeof document === 'object' && document !== null ? { serial, ...document } : document);
     if (record.serial !== serial) {
       throw new UsageError(`the prestaging record is for serial number ${record.serial}, this box has ${serial}; order a record for ${serial} in Director`);
+    }
+    if (expiresUnixMs !== undefined && expiresUnixMs <= this.#options.site.clock.unixMs()) {
+      throw new UsageError(`the activation link expired at ${rfc3339(expiresUnixMs)}; order a new one in Director`);
     }
     if (this.#store.onboarded && this.#store.record !== canonicalJson(record)) {
       throw new UsageError('this box is onboarded already; a factory reset makes it take another prestaging record');

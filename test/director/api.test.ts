@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { OperationalError } from '../../platform/errors.ts';
 import { certificateFacts, createCsr, generateKeyPair, readCrl } from '../../platform/x509.ts';
 import { documentChecks } from '../../provisioning/ztp/schema.ts';
+import { decodeActivationLink } from '../../provisioning/ztp/activation-link.ts';
 import { openBundle } from '../../provisioning/ztp/bundle.ts';
 import type { DeviceIdentity } from '../../provisioning/ztp/director-tls.ts';
 import { PROVIDER, certificateBody, certifyByHand, enrol, populate, startDirector, suite } from './director-fixture.ts';
@@ -123,6 +124,31 @@ describe('Director API', () => {
     assert.equal(Buffer.from(second.staging.psk, 'base64').length, 32);
     const { body } = await certificateBody(first.staging.psk, first.serial, first.staging.localIdentity);
     assert.equal((await refused(fixture.client().call('POST', '/api/v1/devices/certificate', body))).code, 'credential-mismatch');
+  });
+
+  it('orders a prestaging record as a link that is void after its time, in the directory of Controllers too', async () => {
+    const controller = fixture.client(await enrol(fixture));
+    const stagingKeys = async (): Promise<string[]> => {
+      const { directory } = await controller.call<{ directory: { sites: { staging?: { psk: string } }[] } }>('GET', '/api/v1/controllers/self/directory?after=0&directive=0&configuration=0');
+      return directory.sites.flatMap(({ staging }) => (staging === undefined ? [] : [staging.psk]));
+    };
+    const { link, expiresUnixMs } = await fixture.operator.orderActivation('Branch-1', { lifetimeSeconds: 60 });
+    assert.match(link, /^https:\/\/box0001\.setup\/ztp\?d=[A-Za-z0-9_-]+$/);
+    const activation = decodeActivationLink(link);
+    assert.equal(activation.expiresUnixMs, expiresUnixMs);
+    const record = documentChecks().prestaging(activation.document);
+    const { body } = await certificateBody(record.staging.psk, record.serial, record.staging.localIdentity);
+    fixture.clock.shiftMs = 59_000;
+    assert.deepEqual(await stagingKeys(), [record.staging.psk]);
+    await fixture.client().call('POST', '/api/v1/devices/certificate', body);
+    fixture.clock.shiftMs = 61_000;
+    await assert.rejects(fixture.client().call('POST', '/api/v1/devices/certificate', body), /no prestaging record in force/);
+    assert.deepEqual(await stagingKeys(), []);
+    // A plain order afterwards has no end.
+    const lasting = await fixture.operator.orderPrestaging('Branch-1');
+    const again = await certificateBody(lasting.staging.psk, lasting.serial, lasting.staging.localIdentity);
+    fixture.clock.shiftMs = 3_600_000;
+    await fixture.client().call('POST', '/api/v1/devices/certificate', again.body);
   });
 
   it('accepts an enrolment token once', async () => {

@@ -18,10 +18,19 @@ export const suite = new RealSuite();
 
 export const INTERNET_CIRCUIT = { id: 1, name: 'vni-0/0', transport: 'INTERNET', addresses: ['192.0.2.10/24'], gateways: ['192.0.2.1'] };
 
+/** The machine's clock, set forward by a test. */
+export class ShiftedClock extends SystemClock {
+  shiftMs = 0;
+
+  override unixMs(): number {
+    return super.unixMs() + this.shiftMs;
+  }
+}
+
 export interface Fixture {
   readonly directory: string;
   readonly log: MemorySink;
-  readonly clock: SystemClock;
+  readonly clock: ShiftedClock;
   director: DirectorService;
   operator: DirectorClient;
   /** A new Director process on the same data and port. */
@@ -34,7 +43,7 @@ export interface Fixture {
 
 export async function startDirector(): Promise<Fixture> {
   const directory = mkdtempSync(join(tmpdir(), 'selvage-director-'));
-  const clock = new SystemClock();
+  const clock = new ShiftedClock();
   const log = new MemorySink();
   const create = (port: number): DirectorService =>
     createDirectorService({

@@ -1,7 +1,6 @@
 // Packing of a slot and of a disk: the same octets from the same files, and a hash tree that fits.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import { chmodSync, closeSync, cpSync, mkdirSync, mkdtempSync, openSync, readFileSync, readSync, rmSync, statSync, truncateSync, utimesSync, writeFileSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,19 +9,11 @@ import { createBuild } from '../../images/build.ts';
 import type { Build } from '../../images/build.ts';
 import { makeDiskImage } from '../../images/disk-image.ts';
 import { PARTITIONS } from '../../images/partitions.ts';
+import { sha256Of, signSums } from '../../images/signature.ts';
 import { BLOCK_BYTES, makeSlotImage } from '../../images/slot-image.ts';
+import { updateAuthority } from '../../images/update-authority.ts';
 
 const MIB = 1 << 20;
-
-/** Of a sparse file, without reading its holes more than once. */
-function sha256Of(file: string): string {
-  const hash = createHash('sha256');
-  const fd = openSync(file, 'r');
-  const buffer = Buffer.alloc(8 * MIB);
-  for (let count = readSync(fd, buffer); count > 0; count = readSync(fd, buffer)) hash.update(buffer.subarray(0, count));
-  closeSync(fd);
-  return hash.digest('hex');
-}
 
 describe('the image of a slot', function () {
   this.timeout(60_000);
@@ -93,5 +84,17 @@ describe('the image of a slot', function () {
     const { partitiontable } = JSON.parse(stdout) as { partitiontable: { partitions: { name: string; uuid: string }[] } };
     assert.deepEqual(partitiontable.partitions.map(({ name, uuid }) => [name, uuid.toLowerCase()]), Object.values(PARTITIONS).map(({ name, uuid }) => [name, uuid]));
     assert.ok(statSync(disks[0]).blocks * 512 < 64 * MIB, 'holes stay holes');
+  });
+
+  it('has sums whose signature the authority vouches for, for code only', async () => {
+    const authority = updateAuthority(join(scratch, 'authority'));
+    const sums = join(scratch, 'sums');
+    await signSums(build, [first], sums, authority);
+    const check = (...more: string[]): string => spawnSync('openssl', ['cms', '-verify', '-binary', '-inform', 'PEM', '-in', `${sums}.p7s`, '-content', sums, '-CAfile', authority.ca, ...more], { encoding: 'utf8' }).stderr;
+    assert.match(check('-purpose', 'any'), /successful/);
+    assert.doesNotMatch(check('-purpose', 'smimesign'), /successful/);
+    assert.equal(spawnSync('sha256sum', ['--check', 'sums'], { cwd: scratch }).status, 0);
+    writeFileSync(sums, readFileSync(sums, 'utf8').replace(/^./, (digit) => (digit === '0' ? '1' : '0')));
+    assert.doesNotMatch(check('-purpose', 'any'), /successful/);
   });
 });

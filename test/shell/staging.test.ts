@@ -4,8 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { COMMANDS } from '../../firmware/shell/commands.ts';
 import { matchWords } from '../../firmware/shell/grammar.ts';
-import { stagingRecord } from '../../firmware/shell/staging.ts';
+import { stagingParameters } from '../../firmware/shell/staging.ts';
 import { documentChecks } from '../../provisioning/ztp/schema.ts';
+
+const stagingRecord = (words: readonly string[]): string => stagingParameters(words)['record']!;
 
 const ANCHOR = 'a'.repeat(64);
 const FLAGS = `-w 1 -n BOX1 -c 198.51.100.2 -s 192.0.2.10/24 -g 192.0.2.1 -l BOX1@staging.Provider -lk ${'A'.repeat(43)}= -a ${ANCHOR}`;
@@ -52,6 +54,11 @@ describe('shell/staging', () => {
     } finally {
       rmSync(directory, { recursive: true });
     }
+  });
+
+  it('hands over an activation link as it is, and nothing beside it', () => {
+    deepStrictEqual(stagingParameters(['-u', 'https://box1.setup/ztp?d=AA']), { link: 'https://box1.setup/ztp?d=AA' });
+    throws(() => stagingParameters(['--url', 'https://box1.setup/ztp?d=AA', '-n', 'BOX1']), /leave the other flags out/);
   });
 
   it('is a command whose flags reach the box as one record', () => {

@@ -14,6 +14,7 @@ import { MemoryStore } from '../../platform/store.ts';
 import { FlooredClock } from '../../platform/time-floor.ts';
 import { SystemClock, sleep } from '../../platform/time.ts';
 import { certificateFacts } from '../../platform/x509.ts';
+import { decodeActivationLink } from '../../provisioning/ztp/activation-link.ts';
 import { createZtpAgent } from '../../provisioning/ztp/agent.ts';
 import type { PostStagingStatus, ZtpAgent } from '../../provisioning/ztp/agent.ts';
 import { createControllerAgent } from '../../provisioning/ztp/controller-agent.ts';
@@ -242,6 +243,25 @@ describe('ZTP agents with a real Director', () => {
     const { serial, ...typed } = record;
     assert.equal(agent.requestStaging(typed).serial, serial);
     await until('the configuration is applied', () => applied.length === 1);
+  });
+
+  it('is onboarded by an activation link once it is given one, and by none that has expired', async () => {
+    const head = await controller();
+    const { agent, applied } = await branch(undefined);
+    const { link } = await fixture.operator.orderActivation('Branch-1');
+    const { document, expiresUnixMs } = decodeActivationLink(link);
+    await until('the Controller knows the staging key', () => head.directories.at(-1)?.sites.some((site) => site.staging !== undefined) ?? false);
+    head.agent.branchConnect({ serial: 'BOX0001', tenant: 1, stagingIdentity: 'BOX0001@staging.Provider', observedEndpoint: { address: '198.51.100.7', port: 500 }, temporaryAddress: '172.30.0.1' });
+    assert.throws(() => agent.requestStaging(document, fixture.clock.unixMs() - 1), /the activation link expired at .*; order a new one in Director/);
+    assert.equal(agent.stage, 'factory');
+    agent.requestStaging(document, expiresUnixMs);
+    await until('the configuration is applied', () => applied.length === 1);
+    agent.postStaging(UP);
+    // The key of the link is void now: nobody is onboarded by it again.
+    await until('the Task is completed', async () => (await fixture.operator.tasks())[0]?.status === 'COMPLETED');
+    const second = await branch(undefined);
+    second.agent.requestStaging(document, expiresUnixMs);
+    await until('the refusal is logged', () => second.log.records.some((entry) => /no prestaging record in force/.test(String(entry.fields['cause']))));
   });
 
   it('keeps what it is when another record comes to an onboarded box', async () => {

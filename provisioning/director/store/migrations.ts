@@ -63,6 +63,9 @@ const MIGRATIONS: readonly string[] = [
     site_id INTEGER PRIMARY KEY REFERENCES sites ON DELETE CASCADE, alarms_json TEXT NOT NULL, unix_ms INTEGER NOT NULL
   ) STRICT;
   `,
+  `
+  ALTER TABLE sites ADD COLUMN staging_expires_unix_ms INTEGER;
+  `,
 ];
 
 /**

@@ -26,6 +26,8 @@ export interface SiteTable {
   staging_identity: string;
   /** Base64; from the prestaging order until the site is onboarded. */
   staging_psk: string | null;
+  /** Of an activation link; null = no end. */
+  staging_expires_unix_ms: number | null;
   circuits_json: string;
   /** Wanted version; null = Director's default. */
   software_version: string | null;
