@@ -7,7 +7,7 @@ import { utf8 } from '../../platform/bytes.ts';
 import { fakeAnchor, fakeCertificate, fakeCrl, fakeKeyPair, FakeSuite } from '../../platform/crypto-fake.ts';
 import type { RevocationCheck, Suite } from '../../platform/crypto.ts';
 import { SeededRandom } from '../../platform/random.ts';
-import type { TlsEngine, TlsOptions } from '../../platform/tls-engine.ts';
+import type { TlsEngine, TlsOptions, TlsStep } from '../../platform/tls-engine.ts';
 import { pair, UNIX_MS } from './pair.ts';
 
 const USER = 'alice@acme.example';
@@ -240,6 +240,23 @@ describe('ike: EAP-TLS', () => {
       const made = connect({ client: { localAuth: password }, eap: { methods: ['mschapv2'], eapOnly: true }, options: { lookupEap: () => ({ password: 'secret' }) } });
       isUp(made);
     });
+  });
+
+  it('wipes what TLS exported', () => {
+    const exported: Uint8Array[] = [];
+    class WatchedSuite extends FakeSuite {
+      override openTls(options: TlsOptions): TlsEngine {
+        const engine = super.openTls(options);
+        const watched = (step: TlsStep): TlsStep => {
+          if (step.session !== undefined) exported.push(step.session.exported);
+          return step;
+        };
+        return { step: (bytes, done) => engine.step(bytes, (step) => done(watched(step))), close: () => engine.close() };
+      }
+    }
+    isUp(connect({ suite: new WatchedSuite() }));
+    equal(exported.length, 2);
+    for (const octets of exported) deepStrictEqual(octets, new Uint8Array(octets.length));
   });
 
   it('survives loss and repetition of every message', () => {

@@ -76,6 +76,12 @@ describe('ike: EAP-MSCHAPv2', () => {
     childrenMatch(made);
   });
 
+  it('takes a client that gives its address as its identity in IKE, as Windows does', () => {
+    const { branch, controller } = connect({ client: { localIdentity: { kind: 'ipv4', value: '192.0.2.1' }, requestConfiguration: true }, options: { authorize: () => ({ ok: true, assignedAddress: '10.9.1.2' }) } });
+    deepStrictEqual([branch.of('child-up').length, controller.of('child-up').length], [1, 1]);
+    deepStrictEqual(controller.of('ike-up')[0]?.remoteIdentity, { kind: 'user', value: USER });
+  });
+
   it('takes a password where no hash is kept', () => {
     const { branch, controller } = connect({ options: { lookupEap: () => ({ password: PASSWORD }) } });
     deepStrictEqual([branch.of('child-up').length, controller.of('child-up').length], [1, 1]);

@@ -12,8 +12,8 @@ export type StrongswanCredential =
     }
   /** strongSwan is the user. `certificate`: we must show ours before EAP. Default true. */
   | { readonly files: Files; readonly user: { readonly method: string; readonly identity: string; readonly password?: string }; readonly certificate?: boolean }
-  /** We are the user; `passwords` by user. `certificate`: strongSwan shows it before EAP. Default true. */
-  | { readonly files: Files; readonly method: string; readonly passwords: Readonly<Record<string, string>>; readonly certificate?: boolean };
+  /** We are the user; `passwords` by user. `certificate`: strongSwan shows it before EAP; `asks`: who we are, in EAP. Default true. */
+  | { readonly files: Files; readonly method: string; readonly passwords: Readonly<Record<string, string>>; readonly certificate?: boolean; readonly asks?: boolean };
 
 /** Text for the inside of `local { }` and `remote { }`, and whole `secrets { }`. */
 export interface AuthSections {
@@ -43,7 +43,7 @@ export function authSections(credential: StrongswanCredential, { ours, theirs }:
   }
   if ('method' in credential) {
     const local = credential.certificate === false ? `auth = ${credential.method} \n certs = peer.pem` : certificate;
-    return { local: `${local} \n ${them}`, remote: `auth = ${credential.method} \n ${us} \n eap_id = %any`, secrets: eapSecrets(credential.passwords) };
+    return { local: `${local} \n ${them}`, remote: `auth = ${credential.method} \n ${us} ${credential.asks === false ? '' : '\n eap_id = %any'}`, secrets: eapSecrets(credential.passwords) };
   }
   const { signature = 'pubkey' } = credential;
   return { local: `auth = ${signature} \n certs = peer.pem \n ${them}`, remote: `auth = pubkey \n ${us}`, secrets: '' };

@@ -1,5 +1,6 @@
 // What EAP-TLS needs of the IKE SA that carries it: its TLS, and whose certificates it believes.
 import type { IkeSa } from '../ike-sa.ts';
+import { checkPeerChain } from '../peer-chain.ts';
 import type { IkeIdentity } from '../profile.ts';
 import { identityText, sameIdentity } from '../profile.ts';
 import type { TlsPort, Trust } from './tls.ts';
@@ -16,9 +17,8 @@ export function tlsPort(sa: IkeSa): TlsPort {
 /** `expected`: whom the certificate must name; undefined: the caller looks. */
 export function trustIn(sa: IkeSa, anchors: readonly Uint8Array[], expected: IkeIdentity | undefined): (chain: readonly Uint8Array[]) => Trust {
   return (chain) => {
-    const { suite } = sa.env;
-    const result = suite.checkChain({ chain, anchors, unixMs: sa.env.unixMs(), revocation: sa.env.revocation() });
-    if (!result.ok) return { ok: false, cause: result.cause.replace(/^there is no certificate$/, 'certificate is missing') };
+    const result = checkPeerChain(sa, chain, anchors, sa.env.revocation());
+    if (!result.ok) return { ok: false, cause: result.cause };
     const { emails, uris } = result;
     const isNamed = expected === undefined || emails.some((value) => sameIdentity({ kind: 'email', value }, expected));
     return isNamed ? { ok: true, facts: { emails, uris, chain } } : { ok: false, cause: `certificate is not for the identity ${identityText(expected)}` };

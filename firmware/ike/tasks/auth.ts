@@ -15,6 +15,7 @@ import type { EapRun } from '../eap/run.ts';
 import type { EapServer } from '../eap/server.ts';
 import type { Authorization } from '../environment.ts';
 import type { IkeSa } from '../ike-sa.ts';
+import { checkPeerChain } from '../peer-chain.ts';
 import { deviceSerial, observedEndpoint, observedEndpointNotify, refusalText, serialNotify, tenantNotify, tenantOf } from '../private-notifies.ts';
 import { commonPpk, mixedKeys, ppkNotifies, settleAsInitiator, settleAsResponder } from '../ppk.ts';
 import type { IkeIdentity, LocalAuth, PeerCredentials } from '../profile.ts';
@@ -98,10 +99,8 @@ function checkAuth(sa: IkeSa, payloads: readonly Payload[], id: PayloadOf<'IDi' 
   }
   if (!isSignature(auth.method, sa.profile.legacy)) return { ok: false, cause: 'the peer did not authenticate with a digital signature' };
   const chain = payloads.flatMap((payload) => (payload.kind === 'CERT' && payload.encoding === CertEncoding.x509Signature ? [payload.data] : []));
-  const revocation = withInBandResponses(sa.env.revocation(), payloads);
-  const result = sa.env.suite.checkChain({ chain, anchors: credentials.anchors, unixMs: sa.env.unixMs(), revocation });
-  if (result.path !== undefined) sa.env.emit({ kind: 'certificate-seen', path: result.path });
-  if (!result.ok) return { ok: false, cause: `peer's ${result.cause.replace(/^there is no certificate$/, 'certificate is missing')}` };
+  const result = checkPeerChain(sa, chain, credentials.anchors, withInBandResponses(sa.env.revocation(), payloads));
+  if (!result.ok) return { ok: false, cause: `peer's ${result.cause}` };
   const problem = certificateProblem(sa, result, octets, auth, identity);
   if (problem !== undefined) return { ok: false, cause: problem };
   sa.peer.certificate = { emails: result.emails, uris: result.uris, chain: chain.map((der) => der.slice()) };

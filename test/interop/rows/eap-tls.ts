@@ -2,7 +2,7 @@
 import { strict as assert } from 'node:assert';
 import { SystemRandom } from '../../../platform/random.ts';
 import type { CertificateCredential } from '../../system/ike-peer.ts';
-import { issueBoth } from '../certificates.ts';
+import { issueBoth, issueBothByIntermediates } from '../certificates.ts';
 import { OUR_IDENTITY, THEIR_IDENTITY } from '../counterpart.ts';
 import type { StrongswanSide } from '../counterpart.ts';
 import type { InteropLab, OurSide } from '../lab.ts';
@@ -23,6 +23,8 @@ interface Variant {
   readonly version: '1.2' | '1.3';
   /** Certificates are shown in EAP-TLS only. */
   readonly alone?: boolean;
+  /** strongSwan's server asks who we are. Default true. */
+  readonly asks?: boolean;
   /** Of our server. */
   readonly crls?: OurSide['crls'];
 }
@@ -33,10 +35,10 @@ async function issue(authority?: string): Promise<Credentials> {
 }
 
 /** The initiator is the user. */
-function sides(lab: InteropLab, { ours: certificate, theirs: files }: Credentials, { version, alone = false, crls }: Variant): [OurSide, StrongswanSide] {
+function sides(lab: InteropLab, { ours: certificate, theirs: files }: Credentials, { version, alone = false, asks = true, crls }: Variant): [OurSide, StrongswanSide] {
   const theirs = { plugins: ['eap-identity', METHOD], settings: `tls { version_max = ${version} }` };
   if (lab.role === 'initiator') {
-    const credential = { files, method: METHOD, passwords: {}, certificate: !alone };
+    const credential = { files, method: METHOD, passwords: {}, certificate: !alone, asks };
     return [{ credential: { kind: 'eap-tls-user', identity: OUR_IDENTITY, certificate, eapOnly: alone } }, { ...theirs, credential }];
   }
   const ours: OurSide = { credential: { kind: 'eap-server', methods: alone ? ['tls'] : METHODS, certificate, eapOnly: alone } };
@@ -88,6 +90,25 @@ export const EAP_TLS_ROWS: readonly Row[] = [
     ends: 'up',
     always: [{ role: 'responder', release: '6.0' }],
     run: (lab) => connect(lab, { version: '1.3', alone: true }),
+  },
+  {
+    ...COMMON,
+    name: 'EAP-TLS without EAP identity',
+    roles: ['initiator'],
+    counterparts: ['5.9', '6.1'],
+    ends: 'up',
+    run: (lab) => connect(lab, { version: '1.2', asks: false }),
+  },
+  {
+    ...COMMON,
+    name: 'EAP-TLS with intermediate authorities',
+    counterparts: ['5.9', '6.1'],
+    ends: 'up',
+    run: async (lab) => {
+      const { ours, theirs } = await issueBothByIntermediates(OUR_IDENTITY, THEIR_IDENTITY);
+      await lab.start(...sides(lab, { ours: ours as CertificateCredential, theirs }, { version: '1.2' }));
+      await lab.awaitUp();
+    },
   },
   {
     ...COMMON,
