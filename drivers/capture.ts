@@ -3,7 +3,7 @@
 import { closeSync, constants, openSync, writeSync } from 'node:fs';
 import { OperationalError } from '../platform/errors.ts';
 import { addressOctets } from './address.ts';
-import { BURST_PACKETS, datagramsAt, Next, packetAt, type Burst } from './burst.ts';
+import { BURST_PACKETS, datagramsAt, Next, type Burst } from './burst.ts';
 import { Direction, type CaptureSink, type PcapngWriter } from './pcapng.ts';
 import type { BurstPort, DatagramPort, Link } from './port.ts';
 import { innerPacketsAt } from './super-packet.ts';
@@ -136,7 +136,7 @@ class CapturingLink extends Capturing<Link> implements Link {
   readonly kind = 'tun';
 
   protected override packets(burst: Burst, i: number): readonly Uint8Array[] {
-    return burst.segment[i] === 0 ? [packetAt(burst, i)] : innerPacketsAt(burst, i);
+    return innerPacketsAt(burst, i);
   }
 
   protected override headers(): readonly Uint8Array[] {

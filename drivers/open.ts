@@ -66,12 +66,17 @@ export function adoptPort(description: PortDescription): Link | DatagramPort {
   return new NativeDatagramPort(addon, kind, name, fd, local ?? { address: '0.0.0.0', port: 0 });
 }
 
+/** Most descriptors of one wait. */
+export const WAIT_LIMIT = 1024;
+
 /**
- * Waits until one of the first `count` (at most 31) descriptors can be read, or for `timeoutMs` (negative: for ever).
- * Returns a bit mask: bit i for fds[i]; 0 after the timeout or a signal. Negative descriptors are ignored.
+ * Waits until one of the first `count` (at most WAIT_LIMIT) descriptors can be read, or for `timeoutMs` (negative: for
+ * ever); looks without letting the processor go for the first `spinUs`. Sets ready[i] to 1 for each fds[i] that can be
+ * read, is broken or closed, else to 0, and returns how many those are; 0 after the timeout or a signal. Negative
+ * descriptors are ignored.
  */
-export function waitFds(fds: Int32Array, count: number, timeoutMs: number): number {
-  return requireNative().waitFds(fds, count, timeoutMs);
+export function waitFds(fds: Int32Array, count: number, timeoutMs: number, ready = new Uint8Array(count), spinUs = 0): number {
+  return requireNative().waitFds(fds, count, timeoutMs, ready, spinUs);
 }
 
 export interface Wakeup {

@@ -1,7 +1,7 @@
 // Super-packets in JavaScript: one inner packet of TCP or UDP cut into the packets that a device would make of it, with
 // headers and checksums of their own (RFC 9293 3.1, RFC 768). Twin of native/src/segments.c; also for the rare
 // super-packet whose parts must be looked at one by one.
-import { HEADROOM, LARGEST_READ, type Burst } from './burst.ts';
+import { HEADROOM, LARGEST_READ, packetAt, type Burst } from './burst.ts';
 
 const IPV4_HEADER_BYTES = 20;
 const IPV6_HEADER_BYTES = 40;
@@ -87,8 +87,9 @@ function finish(total: number): number {
   return ~folded & 0xffff;
 }
 
-/** Copies of the inner packets that the super-packet in row `i`, as a link gave it, stands for. Not for the hot path. */
+/** Copies of the inner packets that row `i`, as a link gave it, stands for. Not for the hot path. */
 export function innerPacketsAt(burst: Burst, i: number): Uint8Array[] {
+  if (burst.segment[i] === 0) return [packetAt(burst, i)];
   const at = burst.offset[i]!;
   const packet = new Uint8Array(LARGEST_READ);
   return Array.from({ length: partsOf(burst, i, at) }, (_, part) => packet.slice(0, writePart(burst, i, at, part, packet, 0)));

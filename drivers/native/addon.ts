@@ -23,7 +23,7 @@ export interface NativeAddon {
   localPort(fd: number): number;
   readDatagrams(fd: number, kind: number, family: number, memory: ArrayBuffer, count: number): number;
   writeDatagrams(fd: number, kind: number, family: number, memory: ArrayBuffer, count: number, select: number): number;
-  waitFds(fds: Int32Array, count: number, timeoutMs: number): number;
+  waitFds(fds: Int32Array, count: number, timeoutMs: number, ready: Uint8Array, spinUs: number): number;
   createWakeup(): number;
   wake(fd: number): void;
   drain(fd: number): void;

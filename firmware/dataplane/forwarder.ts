@@ -121,13 +121,18 @@ export class Forwarder {
     countDrops(extra, false, this.#tables, NEVER);
   }
 
-  /** One burst from every port. Returns how many packets were read; 0 = idle. */
-  breathe(now: Instant): number {
+  /** The descriptors to wait on, by slot; -1 where a slot is free. */
+  descriptors(): readonly number[] {
+    return this.#tables.ports.slots.map((slot) => slot?.port.fd ?? -1);
+  }
+
+  /** One burst from every port, or from those that `ready` marks by slot. Returns how many rows were read; 0 = idle. */
+  breathe(now: Instant, ready?: Uint8Array): number {
     const { ports, insides, events, probes } = this.#tables;
     let moved = 0;
     for (let i = 0; i < ports.slots.length; i++) {
       const slot = ports.slots[i];
-      if (slot === undefined) continue;
+      if (slot === undefined || (ready !== undefined && ready[i] === 0)) continue;
       if (slot.role === 'link') {
         const row = insides.rowOf(slot.owner);
         moved += row < 0 ? discard(slot.port, this.#burst) : forwardInside(slot.port, row, this.#burst, this.#tables, this.#aead, now);

@@ -1,21 +1,22 @@
 // Entry of a forwarder's thread: the composition root of that thread, hence the imports of drivers. The loop never
 // returns to Node's event loop; commands are taken from the mailbox after the wakeup.
 import { isMainThread, parentPort, receiveMessageOnPort, workerData, type MessagePort } from 'node:worker_threads';
-import { adoptPort, adoptWakeup, nativeAead, waitFds } from '../../drivers/open.ts';
+import { adoptPort, adoptWakeup, nativeAead, WAIT_LIMIT, waitFds } from '../../drivers/open.ts';
 import type { DatagramPort, Link, PortDescription } from '../../drivers/port.ts';
 import { wipe } from '../../platform/bytes.ts';
 import { SystemClock } from '../../platform/time.ts';
 import type { ForwardingState } from '../model.ts';
+import { BusyPoll } from './busy-poll.ts';
 import { Forwarder } from './forwarder.ts';
 import type { WorkerCommand, WorkerReport, WorkerStart } from './mailbox.ts';
 
 /** Longest sleep; the deadline and wakeups end it earlier. */
 const LONGEST_WAIT_MS = 1000;
-/** Breaths between looks into the mailbox while packets keep coming. */
-const BREATHS_PER_ROUND = 16;
-/** `waitFds` takes this many descriptors; with more ports the wait goes round in shares, this long each. */
-const WAIT_DESCRIPTORS = 31;
+/** With more ports than one wait takes, the wait goes round in shares, this long each. */
 const SHARED_WAIT_MS = 1;
+/** After so many rounds for nothing each further one is followed by a pause that only a command ends. */
+const FRUITLESS_ROUNDS = 32;
+const FRUITLESS_PAUSE_MS = 10;
 
 class ForwarderWorker {
   readonly #mailbox: MessagePort;
@@ -24,9 +25,15 @@ class ForwarderWorker {
   readonly #forwarder: Forwarder;
   readonly #links = new Map<number, Link>();
   readonly #outsides = new Map<number, DatagramPort[]>();
-  readonly #waiting = new Int32Array(WAIT_DESCRIPTORS);
-  #descriptors: number[] = [];
+  readonly #spin = new BusyPoll();
+  readonly #waiting = new Int32Array(WAIT_LIMIT);
+  readonly #woken = new Uint8Array(WAIT_LIMIT);
+  #descriptors: readonly number[] = [];
+  #ready = new Uint8Array(0);
   #share = 0;
+  /** Descriptors that the last wait found ready, and rounds in a row in which they had nothing to read. */
+  #found = 0;
+  #fruitless = 0;
   #closed = false;
 
   constructor(mailbox: MessagePort, start: WorkerStart) {
@@ -50,14 +57,16 @@ class ForwarderWorker {
     }
   }
 
+  /** Only ports that have something are read: a look at an empty one costs as much as a packet. */
   #round(): void {
-    this.#takeCommands();
-    let moved = 0;
-    for (let breath = 0; breath < BREATHS_PER_ROUND; breath++) {
-      moved = this.#forwarder.breathe(this.#clock.now());
-      if (moved === 0) break;
-    }
-    if (moved === 0 && !this.#closed) this.#wait();
+    this.#wait();
+    if (this.#woken[0] === 1) this.#takeCommands();
+    if (this.#closed) return;
+    const moved = this.#forwarder.breathe(this.#clock.now(), this.#ready);
+    const fruitless = moved === 0 && this.#found > 0 && this.#woken[0] === 0;
+    this.#fruitless = fruitless ? this.#fruitless + 1 : 0;
+    // A device that was removed stays ready for ever and has nothing to read.
+    if (this.#fruitless >= FRUITLESS_ROUNDS) waitFds(this.#waiting, 1, FRUITLESS_PAUSE_MS, this.#woken);
   }
 
   #takeCommands(): void {
@@ -71,15 +80,20 @@ class ForwarderWorker {
 
   #wait(): void {
     const due = this.#forwarder.deadline();
-    const untilDue = due === undefined ? LONGEST_WAIT_MS : Math.ceil(due - this.#clock.now());
+    const before = this.#clock.now();
+    const untilDue = due === undefined ? LONGEST_WAIT_MS : Math.ceil(due - before);
     const all = this.#descriptors.length;
+    const first = this.#share;
+    const count = Math.min(all, WAIT_LIMIT - 1);
     this.#waiting[0] = this.#wakeup.fd;
-    const count = Math.min(all, WAIT_DESCRIPTORS - 1);
-    for (let i = 0; i < count; i++) this.#waiting[i + 1] = this.#descriptors[(this.#share + i) % all]!;
+    for (let i = 0; i < count; i++) this.#waiting[i + 1] = this.#descriptors[(first + i) % all]!;
     const shared = all > count;
-    if (shared) this.#share = (this.#share + count) % all;
+    if (shared) this.#share = (first + count) % all;
     const longest = shared ? SHARED_WAIT_MS : LONGEST_WAIT_MS;
-    waitFds(this.#waiting, count + 1, Math.max(0, Math.min(longest, untilDue)));
+    this.#found = waitFds(this.#waiting, count + 1, Math.max(0, Math.min(longest, untilDue)), this.#woken, this.#spin.budgetUs);
+    this.#spin.waited((this.#clock.now() - before) * 1000, this.#found > 0);
+    this.#ready.fill(0);
+    for (let i = 0; i < count; i++) this.#ready[(first + i) % all] = this.#woken[i + 1]!;
   }
 
   #command(command: WorkerCommand): void {
@@ -123,7 +137,8 @@ class ForwarderWorker {
         this.#closed = true;
         break;
     }
-    this.#descriptors = [...this.#links.values(), ...[...this.#outsides.values()].flat()].map((port) => port.fd);
+    this.#descriptors = this.#forwarder.descriptors();
+    this.#ready = new Uint8Array(this.#descriptors.length);
     this.#share = 0;
   }
 

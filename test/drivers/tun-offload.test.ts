@@ -2,7 +2,7 @@
 // on writing, and TCP must not notice.
 import { strict as assert } from 'node:assert';
 import { createHash } from 'node:crypto';
-import { appendPacket, BURST_PACKETS, createBurst, Next, packetAt, type Burst } from '../../drivers/burst.ts';
+import { appendPacket, BURST_PACKETS, createBurst, Next, type Burst } from '../../drivers/burst.ts';
 import { requireNative } from '../../drivers/native/addon.ts';
 import { NativeDevices, NativeOpener } from '../../drivers/native/sockets.ts';
 import type { Link, StreamSocket } from '../../drivers/port.ts';
@@ -75,7 +75,7 @@ async function relay(links: readonly [Link, Link], done: () => boolean, touch: (
       from.read(read);
       for (let i = 0; i < read.count; i++) {
         burst.count = 0;
-        for (const packet of read.segment[i] === 0 ? [packetAt(read, i)] : innerPacketsAt(read, i)) {
+        for (const packet of innerPacketsAt(read, i)) {
           assertSound(packet);
           const k = appendPacket(burst, packet);
           touch(burst, k);

@@ -1,10 +1,11 @@
 // A wire between two namespaces as a process: a TUN device in each, and whatever enters one leaves the other as
 // lossy-path.ts decides. Arguments: SEED NAMESPACE DEVICE NAMESPACE DEVICE. Says "ready" when both devices are up; they
 // live as long as the process.
-import { createBurst, appendPacket, Next, packetAt } from '../../drivers/burst.ts';
+import { createBurst, appendPacket, Next } from '../../drivers/burst.ts';
 import type { Burst } from '../../drivers/burst.ts';
 import { openDrivers, waitFds } from '../../drivers/open.ts';
 import type { Link } from '../../drivers/port.ts';
+import { innerPacketsAt } from '../../drivers/super-packet.ts';
 import { SeededRandom } from '../../platform/random.ts';
 import { SystemClock } from '../../platform/time.ts';
 import { LossyPath } from './lossy-path.ts';
@@ -53,7 +54,7 @@ class LossyLink {
     from.read(burst);
     const now = this.#clock.now();
     for (let i = 0; i < burst.count; i++) {
-      for (const delayMs of path.next()) this.#held.push({ dueMs: now + delayMs, to, packet: packetAt(burst, i) });
+      for (const packet of innerPacketsAt(burst, i)) for (const delayMs of path.next()) this.#held.push({ dueMs: now + delayMs, to, packet });
     }
   }
 

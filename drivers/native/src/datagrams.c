@@ -84,15 +84,18 @@ static int receive(int32_t fd, struct mmsghdr *messages, int32_t count) {
   return received < 0 ? 0 : received;
 }
 
+/* Raw IP packets taken at once: what the kernel's queue holds would fill many bursts, and each message costs its set-up. */
+#define RAW_MESSAGES 128
+
 /* Raw IP: each packet straight into its slot. Returns the burst's new count. */
 static int32_t read_esp(const struct port *port, struct burst *burst, int32_t count) {
-  struct mmsghdr messages[BURST_PACKETS];
-  struct iovec vectors[BURST_PACKETS];
-  union remote remotes[BURST_PACKETS];
-  _Alignas(struct cmsghdr) uint8_t controls[BURST_PACKETS][READ_CONTROL_BYTES];
+  struct mmsghdr messages[RAW_MESSAGES];
+  struct iovec vectors[RAW_MESSAGES];
+  union remote remotes[RAW_MESSAGES];
+  _Alignas(struct cmsghdr) uint8_t controls[RAW_MESSAGES][READ_CONTROL_BYTES];
   /* A raw IPv4 packet starts that much earlier, so that its payload lies at the slot's usual place. */
   int32_t early = port->family == 4 ? IPV4_HEADER_BYTES : 0;
-  int32_t free_slots = BURST_PACKETS - count, i = count;
+  int32_t free_slots = BURST_PACKETS - count < RAW_MESSAGES ? BURST_PACKETS - count : RAW_MESSAGES, i = count;
   for (int32_t k = 0; k < free_slots; k++) {
     vectors[k] = (struct iovec){burst->bytes + slot_start(count + k) - early, (size_t)(LARGEST_READ + early)};
     messages[k].msg_hdr = (struct msghdr){.msg_name = &remotes[k],

@@ -9,36 +9,54 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
-/* The answer is one bit per descriptor of a non-negative 32-bit number. */
-#define WAIT_LIMIT 31
+/* More than the devices and sockets of a box; each is looked at once per wait. */
+#define WAIT_LIMIT 1024
 
-/* waitFds(fds, count, timeoutMs): bit i is set when fds[i] is readable, broken or closed; 0 after the timeout. */
+/* Looks again and again for `spin_us` before it lets the processor go. */
+static int poll_spinning(struct pollfd *waits, nfds_t count, int timeout, int32_t spin_us) {
+  struct timespec start, now;
+  if (spin_us > 0) clock_gettime(CLOCK_MONOTONIC, &start);
+  while (spin_us > 0) {
+    int ready = poll(waits, count, 0);
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    int64_t elapsed_us = (int64_t)(now.tv_sec - start.tv_sec) * 1000000 + (now.tv_nsec - start.tv_nsec) / 1000;
+    if (ready != 0) return ready;
+    if (elapsed_us >= spin_us) break;
+  }
+  return poll(waits, count, timeout);
+}
+
+/* waitFds(fds, count, timeoutMs, ready, spinUs): ready[i] = 1 when fds[i] is readable, broken or closed, else 0; returns
+ * how many are, 0 after the timeout. */
 static napi_value wait_fds(napi_env env, napi_callback_info info) {
-  napi_value argv[3];
-  int32_t count, timeout;
+  napi_value argv[5];
+  int32_t count, timeout, spin_us;
+  uint8_t *marks;
+  size_t marks_length;
   bool is = false;
   napi_typedarray_type type;
   size_t length = 0;
   int32_t *fds = NULL;
-  if (!get_args(env, info, 3, argv) || !get_int(env, argv[1], "count", &count) ||
-      !get_int(env, argv[2], "timeoutMs", &timeout))
+  if (!get_args(env, info, 5, argv) || !get_int(env, argv[1], "count", &count) ||
+      !get_int(env, argv[2], "timeoutMs", &timeout) || !get_bytes(env, argv[3], "ready", &marks, &marks_length) ||
+      !get_int(env, argv[4], "spinUs", &spin_us))
     return NULL;
   if (napi_is_typedarray(env, argv[0], &is) != napi_ok || !is ||
       napi_get_typedarray_info(env, argv[0], &type, &length, (void **)&fds, NULL, NULL) != napi_ok ||
-      type != napi_int32_array || count < 0 || count > WAIT_LIMIT || (size_t)count > length) {
-    napi_throw_type_error(env, "ERR_INVALID_ARG_VALUE", "waitFds takes an Int32Array and at most 31 descriptors of it");
+      type != napi_int32_array || count < 0 || count > WAIT_LIMIT || (size_t)count > length ||
+      (size_t)count > marks_length) {
+    napi_throw_type_error(env, "ERR_INVALID_ARG_VALUE", "waitFds takes an Int32Array, at most 1024 descriptors of it and a mark for each");
     return NULL;
   }
   struct pollfd waits[WAIT_LIMIT];
-  int32_t mask = 0;
   for (int32_t i = 0; i < count; i++) waits[i] = (struct pollfd){.fd = fds[i], .events = POLLIN};
-  int ready = poll(waits, (nfds_t)count, timeout < 0 ? -1 : timeout);
+  int ready = poll_spinning(waits, (nfds_t)count, timeout < 0 ? -1 : timeout, spin_us);
   if (ready < 0 && errno != EINTR) return throw_errno(env, errno, "poll");
-  for (int32_t i = 0; ready > 0 && i < count; i++)
-    if (waits[i].revents != 0) mask |= 1 << i;
-  return make_int(env, mask);
+  for (int32_t i = 0; i < count; i++) marks[i] = ready > 0 && waits[i].revents != 0;
+  return make_int(env, ready < 0 ? 0 : ready);
 }
 
 static napi_value create_wakeup(napi_env env, napi_callback_info info) {
