@@ -1,7 +1,12 @@
 // TLS for the EAP conversations of the IKE endpoint: one engine each, which answers when it can.
 import type { Suite } from '../../platform/crypto.ts';
-import type { TlsEngine } from '../../platform/tls-engine.ts';
+import type { TlsEngine, TlsStep } from '../../platform/tls-engine.ts';
 import type { IkeInput, IkeOutput } from '../ike/input-output.ts';
+
+/** Peers have not authenticated before TLS has done its work, and each engine takes about 100 kB. */
+const MOST_SESSIONS = 200;
+const NOTHING = new Uint8Array(0);
+const TOO_MANY: TlsStep = { bytes: NOTHING, received: NOTHING, session: undefined, failure: `more than ${MOST_SESSIONS} peers are in the midst of TLS` };
 
 export type TlsOutput = Extract<IkeOutput, { kind: 'tls-open' | 'tls-feed' | 'tls-close' }>;
 
@@ -19,11 +24,15 @@ export class TlsSessions {
     const { ikeSa } = output;
     switch (output.kind) {
       case 'tls-open':
-        this.#engines.set(ikeSa, this.#suite.openTls(output.options));
+        if (this.#engines.size < MOST_SESSIONS) this.#engines.set(ikeSa, this.#suite.openTls(output.options));
         return;
-      case 'tls-feed':
-        this.#engines.get(ikeSa)?.step(output.bytes, (step) => this.#push({ kind: 'tls', ikeSa, step }));
+      case 'tls-feed': {
+        const engine = this.#engines.get(ikeSa);
+        const done = (step: TlsStep): void => this.#push({ kind: 'tls', ikeSa, step });
+        if (engine === undefined) done(TOO_MANY);
+        else engine.step(output.bytes, done);
         return;
+      }
       case 'tls-close':
         this.#engines.get(ikeSa)?.close();
         this.#engines.delete(ikeSa);

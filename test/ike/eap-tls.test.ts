@@ -242,6 +242,19 @@ describe('ike: EAP-TLS', () => {
     });
   });
 
+  it('forgets a user that takes its time at every step', () => {
+    const made = make({ user: { certificate: credential(USER, { length: 20 }) }, both: { retransmission: { initialMs: 100_000, factor: 1, longestMs: 100_000, tries: 20, jitter: 0 } } });
+    const { world, branch, controller } = made;
+    // Just in time for each step, but not for all of them.
+    world.fate = ({ from, send }) => [from === branch && decodeHeader(send.bytes).header.messageId > 1 ? 59_000 : 10];
+    world.initiate(branch, controller, 'to-controller');
+    world.run(299_000);
+    equal(controller.endpoint.snapshot().ikeSas[0]?.state, 'eap', world.story());
+    world.run(2_000);
+    equal(controller.endpoint.snapshot().ikeSas.length, 0);
+    equal(controller.of('tls-close').length, 1);
+  });
+
   it('wipes what TLS exported', () => {
     const exported: Uint8Array[] = [];
     class WatchedSuite extends FakeSuite {

@@ -17,6 +17,8 @@ export interface EapServerRun extends Common {
   readonly machine: EapServer;
   /** The first request, whose child SA and configuration the last answer grants. */
   readonly request: readonly Payload[];
+  /** Whoever has not authenticated by then is forgotten. */
+  readonly endsAt: Instant;
   /** What the machine has made of a packet that had to wait for TLS. */
   ready?: EapServerStep | undefined;
 }

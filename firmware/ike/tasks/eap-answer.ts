@@ -36,9 +36,18 @@ import { MobikeSupport } from './mobike.ts';
 
 /** A person may be typing at the other end; each of its messages starts this anew. */
 const STEP_MS = 60_000;
+/** All of the conversation: the SA counts as half-open as long as it lasts. */
+const CONVERSATION_MS = 300_000;
 const NO_EAP = 'the peer asks for EAP, which this profile does not offer';
 /** Both ends prove themselves, and nobody learns enough to guess passwords (RFC 5998 4). */
 const SAFE_ALONE: readonly EapMethodName[] = ['tls'];
+
+/** The peer has this long for its next message. */
+function awaitPeer(sa: IkeSa, now: Instant): void {
+  const { endsAt } = sa.eap as EapServerRun;
+  const next = after(now, STEP_MS);
+  sa.setTimer('half-open', next < endsAt ? next : endsAt);
+}
 
 function userOf({ identity }: EapServer): IkeIdentity | undefined {
   return identity === undefined ? undefined : { kind: 'user', value: identity };
@@ -57,7 +66,7 @@ export class EapFirstAnswer implements Task {
   #auth: Payload[] = [];
   #request: Uint8Array = new Uint8Array(0);
 
-  process(sa: IkeSa, payloads: readonly Payload[]): Failure | undefined {
+  process(sa: IkeSa, payloads: readonly Payload[], now: Instant): Failure | undefined {
     const id = findPayload(payloads, 'IDi')!;
     const identity = decodeIdentity(id.idType, id.data);
     const { remoteAuth, remoteIdentity, localAuth } = sa.profile;
@@ -74,7 +83,7 @@ export class EapFirstAnswer implements Task {
     this.#auth = withoutAuth ? [{ kind: 'IDr', ...encodeIdentity(sa.profile.localIdentity) }] : [...ownIdentity(sa, 'IDr'), ownAuth(sa, localAuth)];
     const machine = this.#startServer(sa, remoteAuth, withoutAuth ? safe : usable);
     this.#request = machine.begin();
-    sa.eap = { machine, peerId: id, request: payloads };
+    sa.eap = { machine, peerId: id, request: payloads, endsAt: after(now, CONVERSATION_MS) };
     return undefined;
   }
 
@@ -89,7 +98,7 @@ export class EapFirstAnswer implements Task {
   }
 
   finish(sa: IkeSa, now: Instant): void {
-    sa.setTimer('half-open', after(now, STEP_MS));
+    awaitPeer(sa, now);
   }
 }
 
@@ -126,7 +135,7 @@ export class EapAnswer implements Task {
   }
 
   finish(sa: IkeSa, now: Instant): void {
-    sa.setTimer('half-open', after(now, STEP_MS));
+    awaitPeer(sa, now);
   }
 }
 
