@@ -8,7 +8,7 @@ import { withCredentials } from '../platform/credentials.ts';
 import { RealSuite } from '../platform/crypto-real.ts';
 import { ConfigError, OperationalError, UsageError } from '../platform/errors.ts';
 import { statusLine, Watchdog, watchdogMsOf } from '../platform/health.ts';
-import { handleSignals, readHostFacts } from '../platform/host.ts';
+import { handleSignals, imageBuiltUnixMs, readHostFacts, uptimeMs } from '../platform/host.ts';
 import { FileSink, JournalSink } from '../platform/log-file.ts';
 import { SinkLog, type Logger } from '../platform/log.ts';
 import { SystemRandom } from '../platform/random.ts';
@@ -35,7 +35,7 @@ async function start(config: Config): Promise<void> {
   // Before anything is made or opened: a box that is told something wrong leaves no trace.
   const prestaging = config.role === 'branch' && config.prestaging !== '' ? readPrestaging(config.prestaging) : undefined;
   const hostClock = new SystemClock();
-  const clock = new FlooredClock(hostClock, unixMsFromRfc3339(config.certificates.timeFloor) ?? 0);
+  const clock = new FlooredClock(hostClock, unixMsFromRfc3339(config.certificates.timeFloor) ?? imageBuiltUnixMs() ?? 0, uptimeMs());
   const log = new SinkLog([new FileSink(config.logDirectory), new JournalSink()], () => hostClock.unixMs());
   const service = log.channel('service');
   const { serial } = config.serial === '' ? await readHostFacts() : config;

@@ -19,7 +19,8 @@ export const LONGEST_CHAIN = 8;
 const MOST_PATHS = 16;
 const MOST_STEPS = 256;
 
-const USAGE_DIGITAL_SIGNATURE = 0x80;
+/** digitalSignature or contentCommitment (nonRepudiation): either will do for who signs AUTH (RFC 4945 5.1.3.2). */
+const USAGE_SIGNATURES = 0x80 | 0x40;
 const USAGE_KEY_CERT_SIGN = 0x04;
 
 const ANY_POLICY = '2.5.29.32.0';
@@ -143,7 +144,7 @@ function checkLeaf(leaf: Link, time: Time): void {
   const { keyUsage, ca } = leaf.fields;
   checkCommon(leaf, 'certificate', time);
   if (ca) throw new Refused('certificate is an authority, not a device');
-  if (keyUsage !== undefined && (keyUsage & USAGE_DIGITAL_SIGNATURE) === 0) throw new Refused('certificate is not for signatures (keyUsage)');
+  if (keyUsage !== undefined && (keyUsage & USAGE_SIGNATURES) === 0) throw new Refused('certificate is not for signatures (keyUsage)');
 }
 
 function checkCommon({ fields }: Link, what: string, { unixMs, isLowerBound }: Time): void {

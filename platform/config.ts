@@ -57,7 +57,7 @@ export interface Config {
   readonly certificates: {
     /** Without a current revocation list peers are let in (`soft`, with an alarm) or refused (`hard`). */
     readonly revocation: 'soft' | 'hard';
-    /** When the image was built, RFC 3339 in UTC: it cannot be earlier, whatever the host's clock says. '' = not known. */
+    /** When the image was built, RFC 3339 in UTC: it cannot be earlier, whatever the host's clock says. '' = the image's own (`/usr/lib/clock-epoch`). */
     readonly timeFloor: string;
     /** `http://192.0.2.1/`: the OCSP responder for all certificates of peers; '' = the one that a certificate names. */
     readonly ocspResponder: string;

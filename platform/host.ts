@@ -1,6 +1,6 @@
 // The machine under the appliance: what it is, when periodic jobs run, and its signals.
-import { readFileSync } from 'node:fs';
-import { arch } from 'node:os';
+import { readFileSync, statSync } from 'node:fs';
+import { arch, uptime } from 'node:os';
 import cron from 'node-cron';
 import si from 'systeminformation';
 import { OperationalError, UsageError } from './errors.ts';
@@ -33,6 +33,19 @@ export async function readHostFacts(overrides: Partial<HostFacts> = {}): Promise
     memoryBytes: overrides.memoryBytes ?? memory.total,
     cores: overrides.cores ?? cpu.cores,
   };
+}
+
+/** systemd's earliest possible time is the time of this file; images have the time of their build there. */
+const CLOCK_EPOCH = '/usr/lib/clock-epoch';
+
+/** When the image of this host was built, Unix milliseconds; undefined where no image says so. */
+export function imageBuiltUnixMs(file = CLOCK_EPOCH): number | undefined {
+  return statSync(file, { throwIfNoEntry: false })?.mtimeMs;
+}
+
+/** Since the host's boot. */
+export function uptimeMs(): number {
+  return uptime() * 1000;
 }
 
 /** DMI serial, else DMI UUID, else the machine id; only letters, digits, dot, underscore and dash remain. */

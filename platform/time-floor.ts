@@ -6,9 +6,13 @@ import type { CancelTimer, Clock, Instant } from './time.ts';
 
 /** The host's clock and Director's may differ by this without anybody being told. */
 const TOLERANCE_MS = 3_600_000;
+/** Drift alone does not move a clock by so much. */
+const SET_MS = 60_000;
+/** From the start of the kernel to the first process that sets the clock. */
+const BOOT_MS = 900_000;
 
 export interface TimeFloor {
-  /** How far the host's clock is behind what is known, milliseconds; 0 when it may be right. */
+  /** How far the host's clock is behind what is known, milliseconds, at least 1 while nobody has set it; 0 when it may be right. */
   readonly behindMs: number;
   /** It is at least this late for sure, Unix milliseconds. */
   raise(unixMs: number): void;
@@ -20,9 +24,14 @@ export class FlooredClock implements Clock, TimeFloor {
   readonly #host: Clock;
   /** What Unix time was, at the least, at the instant 0 of the host's monotonic clock. */
   #originUnixMs: number;
+  /** The same by a clock that has run from the floor since the boot; undefined: the clock was set. */
+  #unsetOriginUnixMs: number | undefined;
 
-  constructor(host: Clock, floorUnixMs: number) {
+  /** @param uptimeMs since the host's boot, which may have set the clock to the floor; undefined: it has not */
+  constructor(host: Clock, floorUnixMs: number, uptimeMs?: number) {
     this.#host = host;
+    const sinceFloorMs = host.unixMs() - floorUnixMs;
+    if (uptimeMs !== undefined && floorUnixMs > 0 && sinceFloorMs >= 0 && sinceFloorMs < uptimeMs + BOOT_MS) this.#unsetOriginUnixMs = host.unixMs() - host.now();
     this.#originUnixMs = floorUnixMs - host.now();
   }
 
@@ -40,7 +49,8 @@ export class FlooredClock implements Clock, TimeFloor {
 
   get behindMs(): number {
     const behindMs = this.#floorUnixMs - this.#host.unixMs();
-    return behindMs > TOLERANCE_MS ? behindMs : 0;
+    if (behindMs > TOLERANCE_MS) return behindMs;
+    return this.#isUnset ? Math.max(1, behindMs) : 0;
   }
 
   raise(unixMs: number): void {
@@ -49,6 +59,14 @@ export class FlooredClock implements Clock, TimeFloor {
 
   raiseIfBehind(unixMs: number): void {
     if (this.behindMs > 0) this.raise(unixMs);
+  }
+
+  /** Whoever sets the clock moves it away from where it has run. */
+  get #isUnset(): boolean {
+    if (this.#unsetOriginUnixMs === undefined) return false;
+    const movedMs = this.#host.unixMs() - this.#host.now() - this.#unsetOriginUnixMs;
+    if (Math.abs(movedMs) > SET_MS) this.#unsetOriginUnixMs = undefined;
+    return this.#unsetOriginUnixMs !== undefined;
   }
 
   get #floorUnixMs(): number {

@@ -19,6 +19,7 @@ const DAY_MS = 86_400_000;
 const LOOK_MS = 3_600_000;
 const EXPIRY_ALARM = 'certificate-expiry';
 const CLOCK_ALARM = 'host-clock-behind';
+const NOTICEABLE_MS = 3_600_000;
 /** Days that are left, and how urgent that is; the first that fits counts. */
 const EXPIRY_STEPS: readonly { readonly days: number; readonly severity: AlarmSeverity }[] = [
   { days: 0, severity: 'critical' },
@@ -155,7 +156,10 @@ export class Certificates implements Service {
       return alarms.clear(CLOCK_ALARM);
     }
     const unixMs = clock.unixMs();
-    this.#clockCause ??= `the host's clock said ${rfc3339(unixMs - behindMs)} when it was ${rfc3339(unixMs)} at the least; certificates are checked with the later time`;
+    this.#clockCause ??=
+      behindMs < NOTICEABLE_MS
+        ? `the host's clock has run from the time when the image was built since the boot (${rfc3339(unixMs)}): nobody has set it`
+        : `the host's clock said ${rfc3339(unixMs - behindMs)} when it was ${rfc3339(unixMs)} at the least; certificates are checked with the later time`;
     alarms.raise({ name: CLOCK_ALARM, object: '', severity: 'major', cause: this.#clockCause, nextStep: "set the host's clock, or give it a time server that it reaches" });
   }
 

@@ -173,7 +173,8 @@ export class Onboarding {
   }
 
   /** Leaves a factory-fresh branch with its prestaging record and nothing else. */
-  async prestage(name: string): Promise<void> {
+  /** `more`: further keys of the branch's configuration file. */
+  async prestage(name: string, more: Readonly<Record<string, unknown>> = {}): Promise<void> {
     const record = await this.director.orderPrestaging(name);
     const directory = join(this.#node(name).directory, 'lib');
     mkdirSync(directory, { recursive: true });
@@ -184,6 +185,7 @@ export class Onboarding {
       prestaging: `${STATE}/prestaging.json`,
       interfaces: interfacesOf(this.#topology, name),
       debug: { exportKeys: this.#options.exportKeys },
+      ...more,
     });
   }
 

@@ -115,6 +115,7 @@ describe('platform/chain', () => {
     const mute = await issue({ name: 'mute', issuer: root, usage: 0x04 });
     strictEqual(check([leaf, wrong], root), 'intermediate certificate may not sign certificates (keyUsage)');
     strictEqual(check([mute], root), 'certificate is not for signatures (keyUsage)');
+    strictEqual(check([await issue({ name: 'committed', issuer: root, usage: 0x02 })], root), 'ok ecdsa');
   });
 
   it('refuses what has expired anywhere on the way', async () => {

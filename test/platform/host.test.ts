@@ -1,7 +1,10 @@
 import { deepStrictEqual, match, ok, strictEqual, throws } from 'node:assert/strict';
 import { EventEmitter } from 'node:events';
+import { mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { OperationalError, UsageError } from '../../platform/errors.ts';
-import { chooseSerial, handleSignals, readHostFacts, scheduleJob } from '../../platform/host.ts';
+import { chooseSerial, handleSignals, imageBuiltUnixMs, readHostFacts, scheduleJob, uptimeMs } from '../../platform/host.ts';
 import { SeededRandom } from '../../platform/random.ts';
 import { SystemClock } from '../../platform/time.ts';
 
@@ -20,6 +23,17 @@ describe('platform/host', () => {
     match(own.architecture, /^[a-z0-9]+$/);
     const all = { serial: 'S', manufacturer: 'M', model: 'X', architecture: 'arm64', memoryBytes: 1, cores: 2 };
     deepStrictEqual(await readHostFacts(all), all);
+  });
+
+  it('finds the build time of an image where there is one', () => {
+    const directory = mkdtempSync(join(tmpdir(), 'selvage-test-'));
+    const file = join(directory, 'clock-epoch');
+    strictEqual(imageBuiltUnixMs(file), undefined);
+    writeFileSync(file, '');
+    utimesSync(file, 1_795_000_000, 1_795_000_000);
+    strictEqual(imageBuiltUnixMs(file), 1_795_000_000_000);
+    rmSync(directory, { recursive: true });
+    ok(uptimeMs() > 0);
   });
 
   it('stops once, reloads any time, and leaves no handler behind', () => {

@@ -50,7 +50,8 @@ describe('platform/ocsp', () => {
       const status = statusOf(response, SERIAL, issuer)!;
       equal(status.state, state);
       ok(Math.abs(status.thisUpdateUnixMs - NOW) < 900_000);
-      equal(status.nextUpdateUnixMs! - status.thisUpdateUnixMs, HOUR);
+      // openssl asks the clock twice.
+      ok(Math.abs(status.nextUpdateUnixMs! - status.thisUpdateUnixMs - HOUR) < 60_000);
       ok(isResponseSigned(response, issuer, NOW, never));
       strictEqual(response.nonce, undefined);
     }

@@ -1,4 +1,4 @@
-import { equal } from 'node:assert/strict';
+import { equal, ok } from 'node:assert/strict';
 import { FlooredClock } from '../../platform/time-floor.ts';
 import { instant } from '../../platform/time.ts';
 
@@ -47,6 +47,20 @@ describe('platform/time-floor', () => {
     floored.raise(BUILT);
     advance(HOUR);
     equal(floored.unixMs(), BUILT + 10 * HOUR);
+  });
+
+  it('does not believe a clock that has run from the floor since the boot, until somebody sets it', () => {
+    const UPTIME = 3 * HOUR;
+    const { clock, advance, set } = host(BUILT + UPTIME + 20_000);
+    const floored = new FlooredClock(clock, BUILT, UPTIME);
+    equal(floored.behindMs, 1);
+    floored.raiseIfBehind(BUILT + 900 * HOUR);
+    equal(floored.unixMs(), BUILT + 900 * HOUR);
+    advance(HOUR);
+    ok(floored.behindMs > 800 * HOUR);
+    set(BUILT + 950 * HOUR);
+    equal(floored.behindMs, 0);
+    for (const unixMs of [BUILT + UPTIME + HOUR, BUILT - HOUR / 2]) equal(new FlooredClock(host(unixMs).clock, BUILT, UPTIME).behindMs, 0);
   });
 
   it('says nothing of a clock that is behind by less than an hour, but does not go below the floor', () => {

@@ -3,6 +3,7 @@ import { overlayForwarding, overlayMtu } from '../../firmware/sdwan/overlay.ts';
 import type { OverlayInput } from '../../firmware/sdwan/overlay.ts';
 import { buildCircuitRoute } from '../../firmware/sdwan/circuit-route.ts';
 import type { LocalCircuit } from '../../firmware/sdwan/circuit-route.ts';
+import { fakeCrl } from '../../platform/crypto-fake.ts';
 import { PeerCircuits } from '../../firmware/sdwan/peer-circuits.ts';
 import { Box, settle } from './box.ts';
 import { TENANT, UNIX_MS, fakeCredentials, nodeIdentity } from './credentials.ts';
@@ -15,6 +16,11 @@ function circuit(id: number, transport: string, address: string, more: Partial<L
 
 function route(siteId: number, of: LocalCircuit, nodeSite = siteId): { from: string; nlri: Uint8Array; tunnelEncapsulation: Uint8Array } {
   return { from: 'c1', ...buildCircuitRoute(trust.suite, signers.get(siteId)!, { ...nodeIdentity(siteId), nodeId: nodeIdentity(nodeSite).nodeId }, of) };
+}
+
+function revocationOf(siteId: number): Uint8Array {
+  const checked = trust.suite.checkChain({ chain: [signers.get(siteId)!.certificate], anchors: trust.anchors, unixMs: UNIX_MS });
+  return fakeCrl({ revokedSerialNumbers: checked.ok ? [checked.serialNumber] : [], revokedUnixMs: UNIX_MS, nextUpdateUnixMs: UNIX_MS + 1 });
 }
 
 function table(): PeerCircuits {
@@ -128,6 +134,20 @@ describe('sdwan/peer-circuits', () => {
     equal(circuits.update(route(103, circuit(1, 'INTERNET', '192.0.2.3'), 102)), 'its Node-ID belongs to site 102');
     equal(circuits.refused, 2);
     deepStrictEqual(circuits.all().map((c) => c.endpoint.address), ['192.0.2.2']);
+  });
+
+  it('forgets what a certificate has signed that is revoked now, and nothing else', () => {
+    const crls: Uint8Array[] = [];
+    const circuits = new PeerCircuits({ trust: { ...trust, revocation: () => ({ crls, policy: 'soft' }) }, tenant: TENANT, unixMs: () => UNIX_MS });
+    for (const site of [102, 103]) circuits.update(route(site, circuit(1, 'INTERNET', `192.0.2.${site}`)));
+    const good = route(102, circuit(1, 'INTERNET', '192.0.2.102'));
+    circuits.update({ ...good, from: 'c2' });
+    circuits.dropRevoked();
+    equal(circuits.all().length, 2);
+    crls.push(revocationOf(102));
+    circuits.dropRevoked();
+    deepStrictEqual(circuits.all().map((c) => c.siteId), [103]);
+    equal(circuits.update(route(102, circuit(1, 'INTERNET', '192.0.2.102')))?.startsWith('its certificate is not trusted: certificate was revoked on'), true);
   });
 
   it('limits the circuits of one node', () => {

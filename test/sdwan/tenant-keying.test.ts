@@ -357,8 +357,10 @@ describe('sdwan/tenant-keying', () => {
       const [a, b] = pair();
       const c = box(103).start();
       settle(a, c);
+      a.take();
       order(a, 1, 4, { notBefore: 10, site: 102 });
       equal(a.peer(b), undefined);
+      ok(a.kinds().includes('revocation-ordered'));
       deepStrictEqual(a.holds(c), ['1/1 linger', '2/1 new']);
     });
 
