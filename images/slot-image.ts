@@ -18,7 +18,7 @@ export async function makeSlotImage(build: Build, root: string, file: string): P
   const packed = ['-action', 'uncompressed@(name(vmlinuz)||name(initrd.img))'];
   const fixed = ['-noappend', '-no-progress', '-quiet', '-all-time', String(build.buildTime), '-mkfs-time', String(build.buildTime), '-reproducible'];
   // mksquashfs takes its times from options or from the environment, not from both.
-  await runCommand(build, 'env', ['-u', 'SOURCE_DATE_EPOCH', 'mksquashfs', root, file, '-comp', 'gzip', '-b', '256K', ...fixed, ...packed]);
+  await runCommand(build, 'env', ['-u', 'SOURCE_DATE_EPOCH', 'mksquashfs', root, file, '-comp', 'gzip', '-Xcompression-level', '6', '-b', '256K', ...fixed, ...packed]);
   await appendVerity(build, file);
   const { size } = statSync(file);
   if (size > SLOT_BYTES_LIMIT) throw new OperationalError('slot-size', `the slot image has ${size} bytes, a slot ${SLOT_BYTES_LIMIT}`, 'leave packages out, or make the slots larger in images/partitions.ts');
