@@ -25,6 +25,7 @@ const BOOT_MS = 600_000;
 const ONBOARDING_MS = 600_000;
 const ANSWER_MS = 20_000;
 const ASKED_AT_ONCE = 4;
+const GRUB_VARIABLES = 'grub-editenv /boot/efi/EFI/BOOT/grubenv list | tr "\\n" " "';
 
 const REPLACED = 'branch-2';
 /** Wires of the branch by the number of the port, as the topology names them; port 1 has no cable. */
@@ -49,6 +50,9 @@ export interface BootResult {
   readonly dataMiB: number;
   readonly serial: string;
   readonly dataState: string;
+  /** GRUB's variables while slot A is on trial, and after RAUC was told that it is good. */
+  readonly onTrial: string;
+  readonly markedGood: string;
   /** `tenant2-branch2 10.1.0.10 tcp` of every question between LANs that found no or a wrong host. */
   readonly unreached: readonly string[];
   readonly asked: number;
@@ -104,6 +108,8 @@ export async function bootInLab(options: BootOptions): Promise<BootResult> {
       memoryUsedMiB: Number(await say("free -m | awk '/^Mem/ { print $3 }'")),
       dataMiB: Number(await say('df -m --output=size /data | tail -n 1')),
       dataState: await say('cat /run/selvage-image/data'),
+      onTrial: await say(GRUB_VARIABLES),
+      markedGood: await say(`rauc status mark-good >/dev/null 2>&1; ${GRUB_VARIABLES}`),
       serial: await say('cat /sys/class/dmi/id/product_serial'),
       unreached: unreached.missing,
       asked: unreached.asked,

@@ -1,14 +1,17 @@
 // Builds a disk image: `main.ts x86_64|aarch64 [--update-ca FILE [--signer CERTIFICATE --signer-key KEY]]
-// [--output DIRECTORY] [--fresh]`.
+// [--output DIRECTORY] [--fresh] [--twice]`.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { OperationalError, UsageError } from '../platform/errors.ts';
+import type { Architecture } from './architecture.ts';
 import { architectureOf } from './architecture.ts';
 import { CHECKOUT, createBuild } from './build.ts';
 import { buildImage } from './image.ts';
+import type { ImageFiles, ImageOptions } from './image.ts';
+import { sha256Of } from './signature.ts';
 import type { Signer } from './signature.ts';
 import { updateAuthority } from './update-authority.ts';
 
@@ -32,22 +35,47 @@ function authorityOf(ca: string | undefined, certificate: string | undefined, ke
   return { ca, signer: certificate === undefined || key === undefined ? undefined : { certificate, key } };
 }
 
+function print(line: string): void {
+  process.stdout.write(`image: ${line}\n`);
+}
+
 async function main(args: readonly string[]): Promise<number> {
-  const options = { 'update-ca': { type: 'string' }, signer: { type: 'string' }, 'signer-key': { type: 'string' }, output: { type: 'string' }, fresh: { type: 'boolean' } } as const;
-  const { values, positionals } = parseArgs({ args: [...args], options, allowPositionals: true });
+  const flags = { 'update-ca': { type: 'string' }, signer: { type: 'string' }, 'signer-key': { type: 'string' }, output: { type: 'string' }, fresh: { type: 'boolean' }, twice: { type: 'boolean' } } as const;
+  const { values, positionals } = parseArgs({ args: [...args], options: flags, allowPositionals: true });
   const architecture = architectureOf(positionals[0] ?? '');
   if (process.getuid?.() !== 0) throw new UsageError('an image is built as root: packages are unpacked with their owners');
   if (process.env[ENCLOSED] === undefined) return enclose(args);
+  const { ca, signer } = authorityOf(values['update-ca'], values.signer, values['signer-key']);
+  print(`update bundles are trusted when signed by ${ca}`);
+  const output = resolve(values.output ?? join(CHECKOUT, '.selvage/images'));
+  const options = { updateCa: ca, signer, output, fresh: values.fresh ?? false };
+  const files = await buildOnce(architecture, options);
+  if (values.twice === true) await compareWithSecond(architecture, options, files);
+  return 0;
+}
+
+/** The first image stays; the second is only compared with it. Throws OperationalError when they differ. */
+async function compareWithSecond(architecture: Architecture, options: ImageOptions, first: ImageFiles): Promise<void> {
+  const output = mkdtempSync(join(tmpdir(), 'selvage-second-image-'));
+  try {
+    const second = await buildOnce(architecture, { ...options, output });
+    for (const kind of ['slot', 'raw', 'sbom'] as const) {
+      if (sha256Of(first[kind]) !== sha256Of(second[kind])) {
+        throw new OperationalError('not-reproducible', `the ${kind} of the second build is other than ${first[kind]}`, 'compare what is in them; with --fresh the packages of the archive may have changed in between');
+      }
+    }
+    print('the second build is the same, octet for octet');
+  } finally {
+    rmSync(output, { recursive: true, force: true });
+  }
+}
+
+async function buildOnce(architecture: Architecture, options: ImageOptions): Promise<ImageFiles> {
   const work = mkdtempSync(join(tmpdir(), 'selvage-image-'));
-  const print = (line: string): void => void process.stdout.write(`image: ${line}\n`);
   try {
     const build = createBuild({ architecture, work, print });
     print(`${architecture.machine}, version ${build.version}, commit ${build.commit}`);
-    const { ca, signer } = authorityOf(values['update-ca'], values.signer, values['signer-key']);
-    print(`update bundles are trusted when signed by ${ca}`);
-    const output = resolve(values.output ?? join(CHECKOUT, '.selvage/images'));
-    await buildImage(build, { updateCa: ca, signer, output, fresh: values.fresh ?? false });
-    return 0;
+    return await buildImage(build, options);
   } finally {
     // The overlay is unmounted with our namespace only, and its mount point cannot be removed before.
     spawnSync('umount', [join(work, 'root')], { stdio: 'ignore' });

@@ -114,7 +114,7 @@ async function installBoot(build: Build, root: string): Promise<void> {
   const version = kernel.slice('vmlinuz-'.length);
   build.print(`initial file system for Linux ${version}`);
   cpSync(INITRAMFS, join(root, 'etc/initramfs-tools'), { recursive: true });
-  writeFileSync(join(root, 'etc/initramfs-tools/conf.d/selvage'), 'MODULES=list\nBUSYBOX=y\nCOMPRESS=zstd\nRESUME=none\n');
+  writeFileSync(join(root, 'etc/initramfs-tools/conf.d/selvage'), 'MODULES=list\nBUSYBOX=y\nCOMPRESS=gzip\nRESUME=none\n');
   await inRoot(build, root, ['mkinitramfs', '-o', '/boot/initrd.img', version]);
   renameSync(join(boot, kernel), join(boot, 'vmlinuz'));
   for (const name of readdirSync(boot)) if (/^(?:config|System\.map)-/.test(name)) rmSync(join(boot, name));
