@@ -63,6 +63,22 @@ describe('ike: collisions with an independent peer', () => {
     equal(oracle.children().length, 1);
   });
 
+  it('a child of whose making the answer is not here yet is not denied', () => {
+    const oracle = new OracleWorld();
+    const { session } = oracle;
+    const [request] = oracle.orders({ kind: 'rekey-child', child: oracle.controller.of('child-up')[0]!.child });
+    // CREATE_CHILD_SA { N(REKEY_SA, first) } -->   <-- its answer is lost   <-- CREATE_CHILD_SA { N(REKEY_SA, second) }
+    const lost = session.answer(request!, session.child(SECOND_SPI, HIGHEST));
+    const refused = session.takeAnswer(oracle.answerTo(session.request(CREATE_CHILD_SA, session.child(THIRD_SPI, HIGHEST, SECOND_SPI))));
+    deepStrictEqual(notifiesOf(refused), [TEMPORARY_FAILURE]);
+    const [deletion] = oracle.says(lost);
+    oracle.says(session.answer(deletion!, [session.deleteChild(FIRST_SPI)]));
+    // Known by now, it is rekeyed as any other.
+    session.takeAnswer(oracle.answerTo(session.request(CREATE_CHILD_SA, session.child(THIRD_SPI, HIGHEST, SECOND_SPI))));
+    session.takeAnswer(oracle.answerTo(session.request(INFORMATIONAL, [session.deleteChild(SECOND_SPI)])));
+    deepStrictEqual(oracle.children().map((spis) => spis.split('/')[1]), ['c0ffee03']);
+  });
+
   it('a child that is deleted while we rekey it is gone, and the rekey with it', () => {
     const oracle = new OracleWorld();
     const { session } = oracle;

@@ -16,8 +16,9 @@ import { Traffic } from './traffic.ts';
 import type { PingStream } from './traffic.ts';
 import { countWire } from './wire-count.ts';
 
-const EVERYTHING = 'udp dport 500 drop';
-const STORY_LINES = 40;
+/** IKE on port 4500 has four zero octets in front (RFC 3948 2.2). */
+const ALL_IKE = 'udp dport 500 drop; udp dport 4500 @th,64,32 0 drop';
+const STORY_LINES = 120;
 /** strongSwan's own failures bring their whole log along. */
 const CAUSE_LINES = 8;
 const POLL_MS = 50;
@@ -127,9 +128,9 @@ export class InteropLab {
 
   // ----------------------------------------------------------------------------------------------- the path
 
-  /** Whether messages of IKE to strongSwan's port 500 are lost from now on. */
+  /** Whether messages of IKE to strongSwan are lost from now on. */
   loseIkeToTheirs(lose: boolean): void {
-    const table = lose ? `table inet loss { chain in { type filter hook input priority 0; ${EVERYTHING}; }; }\n` : '';
+    const table = lose ? `table inet loss { chain in { type filter hook input priority 0; ${ALL_IKE}; }; }\n` : '';
     this.topology.network.run(this.topology.wan.theirs, ['nft', '-f', '-'], `table inet loss { }\ndelete table inet loss\n${table}`);
   }
 
@@ -184,22 +185,22 @@ export class InteropLab {
   /** Waits until both ends have one IKE SA and one child, and nothing else. */
   async assertOneConnection(): Promise<void> {
     await this.#settle('one IKE SA and one child at both ends', async () => {
-      const { ikeSas, children } = await this.ours.security();
+      const { connections, children } = await this.ours.security();
       const listed = await this.theirs.listSas();
       // A child that was rekeyed still receives for some seconds there.
       const theirs = [/^\S+: #\d+, /gm, /, ESTABLISHED, /g, /, reqid \d+, (?!DELETED)/g, /, INSTALLED, /g].map((pattern) => [...listed.matchAll(pattern)].length);
-      return ikeSas === 1 && children === 1 && theirs.every((count) => count === 1) ? undefined : `ours: ${ikeSas} IKE SAs, ${children} children; strongSwan:\n${listed}`;
+      return connections === 1 && children === 1 && theirs.every((count) => count === 1) ? undefined : `ours: ${connections} connections, ${children} children; strongSwan:\n${listed}`;
     });
   }
 
   /** Waits until neither end has anything that is established; no child has come up that the row did not wait for. */
   async assertDown(): Promise<void> {
     await this.#settle('nothing at either end', async () => {
-      const { established, children } = await this.ours.security();
+      const { connections, children } = await this.ours.security();
       const { tunnels } = await this.ours.counters();
       const theirs = await this.theirs.listSas();
-      const nothing = established + children + tunnels.length === 0 && !/ESTABLISHED|INSTALLED/.test(theirs);
-      return nothing ? undefined : `ours: ${established} established, ${children} children, ${tunnels.length} tunnels; strongSwan:\n${theirs}`;
+      const nothing = connections + children + tunnels.length === 0 && !/ESTABLISHED|INSTALLED/.test(theirs);
+      return nothing ? undefined : `ours: ${connections} connections, ${children} children, ${tunnels.length} tunnels; strongSwan:\n${theirs}`;
     });
     assert.deepEqual(this.ours.unseen('child-up'), []);
   }
@@ -216,17 +217,18 @@ export class InteropLab {
 
   // ---------------------------------------------------------------------------------------------------- end
 
-  /** The last lines of both logs. */
-  story(): string {
+  /** What our forwarder has counted, and the last lines of both logs. */
+  async #story(): Promise<string> {
+    const counters = this.#ours?.isRunning() === true ? JSON.stringify(await this.#ours.counters().catch(String)) : '';
     const ours = this.#ours?.story().slice(-STORY_LINES).join('\n') ?? 'not started';
     const theirs = this.#theirs?.log().trimEnd().split('\n').slice(-STORY_LINES).join('\n') ?? 'not started';
-    return `--- our end\n${ours}\n--- strongSwan\n${theirs}`;
+    return `--- our counters\n${counters}\n--- our end\n${ours}\n--- strongSwan\n${theirs}`;
   }
 
   /** The failure with its cause first and both logs behind. */
-  failure(error: unknown): Error {
+  async failure(error: unknown): Promise<Error> {
     const { message, stack = '' } = error as Error;
-    const failure = new Error(`${message.split('\n').slice(0, CAUSE_LINES).join('\n')}\n${this.story()}`);
+    const failure = new Error(`${message.split('\n').slice(0, CAUSE_LINES).join('\n')}\n${await this.#story()}`);
     failure.stack = `${failure.message}\n${stack.split('\n').filter((line) => /^ +at /.test(line)).join('\n')}`;
     return failure;
   }

@@ -36,7 +36,7 @@ export async function runCase(which: Case): Promise<Result> {
     await within(CASE_TIMEOUT_MS, judge(which, lab));
     version = await lab.theirs.version();
   } catch (error) {
-    failure = lab?.failure(error) ?? (error as Error);
+    failure = (await lab?.failure(error)) ?? (error as Error);
   } finally {
     await lab?.close();
   }

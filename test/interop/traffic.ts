@@ -93,11 +93,11 @@ export class Traffic {
       const command = ['ping', '-c', String(this.#pings.sent), '-i', '0.02', '-W', '5', '-s', String(octets), '-I', INSIDE[from][family], INSIDE[to][family]];
       const ping = await this.#topology.network.outcome(namespace, command, PING_TIMEOUT_MS);
       const answered = Number(/(\d+) received/.exec(ping.stdout)?.[1] ?? 0);
-      assert.ok(answered >= this.#pings.answered, `ping from ${from}: ${ping.stdout}${ping.stderr}`);
+      assert.ok(answered >= this.#pings.answered, `ping from ${from} to ${INSIDE[to][family]}, ${octets} octets, ended with ${ping.status}: ${ping.stdout.split('\n').slice(-5).join(' ')}${ping.stderr}`);
     }
   }
 
-  /** Pings 250 times a second from our end until `during` is done. */
+  /** Pings 250 times a second from our end, from the first answer until `during` is done. */
   async pingDuring(during: () => Promise<void>): Promise<PingStream> {
     const command = ['ping', '-i', '0.004', '-W', '1', '-I', INSIDE.ours.ipv4, INSIDE.theirs.ipv4];
     const ping = this.#topology.network.spawn(this.#topology.vr, command, { stdio: ['ignore', 'pipe', 'inherit'] });
@@ -108,6 +108,7 @@ export class Traffic {
     });
     const ended = new Promise<void>((resolve) => ping.once('close', () => resolve()));
     try {
+      for (let waitedMs = 0; answered.size === 0 && waitedMs < TUNNEL_TIMEOUT_MS; waitedMs += POLL_MS) await sleep(POLL_MS);
       await during();
     } finally {
       ping.kill('SIGINT');

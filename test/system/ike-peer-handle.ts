@@ -23,8 +23,10 @@ export class IkePeer {
     this.#process = network.spawn(configuration.wanVr, [process.execPath, '--disable-warning=ExperimentalWarning', SCRIPT], { stdio: ['pipe', 'pipe', 'pipe'] });
     this.#process.stdin!.on('error', () => undefined); // it ended; whoever waits for an event says so
     createInterface(this.#process.stdout!).on('line', (line) => {
-      this.#story.push(line);
-      this.#waiting.push(JSON.parse(line) as PeerEvent);
+      const event = JSON.parse(line) as PeerEvent;
+      this.#waiting.push(event);
+      // What was asked for is no part of the story.
+      if (event.kind !== 'snapshot' && event.kind !== 'counters') this.#story.push(line);
     });
     createInterface(this.#process.stderr!).on('line', (line) => this.#story.push(line));
     this.#process.stdin!.write(`${JSON.stringify(configuration)}\n`);
@@ -81,12 +83,12 @@ export class IkePeer {
     return (await this.event('counters')).counters;
   }
 
-  /** How many IKE SAs there are, how many of them are established, and their children. */
-  async security(): Promise<{ ikeSas: number; established: number; children: number }> {
+  /** How many connections are established (an IKE SA and what it is rekeyed to are one), and how many children there are. */
+  async security(): Promise<{ connections: number; children: number }> {
     this.command('snapshot');
     const { ikeSas } = await this.event('snapshot');
-    const children = ikeSas.flatMap((sa) => sa.children);
-    return { ikeSas: ikeSas.length, established: ikeSas.filter((sa) => sa.state === 'established').length, children: children.length };
+    const established = ikeSas.filter((sa) => sa.state === 'established');
+    return { connections: new Set(established.map((sa) => sa.ikeSa)).size, children: ikeSas.flatMap((sa) => sa.children).length };
   }
 
   /** Ends it as a crash would. */

@@ -93,7 +93,12 @@ export class ChildAnswer implements Task {
     if (this.#purpose === 'create') return undefined;
     const named = findNotify(payloads, NotifyType.REKEY_SA)!.spi;
     this.#old = [...sa.children.values()].find((child) => child.outbound.spi === espSpiNumber(named));
-    if (this.#old === undefined) return { notify: NotifyType.CHILD_SA_NOT_FOUND, espSpi: named, cause: 'the child SA to rekey is not known' };
+    if (this.#old === undefined) {
+      // The peer may have answered our own request, and the answer is not here yet: it would drop that child for good.
+      const asked = sa.conversation.currentTasks.some((task) => task instanceof ChildRequest);
+      if (asked) return { notify: NotifyType.TEMPORARY_FAILURE, cause: 'the child SA to rekey may be one that is being made' };
+      return { notify: NotifyType.CHILD_SA_NOT_FOUND, espSpi: named, cause: 'the child SA to rekey is not known' };
+    }
     const { state } = this.#old;
     return state === 'up' || state === 'rekeying' ? undefined : { notify: NotifyType.TEMPORARY_FAILURE, cause: 'the child SA is being deleted' };
   }

@@ -1,39 +1,11 @@
-// Hard times: crashes, requests of both ends that cross, reauthentication, children that end.
+// Hard times: ends that crash and come back, and those that leave in order.
 import { strict as assert } from 'node:assert';
-import { sleep } from '../../../platform/time.ts';
-import type { InteropLab } from '../lab.ts';
 import { ROLES } from '../row.ts';
 import type { Row } from '../row.ts';
 
-const OUR_QUICK = { initialMs: 300, factor: 1.5, longestMs: 1_000, tries: 10, jitter: 0.1 };
 /** A dead peer is found within seconds; losses do not look like one. */
 const OUR_IMPATIENT = { initialMs: 200, factor: 1.2, longestMs: 500, tries: 10, jitter: 0.1 };
 const THEIR_IMPATIENT = 'retransmit_tries = 8\n retransmit_timeout = 0.3\n retransmit_base = 1.1';
-/** strongSwan repeats after 1 s, our end after 0.3 s. */
-const BOTH_REPEATED_MS = 1_300;
-
-/** Begins what both ends have ordered at the same time. */
-type Crossing = (lab: InteropLab) => Promise<unknown>;
-
-const CROSSINGS: readonly (readonly [what: string, sign: RegExp, request: Crossing])[] = [
-  ['child rekeys', /rekey collided with the peer/, (lab) => (lab.ours.command('rekey-child'), lab.theirs.rekey({ child: 'net' }))],
-  ['IKE rekeys', /rekey collided with the peer/, (lab) => (lab.ours.command('rekey-ike'), lab.theirs.rekey({ ike: 'peer' }))],
-  ['a child rekey of ours and an IKE rekey of theirs', /answer=TEMPORARY_FAILURE/, (lab) => (lab.ours.command('rekey-child'), lab.theirs.rekey({ ike: 'peer' }))],
-  ['an IKE rekey of ours and a child rekey of theirs', /answer=TEMPORARY_FAILURE/, (lab) => (lab.ours.command('rekey-ike'), lab.theirs.rekey({ child: 'net' }))],
-];
-
-/**
- * Our request is lost, so that strongSwan's arrives while ours is outstanding; ours, repeated, then arrives while
- * strongSwan waits for our lost answer, which it asks for again only after one second.
- */
-async function collide(lab: InteropLab, request: Crossing): Promise<void> {
-  lab.loseIkeToTheirs(true);
-  await request(lab);
-  await lab.ours.logged(/exchange=(?:rekey-\w+|CREATE_CHILD_SA) messageId=0/);
-  lab.loseIkeToTheirs(false);
-  await sleep(BOTH_REPEATED_MS);
-}
-
 export const TROUBLE_ROWS: readonly Row[] = [
   {
     name: 'DPD restart',
@@ -90,46 +62,6 @@ export const TROUBLE_ROWS: readonly Row[] = [
         await lab.ours.event('ike-down');
       }
       await lab.awaitUp();
-    },
-  },
-  ...CROSSINGS.map(
-    ([what, sign, request]): Row => ({
-      name: `colliding: ${what}`,
-      roles: ROLES,
-      counterparts: ['6.0', '6.1'],
-      path: 'direct',
-      ends: 'up',
-      run: async (lab) => {
-        await lab.start({ retransmission: OUR_QUICK });
-        await lab.awaitUp();
-        await lab.ping('ours');
-        lab.assertNothingLost(await lab.pingDuring(() => collide(lab, request)), what);
-        assert.deepEqual(lab.ours.unseen('ike-down'), []);
-        await lab.ours.logged(sign);
-        lab.ours.forgetEvents();
-        // Whatever won can be rekeyed again.
-        await lab.theirs.rekey({ child: 'net' });
-        await lab.ours.event('child-down');
-      },
-    }),
-  ),
-  {
-    name: 'reauth',
-    roles: ['responder'],
-    counterparts: ['6.0', '6.1'],
-    path: 'direct',
-    ends: 'up',
-    run: async (lab) => {
-      await lab.start({}, { settings: 'make_before_break = yes' });
-      await lab.awaitUp();
-      await lab.ping('ours');
-      const stream = await lab.pingDuring(async () => {
-        await lab.theirs.reauthenticate('peer');
-        await lab.awaitUp();
-        await lab.ours.event('ike-down');
-        await sleep(300);
-      });
-      lab.assertNothingLost(stream, 'reauthentication');
     },
   },
   {
