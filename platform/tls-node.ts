@@ -5,13 +5,12 @@ import { Duplex } from 'node:stream';
 import { connect, createSecureContext, TLSSocket } from 'node:tls';
 import type { PeerCertificate, SecureContext } from 'node:tls';
 import { concat } from './bytes.ts';
+import { LONGEST_CHAIN } from './chain.ts';
 import { encodePem } from './pem.ts';
 import type { TlsEngine, TlsOptions, TlsSession, TlsStep, TlsVersion } from './tls-engine.ts';
 
 /** A write of Node takes effect one turn later, and may bring about another one. */
 const QUIET_TURNS = 3;
-/** Certificates of a peer that are looked at; whoever judges them has a limit of its own. */
-const MOST_CERTIFICATES = 10;
 const NOTHING = new Uint8Array(0);
 
 class Wire extends Duplex {
@@ -133,7 +132,7 @@ class NodeTls implements TlsEngine {
 function chainOf(socket: TLSSocket): Uint8Array[] {
   const chain: Uint8Array[] = [];
   let certificate: PeerCertificate | undefined = socket.getPeerCertificate(true);
-  while (certificate?.raw !== undefined && chain.length < MOST_CERTIFICATES) {
+  while (certificate?.raw !== undefined && chain.length < LONGEST_CHAIN) {
     chain.push(new Uint8Array(certificate.raw));
     const { issuerCertificate }: { issuerCertificate?: PeerCertificate } = certificate as { issuerCertificate?: PeerCertificate };
     certificate = issuerCertificate === certificate ? undefined : issuerCertificate;

@@ -2,11 +2,11 @@
 import { strict as assert } from 'node:assert';
 import { SystemRandom } from '../../../platform/random.ts';
 import type { CertificateCredential } from '../../system/ike-peer.ts';
-import { issueBoth, issueBothByIntermediates } from '../certificates.ts';
+import { issueBoth } from '../certificates.ts';
 import { OUR_IDENTITY, THEIR_IDENTITY } from '../counterpart.ts';
 import type { StrongswanSide } from '../counterpart.ts';
 import type { InteropLab, OurSide } from '../lab.ts';
-import { issueRevoked } from '../openssl-certificates.ts';
+import { issueRevoked, issueWithKeys } from '../openssl-certificates.ts';
 import { RELEASES, ROLES } from '../row.ts';
 import type { Row } from '../row.ts';
 
@@ -101,12 +101,12 @@ export const EAP_TLS_ROWS: readonly Row[] = [
   },
   {
     ...COMMON,
-    name: 'EAP-TLS with intermediate authorities',
-    counterparts: ['5.9', '6.1'],
+    name: 'EAP-TLS with RSA and intermediate authorities',
+    counterparts: RELEASES,
     ends: 'up',
     run: async (lab) => {
-      const { ours, theirs } = await issueBothByIntermediates(OUR_IDENTITY, THEIR_IDENTITY);
-      await lab.start(...sides(lab, { ours: ours as CertificateCredential, theirs }, { version: '1.2' }));
+      const issued = issueWithKeys({ identity: OUR_IDENTITY, algorithm: 'rsa-pss-sha256' }, { identity: THEIR_IDENTITY }, 'rsa', 1);
+      await lab.start(...sides(lab, issued, { version: lab.release === '5.9' ? '1.2' : '1.3' }));
       await lab.awaitUp();
     },
   },
