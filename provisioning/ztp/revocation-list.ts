@@ -139,12 +139,16 @@ export class RevocationListKeeper {
   }
 
   #ended(nextUpdateUnixMs: number): void {
+    this.#alarm(`the revocation list ended at ${rfc3339(nextUpdateUnixMs)}`);
+  }
+
+  #alarm(what: string): void {
     const isHard = this.#options.policy === 'hard';
     this.#options.site.alarms.raise({
       name: ALARM,
       object: '',
       severity: isHard ? 'critical' : 'warning',
-      cause: `the revocation list ended at ${rfc3339(nextUpdateUnixMs)}: ${isHard ? 'peers are refused until a newer one comes (hard fail)' : 'newer revocations are not known, peers still connect (soft fail)'}`,
+      cause: `${what}: ${isHard ? 'peers are refused until a newer one comes (hard fail)' : 'newer revocations are not known, peers still connect (soft fail)'}`,
       nextStep: 'check that Director is reachable and that the clocks agree',
     });
   }
@@ -165,6 +169,7 @@ export class RevocationListKeeper {
     this.#dueAt = after(this.#options.site.clock.now(), delayMs);
     const cause = error instanceof OperationalError ? `${error.message}; next: ${error.nextStep}` : (error as Error).message;
     this.#options.log.warning('Revocation list could not be fetched', { cause, seconds: Math.round(delayMs / 1000) });
+    if (this.#held === undefined) this.#alarm(`there is no revocation list yet (${cause})`);
   }
 }
 

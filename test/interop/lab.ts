@@ -33,6 +33,7 @@ export interface OurSide {
   readonly ppk?: PeerConfiguration['ppk'];
   /** Revocation lists that we know, base64. */
   readonly crls?: PeerConfiguration['crls'];
+  readonly revocationPolicy?: PeerConfiguration['revocationPolicy'];
   /** Whether strongSwan gets its addresses in the tunnel from us. */
   readonly assigns?: boolean;
   readonly retransmission?: PeerConfiguration['retransmission'];

@@ -85,6 +85,8 @@ export interface PeerConfiguration {
   readonly assigned?: readonly [IpAddress, IpAddress];
   /** Revocation lists that we know. */
   readonly crls?: readonly string[];
+  /** Default: soft. */
+  readonly revocationPolicy?: 'soft' | 'hard';
   /** The secret is hexadecimal. */
   readonly ppk?: { readonly id: string; readonly secret: string; readonly required: boolean };
   readonly retransmission?: Retransmission;
@@ -210,7 +212,7 @@ class Peer implements Service {
       responderProfile: () => (config.role === 'responder' ? this.#profile : undefined),
       lookupEap: (_profile, identity) => passwordOf(config, identity),
       authorize: () => ({ ok: true, assignedAddress: config.assigned?.[0], alsoAssigned: config.assigned?.[1] }),
-      revocation: () => (config.crls === undefined ? undefined : { crls: config.crls.map(octets), policy: 'soft' }),
+      revocation: () => (config.crls === undefined ? undefined : { crls: config.crls.map(octets), policy: config.revocationPolicy ?? 'soft' }),
       ...(config.retransmission === undefined ? {} : { retransmission: config.retransmission }),
       ...(config.halfOpen === undefined ? {} : { halfOpen: config.halfOpen }),
     });

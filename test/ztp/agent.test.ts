@@ -326,6 +326,15 @@ describe('ZTP agents with a real Director', () => {
     assert.equal((await branch(undefined, branchStore)).revocations[0]!.crls.length, 1);
   });
 
+  it('gives up an answer of Director that is longer than it asked for', async () => {
+    const { site } = host('Branch-1');
+    const target = { vr: undefined, localAddress: undefined, remote: { address: '127.0.0.1', port: fixture.director.port } };
+    const trust = { anchor: fixture.director.anchor!, provider: PROVIDER, identity: undefined };
+    const ask = (mostBytes: number): Promise<{ status: number }> => networkTransport(site).request(target, trust, { method: 'GET', path: '/api/v1/crl', timeoutMs: 5000, mostBytes });
+    await assert.rejects(ask(10), /longer than 10 octets/);
+    assert.equal((await ask(10_000)).status, 200);
+  });
+
   it('renews a certificate after two thirds of its life, once a day at the most, and Director says so', async () => {
     const store = new MemoryStore();
     const first = await controller(store);

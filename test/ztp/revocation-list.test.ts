@@ -91,7 +91,7 @@ describe('ztp/revocation-list', () => {
   });
 
   it('waits longer after every failure, and hurries when something was revoked', async () => {
-    const { kept, clock, lines } = keeper();
+    const { kept, clock, lines, alarms } = keeper();
     const asked: number[] = [];
     const ask = () => kept.refreshIfDue(() => (asked.push(clock.now()), Promise.reject(new OperationalError('director-unreachable', 'no answer', 'check the tunnel'))));
     for (let i = 0; i < 600; i++) {
@@ -101,6 +101,7 @@ describe('ztp/revocation-list', () => {
     const pauses = asked.slice(1).map((at, i) => at - asked[i]!);
     ok(pauses[0]! <= 50_000 && pauses.at(-1)! >= 1_200_000 && asked.length < 12, `${pauses}`);
     equal(lines()[0], 'Revocation list could not be fetched: no answer; next: check the tunnel');
+    equal(alarms.active()[0]!.cause, 'there is no revocation list yet (no answer; next: check the tunnel): newer revocations are not known, peers still connect (soft fail)');
     const before = asked.length;
     kept.hurry(5_000);
     clock.advance(5_000);

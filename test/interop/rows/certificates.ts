@@ -58,7 +58,15 @@ async function expired(lab: InteropLab): Promise<void> {
   await refused(lab, faulty('expired'), ourRefusal(`certificate expired on ${yesterday}`));
 }
 
+/** The list names neither end: what is refused for want of it passes with it. Our CERTREQ asks for OCSP responses then, which strongSwan passes over. */
+async function hardFailPasses(lab: InteropLab): Promise<void> {
+  const { ours, theirs, crl } = issueRevoked(OUR_IDENTITY, THEIR_IDENTITY, 'ours');
+  await lab.start({ credential: ours, crls: [Buffer.from(crl).toString('base64')], revocationPolicy: 'hard' }, { credential: { files: theirs } });
+  await lab.awaitUp();
+}
+
 export const CERTIFICATE_ROWS: readonly Row[] = [
+  { name: 'certificates under hard fail', roles: ROLES, counterparts: RELEASES, path: 'direct', ends: 'up', run: hardFailPasses },
   refusal({ name: "revoked certificate: strongSwan's", counterparts: RELEASES, always: [{ role: 'responder', release: '6.0' }] }, theirsRevoked, ourRefusal('certificate was revoked on 2026-10-01')),
   { name: 'revoked certificate: ours', roles: ROLES, counterparts: RELEASES, path: 'direct', ends: 'down', always: [{ role: 'initiator', release: '5.9' }], run: ourEndIsRefused },
   refusal(
