@@ -49,7 +49,8 @@ export class Fib {
     let word = root;
     let octet = at;
     while (word > 0) word = nodes[word * NODE_WORDS + bytes[octet++]!]!;
-    return -word;
+    // Not -word: minus zero is no index, and code compiled for indices would be thrown away for every unknown address.
+    return 0 - word;
   }
 }
 

@@ -3,7 +3,7 @@
 // Error contract: neither what the network sends nor what a state says makes a method throw: it is left out and counted.
 import type { AeadEngine } from '../../drivers/aead.ts';
 import { appendPacket, createBurst, type Burst } from '../../drivers/burst.ts';
-import type { BurstPort, Link } from '../../drivers/port.ts';
+import type { Link } from '../../drivers/port.ts';
 import { earlier, instant, type Instant } from '../../platform/time.ts';
 import type { Endpoint, ForwarderCounters, ForwarderEvent, ForwardingState } from '../model.ts';
 import { addressBytes, isAddress } from '../wire/address.ts';
@@ -12,7 +12,7 @@ import { countDrop, createCounterPage, readCounters, Reason, type CounterPage } 
 import { sendDummies } from './dummies.ts';
 import { forwardInside } from './inside.ts';
 import { forwardOutside } from './outside.ts';
-import { familyOf, type OutsidePorts } from './ports.ts';
+import { familyOf, type OutsidePorts, type Slot } from './ports.ts';
 import { countDrops, flush } from './send.ts';
 import { createTables, type Tables } from './tables.ts';
 import { NEVER } from './tunnel.ts';
@@ -135,7 +135,7 @@ export class Forwarder {
       if (slot === undefined || (ready !== undefined && ready[i] === 0)) continue;
       if (slot.role === 'link') {
         const row = insides.rowOf(slot.owner);
-        moved += row < 0 ? discard(slot.port, this.#burst) : forwardInside(slot.port, row, this.#burst, this.#tables, this.#aead, now);
+        moved += row < 0 ? discard(slot, this.#burst) : forwardInside(slot, row, this.#burst, this.#tables, this.#aead, now);
       } else {
         moved += forwardOutside(slot, ports.nextOf(i), this.#burst, this.#tables, this.#aead, now);
       }
@@ -164,7 +164,7 @@ export class Forwarder {
 }
 
 /** Empties a link that no state speaks of yet, so that nobody waits for it to be read. */
-function discard(link: BurstPort, burst: Burst): number {
+function discard(slot: Slot, burst: Burst): number {
   burst.count = 0;
-  return link.read(burst);
+  return slot.read(burst);
 }

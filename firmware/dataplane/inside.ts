@@ -1,7 +1,6 @@
 // @hot  From an inside to the WAN: classify -> route -> wrap -> seal -> send.
 import { BURST_PACKETS, Next, slotStart, type Burst } from '../../drivers/burst.ts';
 import type { AeadEngine } from '../../drivers/aead.ts';
-import type { BurstPort } from '../../drivers/port.ts';
 import type { Instant } from '../../platform/time.ts';
 import { ipDestinationAt, ipTotalBytes, ipTrafficClass, ipVersion } from '../wire/ip.ts';
 import { MPLS_EXPLICIT_NULL_IPV4, MPLS_EXPLICIT_NULL_IPV6 } from '../wire/mpls.ts';
@@ -9,6 +8,7 @@ import { clampMss } from '../wire/tcp.ts';
 import { classify } from './classify.ts';
 import { Reason } from './counters.ts';
 import { INSIDE_CLEAR, INSIDE_LAN } from './insides.ts';
+import type { Slot } from './ports.ts';
 import { addressPackets, countDrops, flush, provisionalRow } from './send.ts';
 import type { Tables } from './tables.ts';
 import { handleTooBig } from './too-big.ts';
@@ -23,10 +23,10 @@ const PROVISIONAL_FRESH_MS = 30_000;
 const TCP_OVER_IPV4_BYTES = 40;
 const TCP_OVER_IPV6_BYTES = 60;
 
-/** Reads one burst from the link of inside `row` and sends it on. Returns how many packets were read. */
-export function forwardInside(link: BurstPort, row: number, burst: Burst, tables: Tables, aead: AeadEngine, now: Instant): number {
+/** Reads one burst from the link of inside `row` and sends it on. Returns how many rows were read. */
+export function forwardInside(slot: Slot, row: number, burst: Burst, tables: Tables, aead: AeadEngine, now: Instant): number {
   burst.count = 0;
-  const read = link.read(burst);
+  const read = slot.read(burst);
   if (read === 0) return 0;
   tables.extra.count = 0;
   classify(burst, tables.insides, row);

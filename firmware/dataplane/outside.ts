@@ -33,9 +33,7 @@ const AEAD_FAILED = Reason['aead-failed'];
 /** Reads one burst from an outside's port and delivers it. Returns how many packets were read. */
 export function forwardOutside(slot: Slot, slotNext: number, burst: Burst, tables: Tables, aead: AeadEngine, now: Instant): number {
   burst.count = 0;
-  // Ports that know the outer traffic class say so; from the others it counts as 0.
-  burst.mark.fill(0);
-  const read = slot.port.read(burst);
+  const read = slot.read(burst);
   if (read === 0) return 0;
   const extra = tables.extra;
   extra.count = 0;

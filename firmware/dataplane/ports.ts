@@ -1,6 +1,6 @@
 // The ports that the forwarder holds, by slot: a packet's `next` is FIRST_PORT + slot. Slots are shared by links of the
 // inside and datagram ports of the outside.
-import { FIRST_PORT } from '../../drivers/burst.ts';
+import { FIRST_PORT, type Burst } from '../../drivers/burst.ts';
 import type { BurstPort, DatagramPort, Link } from '../../drivers/port.ts';
 
 export interface OutsidePorts {
@@ -20,6 +20,12 @@ export interface Slot {
   readonly owner: number;
   readonly family: number;
   readonly port: BurstPort;
+  /**
+   * The port's own functions. Calls through them have no type to be compiled for, so code that was compiled with one
+   * kind of port (rehearsal.ts) stays good for another.
+   */
+  readonly read: (burst: Burst) => number;
+  readonly write: (burst: Burst, select: number) => number;
 }
 
 export class PortTable {
@@ -29,14 +35,14 @@ export class PortTable {
 
   attachLink(inside: number, link: Link): void {
     this.detach('link', inside);
-    this.#add({ role: 'link', owner: inside, family: 0, port: link });
+    this.#add('link', inside, 0, link);
   }
 
   attachOutside(outside: number, ports: OutsidePorts): void {
     this.detachOutside(outside);
     for (const role of ['vxlan', 'natt', 'esp'] as const) {
       for (const port of ports[role]) {
-        this.#add({ role, owner: outside, family: familyOf(port.local.address), port });
+        this.#add(role, outside, familyOf(port.local.address), port);
       }
     }
   }
@@ -51,7 +57,8 @@ export class PortTable {
     }
   }
 
-  #add(slot: Slot): void {
+  #add(role: PortRole, owner: number, family: number, port: BurstPort): void {
+    const slot: Slot = { role, owner, family, port, read: (burst) => port.read(burst), write: (burst, select) => port.write(burst, select) };
     const free = this.slots.indexOf(undefined);
     const index = free < 0 ? this.slots.length : free;
     this.slots[index] = slot;

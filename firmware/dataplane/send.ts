@@ -58,7 +58,7 @@ export function flush(burst: Burst, ports: PortTable): void {
   for (let slot = 0; slot < ports.slots.length; slot++) {
     if (used[slot] === 0) continue;
     used[slot] = 0;
-    ports.slots[slot]?.port.write(burst, FIRST_PORT + slot);
+    ports.slots[slot]?.write(burst, FIRST_PORT + slot);
   }
 }
 

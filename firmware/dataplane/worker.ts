@@ -1,6 +1,7 @@
 // Entry of a forwarder's thread: the composition root of that thread, hence the imports of drivers. The loop never
 // returns to Node's event loop; commands are taken from the mailbox after the wakeup.
 import { isMainThread, parentPort, receiveMessageOnPort, workerData, type MessagePort } from 'node:worker_threads';
+import { createBurst } from '../../drivers/burst.ts';
 import { adoptPort, adoptWakeup, nativeAead, WAIT_LIMIT, waitFds } from '../../drivers/open.ts';
 import type { DatagramPort, Link, PortDescription } from '../../drivers/port.ts';
 import { wipe } from '../../platform/bytes.ts';
@@ -9,6 +10,7 @@ import type { ForwardingState } from '../model.ts';
 import { BusyPoll } from './busy-poll.ts';
 import { Forwarder } from './forwarder.ts';
 import type { WorkerCommand, WorkerReport, WorkerStart } from './mailbox.ts';
+import { rehearse } from './rehearsal.ts';
 
 /** Longest sleep; the deadline and wakeups end it earlier. */
 const LONGEST_WAIT_MS = 1000;
@@ -39,8 +41,12 @@ class ForwarderWorker {
   constructor(mailbox: MessagePort, start: WorkerStart) {
     this.#mailbox = mailbox;
     this.#wakeup = adoptWakeup(start.wakeupFd);
+    const aead = nativeAead();
+    const bursts = [createBurst(), createBurst()] as const;
+    rehearse(aead, bursts);
     this.#forwarder = new Forwarder({
-      aead: nativeAead(),
+      aead,
+      bursts,
       counters: start.counters,
       onEvent: (event) => this.#report({ kind: 'event', event }),
     });
