@@ -1,7 +1,7 @@
 // One burst that is read again and again, for a bench and a test that want the stages and nothing else: an AEAD that
 // seals nothing, ports that carry nothing, two ends that agree on one tunnel.
 import type { AeadEngine } from '../../drivers/aead.ts';
-import { AREAS, createBurst, FIRST_PORT, HEADROOM, Next, OUTPUT_START, slotStart, type Burst } from '../../drivers/burst.ts';
+import { AREAS, FIRST_PORT, HEADROOM, Next, OUTPUT_START, slotStart, type Burst } from '../../drivers/burst.ts';
 import type { DatagramPort, Link } from '../../drivers/port.ts';
 import { writeEspHeader } from '../../firmware/wire/esp.ts';
 
@@ -152,8 +152,4 @@ export class CatchDatagrams extends Sink implements DatagramPort {
     if (burst.count === 1 && select >= FIRST_PORT) this.caught = burst.bytes.slice(burst.offset[0], burst.offset[0]! + burst.length[0]!);
     return super.write(burst, select);
   }
-}
-
-export function freshBursts(): readonly [Burst, Burst] {
-  return [createBurst(), createBurst()];
 }
