@@ -2,7 +2,7 @@
 import { Reader, Writer } from '../../platform/bytes.ts';
 import { randomBelow } from '../../platform/random.ts';
 import type { Instant } from '../../platform/time.ts';
-import { after } from '../../platform/time.ts';
+import { after, earlier } from '../../platform/time.ts';
 import type { SaSpec } from '../model.ts';
 import type { TrafficSelector } from '../wire/ike/selector.ts';
 import type { ChildAlgorithms } from './algorithms.ts';
@@ -19,6 +19,8 @@ const HARD_BYTES = 2 ** 50;
 const SOFT_SHARE = 0.7;
 /** Without any child an IKE SA is of no use here; a replacement has this long to come. */
 export const CHILDLESS_MS = 10_000;
+/** A peer that has rekeyed a child deletes the old one (RFC 7296 2.8); one that does not in this time is not waited for. */
+const REPLACED_MS = 60_000;
 /** A retry after TEMPORARY_FAILURE comes after 5 to 15 s, so that both ends do not meet again (RFC 7296 2.25). */
 const RETRY_MS = 5_000;
 const RETRY_SPREAD_MS = 10_000;
@@ -99,6 +101,8 @@ export function installChild(sa: IkeSa, child: ChildSa, replaces: ChildSa | unde
   if (replaces !== undefined) {
     replaces.state = 'replaced';
     sa.clearTimer(`rekey-child:${replaces.number}`);
+    // While the old one is there the new one is not rekeyed.
+    if (!made.initiator) sa.setTimer(`expire-child:${replaces.number}`, earlier(sa.timerAt(`expire-child:${replaces.number}`), after(now, REPLACED_MS))!);
   }
   sa.env.emit({
     kind: 'child-up',

@@ -47,8 +47,9 @@ function onDpd(sa: IkeSa, now: Instant): void {
 }
 
 function expireChild(sa: IkeSa, child: ChildSa, now: Instant): void {
-  if (child.state === 'deleting') removeChild(sa, child, 'its lifetime ended', now);
-  else sa.conversation.enqueue(deleteChildRequest(child, 'its lifetime ended'), now);
+  const reason = child.state === 'replaced' ? 'rekeyed' : 'its lifetime ended';
+  if (child.state === 'deleting') removeChild(sa, child, reason, now);
+  else sa.conversation.enqueue(deleteChildRequest(child, reason), now);
 }
 
 const CONNECTION_TIMERS: Readonly<Record<Exclude<SaTimer, `${string}:${number}`>, (sa: IkeSa, now: Instant) => void>> = {

@@ -63,6 +63,21 @@ describe('ike: collisions with an independent peer', () => {
     equal(oracle.children().length, 1);
   });
 
+  it('a child that the peer has replaced and never deletes is deleted here', () => {
+    const oracle = new OracleWorld();
+    const { session, world } = oracle;
+    session.takeAnswer(oracle.answerTo(session.request(CREATE_CHILD_SA, session.child(SECOND_SPI, HIGHEST, FIRST_SPI))));
+    const before = world.packets.length;
+    world.run(59_000);
+    equal(world.packets.length, before);
+    world.run(1_000);
+    const deletion = Buffer.from(world.packets[before]!.send.bytes);
+    deepStrictEqual(payload(session.open(deletion).payloads, 42).subarray(4), oracle.first);
+    oracle.says(session.answer(deletion, [session.deleteChild(FIRST_SPI)]));
+    deepStrictEqual(oracle.children().map((spis) => spis.split('/')[1]), ['c0ffee02']);
+    equal(oracle.controller.of('child-down')[0]!.reason, 'rekeyed');
+  });
+
   it('a child of whose making the answer is not here yet is not denied', () => {
     const oracle = new OracleWorld();
     const { session } = oracle;

@@ -6,6 +6,7 @@ import { SeededRandom } from '../../platform/random.ts';
 import { between, matrixOf, namesIn, withMatrix } from './matrix.ts';
 import { HELD_PERCENT, LossyPath, LOST_PERCENT, REPEATED_PERCENT } from './lossy-path.ts';
 import { alwaysOf, caseName } from './row.ts';
+import type { Row } from './row.ts';
 import { prepareReleases, runCases } from './runner.ts';
 import type { Result } from './runner.ts';
 import { ROWS } from './table.ts';
@@ -40,6 +41,17 @@ describe('The interoperability matrix', () => {
 
   it('stands in docs/STANDARDS.md row by row (npm run interop -- --write)', () => {
     assert.deepEqual(namesIn(between(document)), ROWS.map((row) => row.name));
+  });
+
+  it('keeps of a former matrix what was not run this time', () => {
+    const rows = [{ ...ROWS[0]!, name: 'kept' }, ROWS[0]!];
+    const first = { role: 'initiator', release: '5.9', lossy: false } as const;
+    const ran = (row: Row, failure: Error | undefined): Result => ({ case: { ...first, row }, version: '5.9.8', durationMs: 1, failure });
+    const former = matrixOf(rows, [ran(rows[0]!, undefined), ran(rows[1]!, new Error('once'))]);
+    assert.match(former, /strongSwan 5\.9\.8, /);
+    assert.equal(matrixOf(rows, [], former), former);
+    const later = matrixOf(rows, [ran(rows[1]!, undefined)], former);
+    assert.equal(later, former.replace('5.9 FAILS', '5.9'));
   });
 
   it('replaces only what stands between the marks', () => {

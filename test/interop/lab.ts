@@ -22,7 +22,8 @@ const STORY_LINES = 120;
 /** strongSwan's own failures bring their whole log along. */
 const CAUSE_LINES = 8;
 const POLL_MS = 50;
-const SETTLE_TIMEOUT_MS = 40_000;
+/** Longer than our end waits for a peer to delete what it has replaced. */
+const SETTLE_TIMEOUT_MS = 80_000;
 /** Short waits, so that losses cost little time. */
 const QUICK_RETRANSMISSION = { initialMs: 300, factor: 1.2, longestMs: 1_000, tries: 12, jitter: 0.1 };
 

@@ -6,8 +6,8 @@
 // is not about is done around it: after `run`, a row that `ends` 'up' must have exactly one IKE SA and one child, carry
 // traffic both ways, and have ESP (and nothing clear) on the wire; one that ends 'down' must have nothing at either
 // end, while `run` itself checks the reasons that both ends give. Then run `npm run interop -- NAME` and
-// `npm run interop -- NAME --lossy`, and afterwards `npm run interop -- --write`, which puts the matrix into
-// docs/STANDARDS.md (a test compares the names).
+// `npm run interop -- NAME --lossy`; with `--write` the outcome goes into the matrix of docs/STANDARDS.md (a test compares
+// the names).
 //
 // The same row runs over a path that loses, repeats and reorders packets: `run` waits for events and never for times,
 // and compares losses only through `lab.assertNothingLost`.

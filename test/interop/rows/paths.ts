@@ -27,6 +27,24 @@ export const PATH_ROWS: readonly Row[] = [
     },
   },
   {
+    name: 'double NAT',
+    roles: ROLES,
+    counterparts: ['5.9', '6.0', '6.1'],
+    path: 'double NAT',
+    ends: 'up',
+    run: async (lab) => {
+      await lab.start();
+      const { ike, child } = await lab.awaitUp();
+      assert.deepEqual(ike.nat, { local: true, remote: true });
+      assert.deepEqual([ike.natt, child.natt], [true, true]);
+      await lab.ping('ours');
+      lab.ours.command('rekey-ike');
+      await lab.ours.event('ike-rekeyed');
+      await lab.theirs.rekey({ child: 'net' });
+      await lab.awaitChildRekeyed();
+    },
+  },
+  {
     name: 'a NAT that forgets',
     roles: ['responder'],
     counterparts: ['6.0', '6.1'],
