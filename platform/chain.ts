@@ -100,7 +100,7 @@ function check(request: ChainRequest, memory: ChainMemory): ChainResult {
   const path = climb(leaf, links.slice(1), anchors, memory, (way) => checkPath(way, { ...time, revocation, memory }));
   const keyType = keyTypeOf(leaf, memory);
   const { publicKey, names, serialNumber, notAfterUnixMs } = leaf.fields;
-  return { ok: true, publicKey, keyType, emails: names.emails, uris: names.uris, serialNumber, notAfterUnixMs, ...(revocation === undefined ? {} : { path: derOf(path) }) };
+  return { ok: true, publicKey, keyType, ...names, serialNumber, notAfterUnixMs, ...(revocation === undefined ? {} : { path: derOf(path) }) };
 }
 
 function open(der: Uint8Array, what: string): Link {

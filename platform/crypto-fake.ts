@@ -87,6 +87,7 @@ function isFakePublicKey(key: Uint8Array): boolean {
 export interface FakeCertificate {
   readonly emails: readonly string[];
   readonly uris: readonly string[];
+  readonly dnsNames?: readonly string[];
   readonly publicKey: Uint8Array;
   /** Hexadecimal; derived from the public key when absent. */
   readonly serialNumber?: string;
@@ -99,6 +100,7 @@ export interface FakeCertificate {
 interface FakeCertificateText {
   readonly emails: readonly string[];
   readonly uris: readonly string[];
+  readonly dnsNames: readonly string[];
   readonly publicKey: string;
   readonly serialNumber: string;
   readonly notBeforeUnixMs: number;
@@ -118,6 +120,7 @@ export function fakeCertificate(certificate: FakeCertificate): Uint8Array<ArrayB
   const text: FakeCertificateText = {
     emails: certificate.emails,
     uris: certificate.uris,
+    dnsNames: certificate.dnsNames ?? [],
     publicKey: toHex(certificate.publicKey),
     serialNumber: certificate.serialNumber ?? toHex(mix(8, 'serial', certificate.publicKey)),
     notBeforeUnixMs: certificate.notBeforeUnixMs ?? 0,
@@ -260,8 +263,8 @@ export class FakeSuite implements Suite {
     if (trusted === undefined) return { ok: false, cause: 'certificate leads to no trust anchor' };
     const revoked = fakeRevocation(certificate, trusted, request);
     if (revoked !== undefined) return revoked;
-    const { emails, uris, serialNumber, notAfterUnixMs } = certificate;
-    return { ok: true, publicKey: fromHex(certificate.publicKey), keyType: 'ecdsa', emails, uris, serialNumber, notAfterUnixMs };
+    const { emails, uris, dnsNames, serialNumber, notAfterUnixMs } = certificate;
+    return { ok: true, publicKey: fromHex(certificate.publicKey), keyType: 'ecdsa', emails, uris, dnsNames, serialNumber, notAfterUnixMs };
   }
 }
 

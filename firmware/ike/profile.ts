@@ -44,7 +44,7 @@ export type LocalAuth =
 /** Initiator only; the responder must authenticate by certificate, and is the EAP server itself. */
 export type EapUser = {
   readonly kind: 'eap';
-  /** Printable ASCII; for a password with or without a `DOMAIN\\` in front, for EAP-TLS an e-mail name of the certificate. */
+  /** Printable ASCII; for a password with or without a `DOMAIN\\` in front, for EAP-TLS an e-mail or DNS name of the certificate. */
   readonly identity: string;
 } & (
   | { readonly password: string }

@@ -30,10 +30,10 @@ class OtherTlsSuite extends FakeSuite {
 describe('ike: EAP-TLS', () => {
   const anchors = [fakeAnchor('Acme')];
 
-  function credential(email: string, more: { anchor?: string; serialNumber?: string; length?: number } = {}): { chain: Uint8Array[]; privateKey: Uint8Array } {
+  function credential(email: string, more: { anchor?: string; serialNumber?: string; length?: number; dnsNames?: string[] } = {}): { chain: Uint8Array[]; privateKey: Uint8Array } {
     const { publicKey, privateKey } = fakeKeyPair(new SeededRandom(email));
-    const { anchor = 'Acme', serialNumber = '02', length = 1 } = more;
-    const certificate = fakeCertificate({ emails: [email], uris: [], publicKey, serialNumber, anchor: fakeAnchor(anchor) });
+    const { anchor = 'Acme', serialNumber = '02', length = 1, dnsNames = [] } = more;
+    const certificate = fakeCertificate({ emails: email === '' ? [] : [email], uris: [], dnsNames, publicKey, serialNumber, anchor: fakeAnchor(anchor) });
     return { chain: Array.from({ length }, () => certificate), privateKey };
   }
 
@@ -127,6 +127,14 @@ describe('ike: EAP-TLS', () => {
     const made = connect({ user: { identity: '@acme.example' } });
     isUp(made);
     equal(made.controller.of('ike-up')[0]?.remoteIdentity.value, USER);
+  });
+
+  it('knows a computer by the DNS name of its certificate', () => {
+    for (const identity of ['laptop.acme.example', 'host/Laptop.Acme.Example', 'anonymous@acme.example']) {
+      const made = connect({ user: { identity, certificate: credential('', { dnsNames: ['laptop.acme.example'] }) } });
+      isUp(made);
+      equal(made.controller.of('ike-up')[0]?.remoteIdentity.value, 'laptop.acme.example');
+    }
   });
 
   it('refuses a certificate of another user', () => {

@@ -5,7 +5,7 @@ import { suiteContract } from './suite-contract.ts';
 
 const suite = new FakeSuite();
 const key = fakeKeyPair(new SeededRandom('leaf'));
-const names = { emails: ['b1@acme.example'], uris: ['urn:selvage:example:site:100:tenant:2'] };
+const names = { emails: ['b1@acme.example'], uris: ['urn:selvage:example:site:100:tenant:2'], dnsNames: ['b1.acme.example'] };
 
 describe('platform/crypto-fake', () => {
   suiteContract(

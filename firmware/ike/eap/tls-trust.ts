@@ -19,8 +19,8 @@ export function trustIn(sa: IkeSa, anchors: readonly Uint8Array[], expected: Ike
   return (chain) => {
     const result = checkPeerChain(sa, chain, anchors, sa.env.revocation());
     if (!result.ok) return { ok: false, cause: result.cause };
-    const { emails, uris } = result;
+    const { emails, uris, dnsNames } = result;
     const isNamed = expected === undefined || emails.some((value) => sameIdentity({ kind: 'email', value }, expected));
-    return isNamed ? { ok: true, facts: { emails, uris, chain } } : { ok: false, cause: `certificate is not for the identity ${identityText(expected)}` };
+    return isNamed ? { ok: true, facts: { emails, uris, chain }, names: [...emails, ...dnsNames] } : { ok: false, cause: `certificate is not for the identity ${identityText(expected)}` };
   };
 }

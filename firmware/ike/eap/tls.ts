@@ -41,7 +41,8 @@ export interface TlsPort {
   close(): void;
 }
 
-export type Trust = { readonly ok: true; readonly facts: CertificateFacts } | { readonly ok: false; readonly cause: string };
+/** `names`: whom the certificate may stand for, e-mail names first. */
+export type Trust = { readonly ok: true; readonly facts: CertificateFacts; readonly names: readonly string[] } | { readonly ok: false; readonly cause: string };
 
 export interface EapTlsOptions {
   readonly port: TlsPort;
@@ -65,10 +66,14 @@ function takeMsk({ exported }: TlsSession): Uint8Array {
   return msk;
 }
 
-/** A user who hides behind an anonymous identity is whom the certificate names first (RFC 9190 2.1.7). */
-function userOf(identity: string, { emails }: CertificateFacts): string | undefined {
-  if (/^(?:anonymous)?(?:@|$)/i.test(identity)) return emails[0];
-  return emails.find((email) => email.toLowerCase() === identity.toLowerCase());
+/**
+ * Who the certificate says the user is (RFC 5216 5.2): the name that the user claims, or the first one for who hides behind
+ * an anonymous identity (RFC 9190 2.1.7). Windows calls a computer `host/` and its DNS name.
+ */
+function userOf(identity: string, names: readonly string[]): string | undefined {
+  if (/^(?:anonymous)?(?:@|$)/i.test(identity)) return names[0];
+  const claimed = identity.replace(/^host\//, '').toLowerCase();
+  return names.find((name) => name.toLowerCase() === claimed);
 }
 
 export class EapTlsServer implements EapServerMethod {
@@ -124,7 +129,7 @@ export class EapTlsServer implements EapServerMethod {
   #judge(session: TlsSession): ServerMethodStep {
     const msk = takeMsk(session);
     const trust = this.#options.trust(session.peerChain);
-    const user = trust.ok ? userOf(this.#identity, trust.facts) : undefined;
+    const user = trust.ok ? userOf(this.#identity, trust.names) : undefined;
     if (trust.ok && user !== undefined) return { kind: 'success', msk, user, certificate: trust.facts };
     wipe(msk);
     return { kind: 'failure', cause: trust.ok ? `the user's certificate is not for ${this.#identity}` : `the user's ${trust.cause}` };
