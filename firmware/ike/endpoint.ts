@@ -12,6 +12,7 @@
 import type { RevocationCheck, Suite } from '../../platform/crypto.ts';
 import type { Random } from '../../platform/random.ts';
 import type { Instant } from '../../platform/time.ts';
+import { earlier } from '../../platform/time.ts';
 import type { Endpoint } from '../model.ts';
 import type { Machine, Timeout } from '../machine.ts';
 import { rekeyChild, rekeyIke } from './clocks.ts';
@@ -28,7 +29,7 @@ import type { CompleteProfile, IkeIdentity, IkeProfile, PeerCredentials } from '
 import { completeProfile } from './profile.ts';
 import { Reception } from './reception.ts';
 import { redirectPeer } from './redirect.ts';
-import { endRevoked } from './revocations.ts';
+import { RevocationSweep } from './revocations.ts';
 import { SaRegister } from './sa-register.ts';
 import { move } from './move.ts';
 import type { SessionKeys, SessionKeysOwner } from './session-keys.ts';
@@ -73,6 +74,7 @@ export class IkeEndpoint implements Machine<IkeInput, IkeOutput> {
   readonly #outputs: IkeOutput[] = [];
   readonly #register: SaRegister;
   readonly #reception: Reception;
+  readonly #sweep: RevocationSweep;
   readonly #profiles = new Map<string, CompleteProfile>();
 
   constructor(options: IkeEndpointOptions) {
@@ -94,6 +96,7 @@ export class IkeEndpoint implements Machine<IkeInput, IkeOutput> {
       exportsKeys: (owner) => options.exportsKeys?.(owner) ?? false,
     });
     this.#reception = new Reception(this.#register, options.initRates ?? DEFAULT_INIT_RATES, (request) => complete(options.responderProfile(request)));
+    this.#sweep = new RevocationSweep(this.#register);
     this.#replaceProfiles(options.profiles);
   }
 
@@ -104,6 +107,7 @@ export class IkeEndpoint implements Machine<IkeInput, IkeOutput> {
         return;
       case 'timeout':
         this.#register.handleTimers(now);
+        this.#sweep.step(now);
         return;
       case 'initiate':
         this.#initiate(input, now);
@@ -129,7 +133,7 @@ export class IkeEndpoint implements Machine<IkeInput, IkeOutput> {
         });
         return;
       case 'revocations':
-        endRevoked(this.#register.all(), now);
+        this.#sweep.begin(now);
         return;
       case 'tls':
         resumeEap(this.#register.current(input.ikeSa), input.step, now);
@@ -146,7 +150,7 @@ export class IkeEndpoint implements Machine<IkeInput, IkeOutput> {
   }
 
   deadline(): Instant | undefined {
-    return this.#register.deadline();
+    return earlier(this.#register.deadline(), this.#sweep.deadline());
   }
 
   /** Everything that lives, for `show`. */

@@ -21,7 +21,7 @@ export type IkeInput =
   | { readonly kind: 'redirect'; readonly ikeSa: number; readonly gateway: Gateway }
   /** Tells the peer from where its packets come (notify OBSERVED_ENDPOINT). */
   | { readonly kind: 'observed-endpoint'; readonly ikeSa: number; readonly endpoint: Endpoint }
-  /** More certificates are revoked than before: SAs whose peer has shown one of them end. */
+  /** More certificates are revoked than before: SAs whose peer has shown one of them end, one slice after the other. */
   | { readonly kind: 'revocations' }
   /** What came of a `tls-feed`. */
   | { readonly kind: 'tls'; readonly ikeSa: number; readonly step: TlsStep }

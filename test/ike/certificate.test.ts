@@ -3,12 +3,13 @@ import { generateKeyPairSync, webcrypto } from 'node:crypto';
 import type { IkeProfile } from '../../firmware/ike/profile.ts';
 import { withInBandResponses } from '../../firmware/ike/certificate-request.ts';
 import { CertEncoding } from '../../firmware/wire/ike/numbers.ts';
-import type { RevocationCheck, SignatureAlgorithm } from '../../platform/crypto.ts';
+import { RealSuite } from '../../platform/crypto-real.ts';
+import type { ChainRequest, ChainResult, RevocationCheck, SignatureAlgorithm } from '../../platform/crypto.ts';
 import { installReflectMetadata } from '../../platform/reflect-metadata.ts';
 import { dateFromUnixMs } from '../../platform/time.ts';
 import type { Authority } from '../../platform/x509.ts';
 import { createAuthority, createCsr, generateKeyPair, issueCrl, issueFromCsr } from '../../platform/x509.ts';
-import { pair, UNIX_MS } from './pair.ts';
+import { pair, pskProfile, UNIX_MS, World } from './pair.ts';
 
 const URI = 'urn:selvage:acme:site:101:tenant:2';
 
@@ -109,6 +110,50 @@ describe('ike: certificates', () => {
     deepStrictEqual(controller.of('ike-down').map(({ reason }) => reason), ["peer's certificate was revoked on 2026-11-23"]);
     deepStrictEqual([branch, controller].map((node) => node.endpoint.snapshot().ikeSas.length), [0, 0]);
     equal(branch.of('child-down').length, 1);
+  });
+
+  it('looks for revoked certificates among many SAs in slices, also of those that are rekeyed meanwhile', async () => {
+    const crls: Uint8Array[] = [];
+    const asked: number[] = [];
+    let checks = 0;
+    class CountingSuite extends RealSuite {
+      override checkChain(request: ChainRequest): ChainResult {
+        checks++;
+        return super.checkChain(request);
+      }
+    }
+    const world = new World(1, new CountingSuite());
+    const controller = world.add('controller', '192.0.2.2', {
+      profiles: [pskProfile('branches', 'c1@acme.example', undefined, credentials(controllerDevice, [authority.certificate]))],
+      revocation: () => ({ crls, policy: 'soft' }),
+    });
+    const serialNumbers = Array.from({ length: 45 }, (_, i) => (0x1000 + i).toString(16));
+    const devices = await Promise.all(serialNumbers.map((serialNumber, i) => issue(authority, `b${i}@acme.example`, serialNumber)));
+    const branches = devices.map((device, i) => {
+      const branch = world.add(`b${i}`, `192.0.2.${i + 3}`, { profiles: [pskProfile('to-controller', `b${i}@acme.example`, 'c1@acme.example', credentials(device, [authority.certificate]))] });
+      world.initiate(branch, controller, 'to-controller');
+      return branch;
+    });
+    world.run(5000);
+    equal(controller.of('ike-up').length, branches.length);
+    crls.push(await issueCrl(authority, { revoked: serialNumbers.map((serialNumber) => ({ serialNumber, revokedUnixMs: UNIX_MS })), unixMs: UNIX_MS, days: 1, number: 1 }));
+    const last = controller.endpoint.snapshot().ikeSas.at(-1)!;
+    checks = 0;
+    world.input(controller, { kind: 'revocations' });
+    asked.push(checks);
+    // CREATE_CHILD_SA { SA, Ni, KEi } --> comes in before the last slice
+    world.input(branches.at(-1)!, { kind: 'rekey-ike', ikeSa: branches.at(-1)!.endpoint.snapshot().ikeSas[0]!.ikeSa });
+    const { local, remote, bytes } = world.packets.at(-1)!.send;
+    world.input(controller, { kind: 'datagram', socket: 'wan', natt: false, local: remote, remote: local, bytes });
+    while (controller.endpoint.deadline() === world.instant) {
+      world.input(controller, { kind: 'timeout' });
+      asked.push(checks);
+    }
+    deepStrictEqual(asked.slice(0, 3), [20, 40, 45]);
+    world.run(5000);
+    equal(controller.of('ike-down').length, branches.length);
+    ok(controller.of('ike-down').some(({ ikeSa }) => ikeSa === last.ikeSa));
+    equal(controller.endpoint.snapshot().ikeSas.length, 0);
   });
 
   it('says on which way a certificate leads to an anchor, also when hard fail refuses it for want of anything current', () => {
