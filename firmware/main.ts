@@ -1,5 +1,5 @@
 // The appliance's process: reads its configuration file, opens the drivers, starts the role's services, and ends in
-// order on a signal. `--config FILE` is the only argument.
+// order on a signal. `--config FILE` names the file; with `--rescue` it is the rescue process of a branch.
 import { parseArgs } from 'node:util';
 import { createWakeup, notifySystemd, openDrivers } from '../drivers/open.ts';
 import { Alarms } from '../platform/alarms.ts';
@@ -11,8 +11,9 @@ import { statusLine, Watchdog, watchdogMsOf } from '../platform/health.ts';
 import { handleSignals, imageBuiltUnixMs, readHostFacts, uptimeMs } from '../platform/host.ts';
 import { FileSink, JournalSink } from '../platform/log-file.ts';
 import { SinkLog, type Logger } from '../platform/log.ts';
-import { SystemRandom } from '../platform/random.ts';
+import { SystemRandom, type Random } from '../platform/random.ts';
 import { FileStore } from '../platform/store-file.ts';
+import { ResilientStore } from '../platform/store-resilient.ts';
 import { FlooredClock } from '../platform/time-floor.ts';
 import { SystemClock, unixMsFromRfc3339, type Clock } from '../platform/time.ts';
 import { createRole, readPrestaging } from './roles.ts';
@@ -23,15 +24,32 @@ import { PLATFORM_VERSION } from './version.ts';
 
 const DEFAULT_CONFIG = '/etc/selvage/selvage.json';
 
-function configPath(argv: readonly string[]): string {
+interface Invocation {
+  readonly config: string;
+  readonly rescue: boolean;
+}
+
+function invocation(argv: readonly string[]): Invocation {
   try {
-    return parseArgs({ args: [...argv], options: { config: { type: 'string' } } }).values.config ?? DEFAULT_CONFIG;
+    const { values } = parseArgs({ args: [...argv], options: { config: { type: 'string' }, rescue: { type: 'boolean' } } });
+    return { config: values.config ?? DEFAULT_CONFIG, rescue: values.rescue ?? false };
   } catch (error) {
-    throw new UsageError(`${(error as Error).message}; usage: main.ts --config FILE`);
+    throw new UsageError(`${(error as Error).message}; usage: main.ts [--rescue] --config FILE`);
   }
 }
 
-async function start(config: Config): Promise<void> {
+/** State on a disk that is full or broken does not keep a box from being reached: it goes on in memory, and says so. */
+function openStore(directory: string, clock: Clock, random: Random, alarms: Alarms): ResilientStore {
+  return new ResilientStore({
+    open: () => new FileStore(directory),
+    clock,
+    random,
+    onLosing: (cause, nextStep) => alarms.raise({ name: 'state-not-stored', object: '', severity: 'critical', cause, nextStep: `${nextStep}; until then a restart forgets what is new` }),
+    onKept: () => alarms.clear('state-not-stored'),
+  });
+}
+
+async function start(config: Config, rescue: boolean): Promise<void> {
   // Before anything is made or opened: a box that is told something wrong leaves no trace.
   const prestaging = config.role === 'branch' && config.prestaging !== '' ? readPrestaging(config.prestaging) : undefined;
   const hostClock = new SystemClock();
@@ -40,15 +58,17 @@ async function start(config: Config): Promise<void> {
   const service = log.channel('service');
   const { serial } = config.serial === '' ? await readHostFacts() : config;
   const drivers = openDrivers({ namespaceRequests: process.env['SELVAGE_NAMESPACE_REQUESTS'] });
+  const random = new SystemRandom();
+  const alarms = new Alarms(log.channel('alarms'), () => clock.unixMs());
   const site: Site = {
     name: config.name === '' ? serial : config.name,
     clock,
     timeFloor: clock,
-    random: new SystemRandom(),
+    random,
     suite: new RealSuite(() => clock.behindMs > 0),
     log,
-    alarms: new Alarms(log.channel('alarms'), () => clock.unixMs()),
-    store: new FileStore(`${config.dataDirectory}/state`),
+    alarms,
+    store: openStore(`${config.dataDirectory}/state`, clock, random, alarms),
     network: drivers.network,
     kernel: drivers.kernel,
   };
@@ -58,10 +78,11 @@ async function start(config: Config): Promise<void> {
     site,
     serial,
     prestaging,
+    rescue,
     driversDescription: drivers.description,
     forwarder: () => (forwarder = new ThreadForwarder({ devices: drivers.devices, clock, log: log.channel('forwarder'), wakeup: createWakeup() })),
   });
-  const watchdog = createWatchdog({ clock, services, forwarder, log: service, who: `${config.role} ${site.name}` });
+  const watchdog = createWatchdog({ clock, services, forwarder, log: service, who: `${rescue ? 'rescue of ' : ''}${config.role} ${site.name}` });
   handleSignals({
     onStop: (signal) => {
       watchdog.stop();
@@ -108,7 +129,8 @@ function tellSystemd(state: string, log: Logger): void {
 }
 
 try {
-  await start(withCredentials(loadConfig(configPath(process.argv.slice(2))), process.env['CREDENTIALS_DIRECTORY']));
+  const { config, rescue } = invocation(process.argv.slice(2));
+  await start(withCredentials(loadConfig(config), process.env['CREDENTIALS_DIRECTORY']), rescue);
 } catch (error) {
   if (!(error instanceof ConfigError || error instanceof OperationalError || error instanceof UsageError)) throw error;
   const next = error instanceof OperationalError ? `; next: ${error.nextStep}` : '';

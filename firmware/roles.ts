@@ -1,5 +1,6 @@
 // What each role is made of: a list of services, started in order and stopped in reverse.
 import { PLATFORM_VERSION } from './version.ts';
+import { startUnit } from '../drivers/service-manager.ts';
 import type { Config } from '../platform/config.ts';
 import { OperationalError, UsageError } from '../platform/errors.ts';
 import { writePrivateFile } from '../platform/private-file.ts';
@@ -20,6 +21,7 @@ import { KeyExport, LONGEST_MINUTES } from './services/key-export.ts';
 import { Certificates, type CertificatesOptions } from './services/certificates.ts';
 import { MonitorService, type Query } from './services/monitor.ts';
 import { branchQueries, controllerQueries, systemQuery, type SystemFacts } from './services/queries.ts';
+import { managementOnly, RescueEnd, RescueService } from './services/rescue.ts';
 import type { Service, Site } from './services/service.ts';
 import { VirtualRouters } from './services/virtual-routers.ts';
 import { southboundPlan } from './services/vr-plan.ts';
@@ -30,6 +32,8 @@ export interface RoleContext {
   readonly serial: string;
   /** Branches: from a file, if the configuration names one. */
   readonly prestaging: PrestagingRecord | undefined;
+  /** Branches: this is the rescue process, not the main service. */
+  readonly rescue: boolean;
   /** Made only for roles that forward. */
   readonly forwarder: () => ForwarderHandle;
   readonly driversDescription: string;
@@ -40,7 +44,7 @@ export function createRole(context: RoleContext): readonly Service[] {
     case 'branch':
       return createBranch(context);
     case 'controller':
-      return createController(context);
+      return context.rescue ? [rescueService(context)] : createController(context);
     case 'director':
       return createDirector(context);
   }
@@ -77,7 +81,8 @@ function createBranch(context: RoleContext): readonly Service[] {
     hooks: {
       startStaging: (record) => control.startStaging(record),
       stopStaging: (reason) => control.stopStaging(reason),
-      applyConfiguration: (configuration, identity) => {
+      applyConfiguration: (whole, identity) => {
+        const configuration = context.rescue ? managementOnly(whole) : whole;
         certificates.use(configuration, identity);
         return control.applyConfiguration(configuration, identity);
       },
@@ -85,7 +90,7 @@ function createBranch(context: RoleContext): readonly Service[] {
       revocations: (check, more) => certificates.revocations(check, more),
     },
   });
-  const services: Service[] = [forwarding, keyExport, certificates, control, agent];
+  const services: Service[] = [forwarding, keyExport, certificates, control, agent, context.rescue ? rescueService(context) : new RescueEnd(site)];
   const queries = new Map<string, Query>([['certificates', () => certificates.view()], ...branchQueries(control, forwarding, keyExport), ...systemQuery(systemFacts(context), services, site.alarms), ...stagingQuery(agent)]);
   services.push(new MonitorService(monitorPath(config), queries));
   return services;
@@ -160,6 +165,10 @@ function certificatesOptions({ config, site }: RoleContext, control: BranchContr
     },
     revocations: (check, more) => control.revocations(check, more),
   };
+}
+
+function rescueService({ config, site }: RoleContext): RescueService {
+  return new RescueService({ site, ...config.rescue, startMain: () => startUnit('selvage.service') });
 }
 
 /** What the configuration file orders ends like any other order; a restart begins it anew. */

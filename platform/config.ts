@@ -62,6 +62,8 @@ export interface Config {
     /** `http://192.0.2.1/`: the OCSP responder for all certificates of peers; '' = the one that a certificate names. */
     readonly ocspResponder: string;
   };
+  /** Branches: how long the rescue process waits before it tries the main service again. */
+  readonly rescue: { readonly firstRetrySeconds: number; readonly longestRetrySeconds: number };
   readonly debug: {
     /** Writes session keys to the data directory, for packet analysis in a lab. */
     readonly exportKeys: boolean;
@@ -113,6 +115,8 @@ function isListOf(most: number, check: Check): Check {
 const path = allowed('an absolute path', matches(/^\/[^\0]*$/));
 const optionalPath = allowed('an absolute path, or ""', matches(/^(?:\/[^\0]*)?$/));
 
+const seconds = allowed('an integer from 1 to 86400', (value) => Number.isInteger(value) && (value as number) >= 1 && (value as number) <= 86_400);
+
 const ROLES = 'branch, controller or director';
 
 /** Role has no default: a file that does not say what it is for is refused. */
@@ -150,6 +154,7 @@ const SCHEMA = {
     timeFloor: { format: allowed('a time such as 2026-01-02T03:04:05Z, or ""', (value) => value === '' || (typeof value === 'string' && unixMsFromRfc3339(value) !== undefined)), default: '' },
     ocspResponder: { format: allowed('an http:// URL, or ""', matches(/^(?:http:\/\/\S+)?$/)), default: '' },
   },
+  rescue: { firstRetrySeconds: { format: seconds, default: 120 }, longestRetrySeconds: { format: seconds, default: 3600 } },
   debug: { exportKeys: { format: allowed('true or false', (value) => typeof value === 'boolean'), default: false } },
 };
 

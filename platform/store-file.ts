@@ -14,13 +14,14 @@ const ASIDE = '.aside-';
 export class FileStore implements Store {
   readonly #directory: string;
 
-  /** Creates the directory when it is missing, and removes what an interrupted write left behind. */
+  /** Creates the directory when it is missing, and removes what an interrupted write left behind, if the disk lets it. */
   constructor(directory: string) {
     this.#directory = directory;
-    this.#attempt('open', () => {
+    const names = this.#attempt('open', () => {
       mkdirSync(directory, { recursive: true, mode: DIRECTORY_MODE });
-      for (const name of readdirSync(directory)) if (name.startsWith(ASIDE)) rmSync(join(directory, name));
+      return readdirSync(directory);
     });
+    for (const name of names.filter((each) => each.startsWith(ASIDE))) removeIfPossible(join(directory, name));
   }
 
   read(name: string): Uint8Array | undefined {
@@ -87,5 +88,13 @@ export class FileStore implements Store {
     const { code, message } = error as NodeJS.ErrnoException;
     const next = code === 'ENOSPC' ? 'free space on that file system' : 'check that the directory belongs to this service and is writable';
     return new OperationalError(`store-${code ?? 'failed'}`, `state directory ${this.#directory} could not ${what}: ${message}`, next, error);
+  }
+}
+
+function removeIfPossible(path: string): void {
+  try {
+    rmSync(path);
+  } catch {
+    // On a read-only disk it stays: the next write of that document replaces it.
   }
 }

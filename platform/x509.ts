@@ -244,6 +244,16 @@ export function certificateFacts(der: Uint8Array): CertificateFacts {
   return { subject: commonName(subject), issuer: commonName(issuer), ca, ...names, notBeforeUnixMs, notAfterUnixMs, serialNumber, publicKey, sha256 };
 }
 
+/** True when the octets are a private key (PKCS#8) of the kind that generateKeyPair makes. */
+export async function isPrivateKey(octets: Uint8Array): Promise<boolean> {
+  try {
+    await importPair(octets);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** True when the private key (PKCS#8) is that of the certificate. */
 export async function keyMatches(certificate: Uint8Array, privateKey: Uint8Array): Promise<boolean> {
   const { publicKey } = await importPair(privateKey);

@@ -15,10 +15,18 @@ function documentName(tenant: TenantId): string {
 
 /** What the machine starts from: a new boot counts from 0, a restart of the tenant within a boot goes on. */
 export function nextTenantStart(store: Store, tenant: TenantId, bootCount: number): TenantStart {
-  const bytes = store.read(documentName(tenant));
-  if (bytes === undefined) return { bootCount, counter: 0, epochs: {} };
-  const last = JSON.parse(new TextDecoder().decode(bytes)) as TenantStart;
-  return { bootCount, counter: last.bootCount === bootCount ? last.counter : 0, epochs: last.epochs };
+  const last = lastStart(store.read(documentName(tenant)));
+  return { bootCount, counter: last?.bootCount === bootCount ? last.counter : 0, epochs: last?.epochs ?? {} };
+}
+
+/** A document that the disk has spoilt counts as none: directives that were acted on are acted on again. */
+function lastStart(bytes: Uint8Array | undefined): TenantStart | undefined {
+  if (bytes === undefined) return undefined;
+  try {
+    return JSON.parse(new TextDecoder().decode(bytes)) as TenantStart;
+  } catch {
+    return undefined;
+  }
 }
 
 /** As durable as the store. */

@@ -129,6 +129,7 @@ export class ZtpAgent implements Service {
     await deviceKey(this.#store);
     const record = this.#options.record ?? this.#storedRecord();
     if (record) this.#adopt(record);
+    this.#dropSpoiltAnchor();
     raiseTimeFloor(this.#options.site.timeFloor, this.#store.anchor, this.#store.certificateChain);
     this.#revocations.restore();
     const restored = this.#restore();
@@ -220,6 +221,14 @@ export class ZtpAgent implements Service {
     this.#identity = undefined;
     this.#log.info('Prestaging record loaded', { serial: record.serial, provider: record.provider, controllers: record.controllers.length });
     return true;
+  }
+
+  /** An anchor that is not the record's any longer would keep the box from Director for ever. */
+  #dropSpoiltAnchor(): void {
+    const { anchor } = this.#store;
+    if (!anchor || !this.#record || toHex(this.#options.site.suite.hash('sha256', anchor)) === this.#record.trustAnchorSha256) return;
+    this.#log.error('Stored trust anchor is not usable', { cause: 'its SHA-256 is not that of the prestaging record' });
+    this.#store.forgetOnboarding();
   }
 
   #opening(anchor: Uint8Array, record: PrestagingRecord): BundleOpening {

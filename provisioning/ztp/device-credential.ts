@@ -3,7 +3,7 @@ import type { DeviceConfiguration } from '../../firmware/configuration.ts';
 import type { Suite } from '../../platform/crypto.ts';
 import { WireError } from '../../platform/errors.ts';
 import type { TimeFloor } from '../../platform/time-floor.ts';
-import { certificateFacts, createCsr, generateKeyPair } from '../../platform/x509.ts';
+import { certificateFacts, createCsr, generateKeyPair, isPrivateKey } from '../../platform/x509.ts';
 import type { DeviceStore } from './device-store.ts';
 import type { DeviceIdentity } from './director-tls.ts';
 import { siteTenantUri } from './names.ts';
@@ -13,10 +13,12 @@ const RENEW_AFTER = 2 / 3;
 /** A certificate is not too old before this, whatever the clock says. */
 const LEAST_LIFE_MS = 86_400_000;
 
-/** The key of this box, made on its first start; it never leaves it. */
+/** The key of this box, made on its first start, and anew where the disk has spoilt it; it never leaves the box. */
 export async function deviceKey(store: DeviceStore): Promise<Uint8Array> {
   const stored = store.key;
-  if (stored) return stored;
+  if (stored && (await isPrivateKey(stored))) return stored;
+  // A certificate is nothing without its key.
+  if (stored) store.certificateChain = [];
   const { privateKey } = await generateKeyPair('ecdsa-p256');
   store.key = privateKey;
   return privateKey;

@@ -32,6 +32,7 @@ describe('platform/config', () => {
       enrolment: { url: '', anchorSha256: '', token: '' },
       interfaces: [],
       certificates: { revocation: 'soft', timeFloor: '', ocspResponder: '' },
+      rescue: { firstRetrySeconds: 120, longestRetrySeconds: 3600 },
       debug: { exportKeys: false },
     });
   });
@@ -51,6 +52,7 @@ describe('platform/config', () => {
       enrolment: { url: 'https://10.0.0.1:8443', anchorSha256: 'ab'.repeat(32), token: 't' },
       interfaces: [{ name: 'vni-0/0', device: 'eth0' }, { name: 'vni-0/1', device: 'eth1' }],
       certificates: { revocation: 'hard', timeFloor: '2026-01-02T03:04:05Z', ocspResponder: 'http://10.0.0.1/ocsp' },
+      rescue: { firstRetrySeconds: 10, longestRetrySeconds: 100 },
       debug: { exportKeys: true },
     };
     deepStrictEqual(parseConfig(JSON.stringify(given), 'x'), given);

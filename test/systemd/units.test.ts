@@ -41,7 +41,7 @@ function settings(unit: string): ReadonlyMap<string, string> {
 
 describe('systemd units', () => {
   it('are all understood by systemd, and name programs that are there', () => {
-    assert.deepEqual(UNITS, ['selvage-director.service', 'selvage-namespaces.path', 'selvage-namespaces.service', 'selvage.service']);
+    assert.deepEqual(UNITS, ['selvage-director.service', 'selvage-namespaces.path', 'selvage-namespaces.service', 'selvage-rescue.service', 'selvage.service']);
     const { stdout, stderr, status } = whenInstalled('systemd-analyze', 'verify', '--man=no', ...UNITS.map((unit) => `/usr/lib/systemd/system/${unit}`));
     assert.deepEqual({ stdout, stderr, status }, { stdout: '', stderr: '', status: 0 });
   });
@@ -54,14 +54,22 @@ describe('systemd units', () => {
   it('expose Director by at most 4.0 and the appliance as little as docs/OPERATIONS.md says', () => {
     assert.ok(exposure('selvage-director.service') <= 4);
     const documented = Number(/`selvage\.service`[^\n]*at most (\d\.\d)/.exec(readFileSync(join(ROOT, 'docs/OPERATIONS.md'), 'utf8'))![1]);
-    const appliance = exposure('selvage.service');
-    assert.ok(appliance <= documented, `${appliance} is more than ${documented}`);
+    for (const unit of ['selvage.service', 'selvage-rescue.service']) {
+      const appliance = exposure(unit);
+      assert.ok(appliance <= documented, `${unit}: ${appliance} is more than ${documented}`);
+    }
   });
 
   it('give SYS_ADMIN only to those who handle namespaces', () => {
     const withPower = UNITS.filter((unit) => (settings(unit).get('CapabilityBoundingSet') ?? '').includes('CAP_SYS_ADMIN'));
-    assert.deepEqual(withPower, ['selvage-namespaces.service', 'selvage.service']);
+    assert.deepEqual(withPower, ['selvage-namespaces.service', 'selvage-rescue.service', 'selvage.service']);
     assert.equal(settings('selvage-director.service').get('CapabilityBoundingSet'), 'CAP_NET_BIND_SERVICE');
+  });
+
+  it('confine rescue as they confine the main service', () => {
+    const own = /^(?:ExecStart|ExecStartPre|Description|Documentation|ConditionPathExists|Wants|After|Before|Requires|Conflicts|StartLimit\w+|OnFailure|LoadCredential|RestartSec|WantedBy)$/;
+    const confinement = (unit: string): unknown => [...settings(unit)].filter(([name]) => !own.test(name));
+    assert.deepEqual(confinement('selvage-rescue.service'), confinement('selvage.service'));
   });
 
   it('leave the maker of virtual routers in the mount table of the machine', () => {
