@@ -40,12 +40,12 @@ describe('a box whose disk fails', () => {
   let facts: ReadonlyMap<string, string>;
 
   before(function () {
-    this.timeout(90_000);
+    this.timeout(240_000);
     facts = bootMachine({
       prepare: INSTALL_CHECKOUT,
       files: { 'etc/selvage/selvage.json': JSON.stringify(BRANCH), 'etc/credstore/selvage.prestaging': JSON.stringify(RECORD) },
       probe: PROBE,
-      timeoutMs: 80_000,
+      timeoutMs: 220_000,
     });
   });
 

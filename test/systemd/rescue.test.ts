@@ -36,7 +36,7 @@ describe('rescue', () => {
   let facts: ReadonlyMap<string, string>;
 
   before(function () {
-    this.timeout(90_000);
+    this.timeout(240_000);
     facts = bootMachine({
       prepare: INSTALL_CHECKOUT,
       files: {
@@ -46,7 +46,7 @@ describe('rescue', () => {
         'break.mjs': BREAK,
       },
       probe: PROBE,
-      timeoutMs: 80_000,
+      timeoutMs: 220_000,
     });
   });
 
