@@ -70,6 +70,7 @@ describe('platform/x509', () => {
       keyType: 'ecdsa',
       emails: REQUEST.emails,
       uris: REQUEST.uris,
+      dnsNames: REQUEST.dnsNames,
       serialNumber: '0a1b2c',
       notAfterUnixMs: NOW + 30 * DAY,
     });
