@@ -41,6 +41,8 @@ export interface ChildProposal {
   readonly groups: readonly DhGroup[];
   /** Perfect forward secrecy of a rekey: `optional` offers and accepts both. */
   readonly pfs: 'none' | 'optional' | 'required';
+  /** Additional key exchange in IKE_FOLLOWUP_KE, in rekeys; a proposal with it needs it. */
+  readonly additional?: readonly KemId[];
 }
 
 /** Without an additional key exchange. */
@@ -80,6 +82,8 @@ export const DEFAULT_CHILD_PROPOSAL: ChildProposal = {
   groups: [31, 19, 20, 14],
   pfs: 'optional',
 };
+
+export const DEFAULT_CHILD_PROPOSALS: readonly ChildProposal[] = [{ ...DEFAULT_CHILD_PROPOSAL, pfs: 'required', additional: [36] }, DEFAULT_CHILD_PROPOSAL];
 
 interface Encryption {
   readonly transform: Transform;
@@ -140,16 +144,20 @@ export interface ChildAlgorithms {
   readonly esn: boolean;
   /** Undefined: no Diffie-Hellman exchange of its own. */
   readonly group: DhGroup | undefined;
+  readonly additional: KemId | undefined;
+}
+
+function additionalText(additional: KemId | undefined): string {
+  return additional === undefined ? '' : `/${KEM_NAMES[additional]}`;
 }
 
 export function ikeAlgorithmsText(chosen: IkeAlgorithms): string {
-  const additional = chosen.additional === undefined ? '' : `/${KEM_NAMES[chosen.additional]}`;
   const integrity = chosen.integrity === undefined ? '' : `/${chosen.integrity}`;
-  return `${chosen.encryption}${integrity}/prf-${chosen.prf}/group-${chosen.group}${additional}`;
+  return `${chosen.encryption}${integrity}/prf-${chosen.prf}/group-${chosen.group}${additionalText(chosen.additional)}`;
 }
 
 export function childAlgorithmsText(chosen: ChildAlgorithms): string {
-  return `${chosen.encryption}/${chosen.esn ? 'esn' : 'no-esn'}${chosen.group === undefined ? '' : `/group-${chosen.group}`}`;
+  return `${chosen.encryption}/${chosen.esn ? 'esn' : 'no-esn'}${chosen.group === undefined ? '' : `/group-${chosen.group}`}${additionalText(chosen.additional)}`;
 }
 
 export function encodeIkeProposals(proposals: readonly IkeProposal[], spi: Uint8Array): Proposal[] {
@@ -167,8 +175,14 @@ export function encodeIkeProposals(proposals: readonly IkeProposal[], spi: Uint8
   }));
 }
 
-/** What is offered where no IKE_INTERMEDIATE can follow. */
-export function withoutAdditional(proposals: readonly IkeProposal[]): readonly IkeProposal[] {
+/** What a peer is offered: one that takes no part in additional key exchanges is spared them, unless they must be. */
+export function knownTo<P extends IkeProposal | ChildProposal>(hasAdditional: boolean, proposals: readonly P[]): readonly P[] {
+  const classic = proposals.filter((proposal) => proposal.additional === undefined);
+  return hasAdditional || classic.length === 0 ? proposals : classic;
+}
+
+/** Of a first child, whose keys come from the IKE SA's own exchanges. */
+export function withoutExchanges(proposals: readonly ChildProposal[]): readonly ChildProposal[] {
   const classic = proposals.filter((proposal) => proposal.additional === undefined);
   return classic.length > 0 ? classic : proposals.map((proposal) => ({ ...proposal, additional: [] }));
 }
@@ -183,6 +197,7 @@ export function encodeChildProposals(proposals: readonly ChildProposal[], spi: U
       ...proposal.encryption.map((name) => ENCRYPTION[name].transform),
       ...(withGroups ? childGroupIds(proposal) : []).map((group) => transform(TransformType.DH, group)),
       ...proposal.esn.map((esn) => transform(TransformType.ESN, esn ? 1 : 0)),
+      ...(proposal.additional ?? []).map((kem) => transform(TransformType.ADDKE1, kem)),
     ],
   }));
 }
@@ -295,9 +310,10 @@ export function chooseChild(offers: readonly Proposal[], own: readonly ChildProp
       // A proposal without ESN transform means "no ESN".
       const esn = mine.esn.find((value) => (esns.length === 0 ? !value : esns.includes(value ? 1 : 0)));
       const group = withGroups ? chooseChildGroup(mine, offered(offer, TransformType.DH), keGroup) : { id: undefined };
-      const additional = chooseAdditional([], offer);
+      const additional = chooseAdditional(mine.additional ?? [], offer);
       if (encryption === undefined || integrity === false || esn === undefined || group === undefined || additional === undefined) continue;
-      const algorithms: ChildAlgorithms = { encryption, esn, group: group.id };
+      if (group.id === undefined && additional.id !== undefined) continue;
+      const algorithms: ChildAlgorithms = { encryption, esn, group: group.id, additional: additional.id };
       const exact: ChildProposal = { encryption: [encryption], esn: [esn], groups: group.id === undefined ? [] : [group.id], pfs: 'required' };
       const [proposal] = encodeChildProposals([exact], spi, true);
       const transforms = [...proposal!.transforms, ...additional.transforms];

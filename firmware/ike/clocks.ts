@@ -5,6 +5,7 @@ import { AUTH_EXPIRED } from './auth-lifetime.ts';
 import type { ChildSa } from './child-sa.ts';
 import { postponeRekey, removeChild } from './child-sa.ts';
 import { ownRow } from './exchanges.ts';
+import { dropPending } from './followup.ts';
 import type { IkeSa, SaTimer } from './ike-sa.ts';
 import type { RekeyReason } from './input-output.ts';
 import { ChildRequest } from './tasks/child.ts';
@@ -66,6 +67,7 @@ const CONNECTION_TIMERS: Readonly<Record<Exclude<SaTimer, `${string}:${number}`>
   'rekey-ike': (sa, now) => rekeyIke(sa, 'lifetime', now),
   'expire-ike': (sa, now) => sa.end({ reason: 'its lifetime ended', event: 'IKE Deleted', tell: 'delete' }, now),
   'expire-auth': (sa, now) => sa.end({ reason: AUTH_EXPIRED, event: 'IKE Deleted', tell: 'delete' }, now),
+  followup: dropPending,
   linger: (sa, now) => sa.close(now, 0),
 };
 

@@ -12,14 +12,14 @@ import { ExchangeType, exchangeName, NotifyType, notifyName, Protocol } from '..
 import type { Payload } from '../wire/ike/payloads.ts';
 import { notify } from '../wire/ike/payloads.ts';
 import type { ExchangeRow } from './exchanges.ts';
-import { admit, requestRow } from './exchanges.ts';
+import { admit, ownRow, requestRow } from './exchanges.ts';
 import type { IkeSa, Path } from './ike-sa.ts';
 import type { IkeDropReason } from './input-output.ts';
 import { noteReceived, noteSent } from './intermediate.ts';
 import { follow } from './redirect.ts';
 import type { Opened, Sealing } from './sealing.ts';
 import { innerPayloads } from './sealing.ts';
-import type { Failure, Request, Task } from './task.ts';
+import type { Failure, Request, Task, Verdict } from './task.ts';
 import { errorNotify } from './task.ts';
 import { responderTasks } from './tasks/catalogue.ts';
 import { Window } from './window.ts';
@@ -289,11 +289,11 @@ export class Conversation {
     const tasks = responderTasks(row.name);
     for (const task of tasks) {
       const verdict = task.process(this.#sa, payloads, now);
-      if (verdict === undefined || verdict === 'again') continue;
       if (verdict === 'wait') {
         this.#waiting = (later) => this.#runRequest(row, header, received, later);
         return;
       }
+      if (verdict === undefined || typeof verdict === 'string') continue;
       for (const started of tasks) started.abandon?.(this.#sa, now);
       this.#refuse(header, verdict, now);
       return;
@@ -348,7 +348,7 @@ export class Conversation {
     if (request === undefined) return;
     const { payloads, missing } = admit(request.row, received);
     // Without an error notify the response must be complete; the statuses of IKE_SA_INIT that ask for a retry are the task's.
-    if (this.#sa.state === 'deleting' && request.row.name !== 'informational' && request.row.name !== 'rekey-ike') {
+    if (this.#sa.state === 'deleting' && request.row.name !== 'informational' && !request.tasks.some((task) => task.outlivesSa)) {
       // The SA has ended meanwhile: nothing may come of this exchange any more, but a rekeyed IKE SA must end as well.
       this.#abandon(now);
       this.#window.answered();
@@ -357,18 +357,7 @@ export class Conversation {
     let failure = missing !== undefined && errorNotify(payloads) === undefined && request.row.name !== 'init' ? missingPayload(missing) : undefined;
     for (const task of failure === undefined ? request.tasks : []) {
       const verdict = task.process(this.#sa, payloads, now);
-      if (verdict === 'again') {
-        // A retried IKE_SA_INIT keeps message id 0 (RFC 7296 2.2); any other retry is a new exchange.
-        if (request.row.name === 'init') this.#window.rebuild();
-        else this.#window.answered();
-        this.#sendCurrent(now);
-        return;
-      }
-      if (verdict === 'wait') {
-        this.#sa.clearTimer('retransmit');
-        this.#waiting = (later) => this.#runResponse(received, later);
-        return;
-      }
+      if (typeof verdict === 'string') return this.#goOn(request, verdict, received, now);
       failure = verdict;
       if (failure !== undefined) break;
     }
@@ -380,6 +369,26 @@ export class Conversation {
     this.#sa.log('debug', request.row.story, { exchange: request.row.name, messageId: this.#window.nextId - 1 });
     if (request.row.to !== undefined) this.#sa.state = request.row.to;
     for (const task of request.tasks) task.finish?.(this.#sa, now);
+  }
+
+  #goOn(request: Request, verdict: Extract<Verdict, string>, received: readonly Payload[], now: Instant): void {
+    switch (verdict) {
+      case 'again':
+        // A retried IKE_SA_INIT keeps message id 0 (RFC 7296 2.2); any other retry is a new exchange.
+        if (request.row.name === 'init') this.#window.rebuild();
+        else this.#window.answered();
+        return this.#sendCurrent(now);
+      case 'followup':
+        this.#current = { ...request, row: ownRow('followup') };
+        this.#window.answered();
+        return this.#sendCurrent(now);
+      case 'over':
+        this.#abandon(now);
+        return this.#window.answered();
+      case 'wait':
+        this.#sa.clearTimer('retransmit');
+        this.#waiting = (later) => this.#runResponse(received, later);
+    }
   }
 
   #failed(request: Request, failure: Failure, now: Instant): void {

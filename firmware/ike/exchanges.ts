@@ -11,7 +11,7 @@ import type { Sentence } from './sentences.ts';
  */
 export type SaState = 'new' | 'init-sent' | 'half-open' | 'auth-sent' | 'eap' | 'established' | 'rekeyed' | 'deleting' | 'closed';
 
-export type ExchangeName = 'init' | 'intermediate' | 'auth' | 'eap-first' | 'eap' | 'eap-last' | 'auth-childless' | 'rekey-ike' | 'rekey-child' | 'create-child' | 'informational';
+export type ExchangeName = 'init' | 'intermediate' | 'auth' | 'eap-first' | 'eap' | 'eap-last' | 'auth-childless' | 'rekey-ike' | 'rekey-child' | 'create-child' | 'followup' | 'informational';
 
 export interface ExchangeRow {
   readonly name: ExchangeName;
@@ -46,7 +46,7 @@ const isChildless = (payloads: readonly Payload[]): boolean =>
 const hasNoAuth = (payloads: readonly Payload[]): boolean => findPayload(payloads, 'AUTH') === undefined;
 const isChildRekey = (payloads: readonly Payload[]): boolean => findNotify(payloads, NotifyType.REKEY_SA) !== undefined;
 
-const { IKE_SA_INIT, IKE_INTERMEDIATE, IKE_AUTH, CREATE_CHILD_SA, INFORMATIONAL } = ExchangeType;
+const { IKE_SA_INIT, IKE_INTERMEDIATE, IKE_AUTH, CREATE_CHILD_SA, IKE_FOLLOWUP_KE, INFORMATIONAL } = ExchangeType;
 const BUSY = NotifyType.TEMPORARY_FAILURE;
 const CLOSING: readonly SaState[] = ['established', 'rekeyed', 'deleting'];
 
@@ -71,6 +71,8 @@ export const EXCHANGES: readonly ExchangeRow[] = [
   row('rekey-ike', CREATE_CHILD_SA, 'initiator', CLOSING, ['SA', 'Nonce', 'KE'], ['Notify']),
   row('create-child', CREATE_CHILD_SA, 'initiator', CLOSING, ['SA', 'Nonce', 'TSi', 'TSr'], ['KE', 'Notify']),
   row('rekey-child', CREATE_CHILD_SA, 'initiator', CLOSING, ['SA', 'Nonce', 'TSi', 'TSr'], ['KE', 'Notify']),
+  row('followup', IKE_FOLLOWUP_KE, 'responder', ['established'], ['KE'], ['Notify'], { wrongState: BUSY }),
+  row('followup', IKE_FOLLOWUP_KE, 'initiator', CLOSING, ['KE'], ['Notify']),
   // During EAP a peer may say that it does not trust us.
   row('informational', INFORMATIONAL, 'responder', ['eap', ...CLOSING], [], ['Delete', 'Notify', 'CP']),
   row('informational', INFORMATIONAL, 'initiator', CLOSING, [], ['Delete', 'Notify', 'CP']),

@@ -18,6 +18,8 @@ import type { SaState } from './exchanges.ts';
 import { ownRow } from './exchanges.ts';
 import type { Extensions } from './extensions.ts';
 import { NO_EXTENSIONS } from './extensions.ts';
+import type { PendingExchange } from './followup.ts';
+import { dropPending } from './followup.ts';
 import type { CertificateFacts, ClientSettings, HistoryEntry, HistoryEvent } from './input-output.ts';
 import { IntermediateTranscript } from './intermediate.ts';
 import type { IkeKeys } from './keymat.ts';
@@ -52,6 +54,7 @@ export type SaTimer =
   | 'rekey-ike'
   | 'expire-ike'
   | 'expire-auth'
+  | 'followup'
   | 'linger'
   | `rekey-child:${number}`
   | `expire-child:${number}`;
@@ -154,6 +157,8 @@ export class IkeSa {
   eap: EapRun | undefined;
   /** Additional key exchanges that must come before IKE_AUTH. */
   keyExchangesDue = 0;
+  /** A CREATE_CHILD_SA of the peer that goes on with IKE_FOLLOWUP_KE. */
+  pending: PendingExchange | undefined;
   readonly intermediates = new IntermediateTranscript();
   /** This SA stands for its connection: the service knows it as up. */
   announced = false;
@@ -394,6 +399,7 @@ export class IkeSa {
     this.conversation.clear(now);
     this.clearTimer('retransmit');
     this.state = 'closed';
+    dropPending(this, now);
     if (lingerMs === 0) this.env.forget(this);
     else this.setTimer('linger', after(now, lingerMs));
   }
@@ -411,6 +417,7 @@ export class IkeSa {
     this.#clearClocks();
     this.announced = false;
     this.state = 'rekeyed';
+    dropPending(this, now);
     this.setTimer('linger', after(now, REPLACED_MS));
     successor.announced = true;
     this.successor = successor;

@@ -5,6 +5,8 @@ import { prfPlus } from '../../platform/crypto.ts';
 import type { ChildAlgorithms, IkeAlgorithms } from './algorithms.ts';
 import { ENCRYPTION, INTEGRITY, PRF_BYTES } from './algorithms.ts';
 
+const NOTHING = new Uint8Array(0);
+
 /** A cipher key and its salt. */
 export interface CipherKey {
   readonly key: Uint8Array;
@@ -27,6 +29,8 @@ export interface IkeKeys {
 export interface ExchangeSecrets {
   /** g^ir; the caller wipes it. */
   readonly shared: Uint8Array;
+  /** Of an additional key exchange; the caller wipes it. */
+  readonly additional?: Uint8Array | undefined;
   readonly nonceI: Uint8Array;
   readonly nonceR: Uint8Array;
   readonly spiI: Uint8Array;
@@ -39,9 +43,9 @@ export function deriveIkeKeys(suite: Suite, algorithms: IkeAlgorithms, secrets: 
   return expandIkeKeys(suite, algorithms, skeyseed, secrets);
 }
 
-/** The keys of an IKE SA that replaces another; the PRF of SKEYSEED is the old one (RFC 7296 2.18). */
+/** The keys of an IKE SA that replaces another; the PRF of SKEYSEED is the old one (RFC 7296 2.18, RFC 9370 2.2.4). */
 export function deriveRekeyedIkeKeys(suite: Suite, oldPrf: HmacName, oldSkD: Uint8Array, algorithms: IkeAlgorithms, secrets: ExchangeSecrets): IkeKeys {
-  const skeyseed = suite.hmac(oldPrf, oldSkD, secrets.shared, secrets.nonceI, secrets.nonceR);
+  const skeyseed = suite.hmac(oldPrf, oldSkD, secrets.shared, secrets.nonceI, secrets.nonceR, secrets.additional ?? NOTHING);
   return expandIkeKeys(suite, algorithms, skeyseed, secrets);
 }
 
@@ -76,10 +80,10 @@ export interface ChildKeys {
 }
 
 /** KEYMAT of a child; `shared` is the exchange's own g^ir, or undefined without one. */
-export function deriveChildKeys(suite: Suite, prf: HmacName, skD: Uint8Array, algorithms: ChildAlgorithms, secrets: { shared: Uint8Array | undefined; nonceI: Uint8Array; nonceR: Uint8Array }): ChildKeys {
+export function deriveChildKeys(suite: Suite, prf: HmacName, skD: Uint8Array, algorithms: ChildAlgorithms, secrets: { shared: Uint8Array | undefined; additional?: Uint8Array | undefined; nonceI: Uint8Array; nonceR: Uint8Array }): ChildKeys {
   const { keyBytes, saltBytes } = ENCRYPTION[algorithms.encryption];
   const one = keyBytes + saltBytes;
-  const seed = concat(secrets.shared ?? new Uint8Array(0), secrets.nonceI, secrets.nonceR);
+  const seed = concat(secrets.shared ?? NOTHING, secrets.nonceI, secrets.nonceR, secrets.additional ?? NOTHING);
   const stream = prfPlus(suite, prf, skD, seed, 2 * one);
   const at = (start: number): CipherKey => ({
     key: stream.slice(start, start + keyBytes),

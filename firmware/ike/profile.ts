@@ -8,7 +8,7 @@ import type { Gateway } from '../wire/ike/gateway.ts';
 import type { TrafficSelector } from '../wire/ike/selector.ts';
 import { ANY_IPV4, ANY_IPV6 } from '../wire/ike/selector.ts';
 import type { ChildProposal, IkeProposal } from './algorithms.ts';
-import { DEFAULT_CHILD_PROPOSAL, DEFAULT_IKE_PROPOSALS, isWeak, LEGACY_IKE_PROPOSAL } from './algorithms.ts';
+import { DEFAULT_CHILD_PROPOSALS, DEFAULT_IKE_PROPOSALS, isWeak, LEGACY_IKE_PROPOSAL } from './algorithms.ts';
 import type { EapMethodName } from './eap/method.ts';
 import type { Ppk } from './ppk.ts';
 
@@ -131,7 +131,7 @@ const ANY = [ANY_IPV4, ANY_IPV6] as const;
 export function completeProfile(profile: IkeProfile): CompleteProfile {
   const complete: CompleteProfile = {
     proposals: DEFAULT_IKE_PROPOSALS,
-    childProposals: [DEFAULT_CHILD_PROPOSAL],
+    childProposals: DEFAULT_CHILD_PROPOSALS,
     ikeLifetimeMs: 86_400_000,
     childLifetimeMs: 28_800_000,
     dpdMs: 30_000,

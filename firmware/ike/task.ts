@@ -28,12 +28,15 @@ export interface Failure {
 }
 
 /**
- * `again`: the initiator builds the request anew under the same message id. `wait`: the first task of an exchange has asked
- * for something outside; `process` comes again with the same payloads when that is there.
+ * `wait`: the first task of an exchange has asked for something outside; `process` comes again with the same payloads when
+ * that is there. Of an initiator: `again`: the request is built anew; `followup`: it goes on with IKE_FOLLOWUP_KE and the
+ * same tasks; `over`: nothing comes of the exchange, though nobody has failed.
  */
-export type Verdict = Failure | 'again' | 'wait' | undefined;
+export type Verdict = Failure | 'again' | 'followup' | 'over' | 'wait' | undefined;
 
 export interface Task {
+  /** Its answer counts even when the IKE SA has been ended meanwhile. */
+  readonly outlivesSa?: true;
   build(sa: IkeSa, out: Payload[], now: Instant): void;
   process(sa: IkeSa, payloads: readonly Payload[], now: Instant): Verdict;
   finish?(sa: IkeSa, now: Instant): void;

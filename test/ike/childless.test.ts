@@ -1,11 +1,11 @@
 import { deepStrictEqual, equal } from 'node:assert/strict';
 import type { IkeProfile } from '../../firmware/ike/profile.ts';
-import { pair } from './pair.ts';
+import { classicPair, pair } from './pair.ts';
 
 const PFS = [{ encryption: ['aes-256-gcm-16' as const], esn: [true], groups: [19 as const], pfs: 'required' as const }];
 
 function connect(branch: Partial<IkeProfile>, controller: Partial<IkeProfile> = {}): ReturnType<typeof pair> {
-  const made = pair({ branch: { childless: true, ...branch }, controller });
+  const made = classicPair({ branch: { childless: true, ...branch }, controller });
   made.world.initiate(made.branch, made.controller, 'to-controller');
   made.world.run(2000);
   return made;
@@ -36,7 +36,7 @@ describe('ike: an IKE SA that begins without a child', () => {
   });
 
   it('is ended by the responder when no child comes', () => {
-    const { world, branch, controller } = pair({ branch: { childless: true } });
+    const { world, branch, controller } = classicPair({ branch: { childless: true } });
     world.fate = ({ from, send }) => (from === branch && send.bytes[18] === 36 ? [] : [10]);
     world.initiate(branch, controller, 'to-controller');
     world.run(15_000);

@@ -2,7 +2,7 @@
 // ends mean the same ones.
 import { deepStrictEqual, equal } from 'node:assert/strict';
 import type { Node } from './pair.ts';
-import { LATENCY_MS, pair } from './pair.ts';
+import { classicPair, LATENCY_MS, pair } from './pair.ts';
 
 const SEEDS = 40;
 const STEPS = 12;
@@ -12,7 +12,7 @@ const RECONNECT_MS = 1_000;
 const SETTLE_MS = 300_000;
 
 function converge(seed: number): void {
-  const { world, branch, controller } = pair({ seed, branch: { dpdMs: 10_000 }, controller: { dpdMs: 10_000 } });
+  const { world, branch, controller } = (seed % 2 === 0 ? pair : classicPair)({ seed, branch: { dpdMs: 10_000 }, controller: { dpdMs: 10_000 } });
   const dice = world.random.fork('schedule');
   const below = (limit: number): number => dice.uint32() % limit;
   let address = branch.address;

@@ -8,7 +8,7 @@ import { fakeAnchor, fakeCertificate, fakeCrl, fakeKeyPair, FakeSuite } from '..
 import type { RevocationCheck, Suite } from '../../platform/crypto.ts';
 import { SeededRandom } from '../../platform/random.ts';
 import type { TlsEngine, TlsOptions, TlsStep } from '../../platform/tls-engine.ts';
-import { pair, UNIX_MS } from './pair.ts';
+import { classicPair, pair, UNIX_MS } from './pair.ts';
 
 const USER = 'alice@acme.example';
 const GATEWAY = 'c1@acme.example';
@@ -49,7 +49,7 @@ describe('ike: EAP-TLS', () => {
   }
 
   function make({ user, client, server, gateway = credential(GATEWAY), eap, options, both = {}, suite = new FakeSuite() }: Scenario): ReturnType<typeof pair> {
-    return pair({
+    return classicPair({
       suite,
       branch: { localAuth: { kind: 'eap', identity: USER, certificate: credential(USER), ...user }, remoteAuth: { kind: 'certificate', anchors }, ...client },
       controller: { localAuth: { kind: 'certificate', ...gateway, algorithm: 'ecdsa-sha256' }, remoteAuth: { kind: 'eap', methods: ['tls'], anchors, ...eap }, ...server },
@@ -224,7 +224,7 @@ describe('ike: EAP-TLS', () => {
   });
 
   it('offers no TLS without a certificate of its own', () => {
-    const made = pair({
+    const made = classicPair({
       branch: { localAuth: { kind: 'eap', identity: USER, certificate: credential(USER), eapOnly: true }, remoteAuth: { kind: 'certificate', anchors } },
       controller: { remoteAuth: { kind: 'eap', methods: ['tls'], anchors, eapOnly: true } },
     });

@@ -7,7 +7,7 @@ import { FakeSuite, fakeCertificate, fakeAnchor, fakeKeyPair } from '../../platf
 import { SeededRandom } from '../../platform/random.ts';
 import type { Authority } from '../../platform/x509.ts';
 import { createAuthority, createCsr, generateKeyPair, issueFromCsr } from '../../platform/x509.ts';
-import { pair, UNIX_MS } from './pair.ts';
+import { classicPair, pair, UNIX_MS } from './pair.ts';
 
 const USER = 'EXAMPLE\\alice';
 const PASSWORD = 'correct horse';
@@ -37,7 +37,7 @@ describe('ike: EAP-MSCHAPv2', () => {
 
   function connect({ user, client, server, eap, options }: Scenario = {}): ReturnType<typeof pair> & { failures: string[] } {
     const failures: string[] = [];
-    const made = pair({
+    const made = classicPair({
       branch: { localAuth: { kind: 'eap', identity: USER, password: PASSWORD, ...user }, remoteAuth: { kind: 'certificate', anchors: [authority.certificate] }, ...client },
       controller: { localAuth: gateway, remoteAuth: { kind: 'eap', methods: ['mschapv2'], ...eap }, ...server },
       controllerOptions: {
@@ -174,7 +174,7 @@ describe('ike: EAP-MSCHAPv2', () => {
   });
 
   it('forgets a user that falls silent in the conversation', () => {
-    const made = pair({
+    const made = classicPair({
       branch: { localAuth: { kind: 'eap', identity: USER, password: PASSWORD }, remoteAuth: { kind: 'certificate', anchors: [authority.certificate] } },
       controller: { localAuth: gateway, remoteAuth: { kind: 'eap', methods: ['mschapv2'] } },
     });
@@ -190,7 +190,7 @@ describe('ike: EAP-MSCHAPv2', () => {
 
   it('survives loss and repetition of every message', () => {
     for (let lost = 0; lost < 12; lost++) {
-      const made = pair({
+      const made = classicPair({
         branch: { localAuth: { kind: 'eap', identity: USER, password: PASSWORD }, remoteAuth: { kind: 'certificate', anchors: [authority.certificate] } },
         controller: { localAuth: gateway, remoteAuth: { kind: 'eap', methods: ['mschapv2'] } },
         controllerOptions: { lookupEap: () => ({ password: PASSWORD }) },
@@ -212,7 +212,7 @@ describe('ike: EAP-MSCHAPv2', () => {
   it('works in simulations', () => {
     const keys = fakeKeyPair(new SeededRandom(7));
     const certificate = fakeCertificate({ emails: ['c1@acme.example'], uris: [], publicKey: keys.publicKey });
-    const made = pair({
+    const made = classicPair({
       suite: new FakeSuite(),
       branch: { localAuth: { kind: 'eap', identity: USER, password: PASSWORD }, remoteAuth: { kind: 'certificate', anchors: [fakeAnchor()] } },
       controller: { localAuth: { kind: 'certificate', chain: [certificate], privateKey: keys.privateKey, algorithm: 'ecdsa-sha256' }, remoteAuth: { kind: 'eap', methods: ['mschapv2'] } },

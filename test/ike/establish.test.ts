@@ -1,11 +1,11 @@
 import { deepStrictEqual, equal, notEqual, ok } from 'node:assert/strict';
 import type { IkeProfile } from '../../firmware/ike/profile.ts';
 import { ANY_IPV4 } from '../../firmware/wire/ike/selector.ts';
-import { pair, pskProfile, UNIX_MS } from './pair.ts';
+import { classicPair, pair, pskProfile, UNIX_MS } from './pair.ts';
 
 describe('ike: establishing with a pre-shared key', () => {
   it('brings up one IKE SA and one child with mirrored keys', () => {
-    const { world, branch, controller } = pair();
+    const { world, branch, controller } = classicPair();
     // IKE_SA_INIT { SA, KE, Ni, N } -->   <-- { SA, KE, Nr, N }
     // IKE_AUTH { IDi, IDr, AUTH, SA, TSi, TSr } -->   <-- { IDr, AUTH, SA, TSi, TSr }
     world.initiate(branch, controller, 'to-controller');
@@ -134,13 +134,13 @@ describe('ike: establishing with a pre-shared key', () => {
   });
 
   it('says that a profile does not exist', () => {
-    const { world, branch, controller } = pair();
+    const { world, branch, controller } = classicPair();
     world.initiate(branch, controller, 'nobody');
     equal(branch.of('connect-failed')[0]?.cause, 'there is no profile of this name');
   });
 
   it('drops the former IKE SA of a peer that starts anew', () => {
-    const { world, branch, controller } = pair();
+    const { world, branch, controller } = classicPair();
     world.initiate(branch, controller, 'to-controller');
     world.run(100);
     const again = world.add('branch-rebooted', '192.0.2.3', { profiles: [pskProfile('to-controller', 'b1@acme.example', 'c1@acme.example')] });
@@ -154,7 +154,7 @@ describe('ike: establishing with a pre-shared key', () => {
 
   it('keeps two circuits of one branch up side by side', () => {
     const profiles: IkeProfile[] = ['one', 'two'].map((name) => pskProfile(name, 'b1@acme.example', 'c1@acme.example'));
-    const { world, controller } = pair();
+    const { world, controller } = classicPair();
     const branch = world.add('two-circuits', '192.0.2.9', { profiles });
     world.initiate(branch, controller, 'one');
     world.run(100);
@@ -166,7 +166,7 @@ describe('ike: establishing with a pre-shared key', () => {
 
   it('does not let a late INITIAL_CONTACT end a circuit that began after it', () => {
     const profiles: IkeProfile[] = ['one', 'two'].map((name) => pskProfile(name, 'b1@acme.example', 'c1@acme.example'));
-    const { world, controller } = pair();
+    const { world, controller } = classicPair();
     const branch = world.add('two-circuits', '192.0.2.9', { profiles });
     // The first IKE_AUTH, which carries INITIAL_CONTACT, is lost and comes again when the second circuit is up.
     world.fate = (packet) => (packet.send.bytes[18] === 35 && packet.from === branch && world.packets.filter((earlier) => earlier.send.bytes[18] === 35).length === 1 ? [] : [10]);
@@ -179,7 +179,7 @@ describe('ike: establishing with a pre-shared key', () => {
   });
 
   it('writes history with time, peer, SPIs and NAT', () => {
-    const { world, branch, controller } = pair();
+    const { world, branch, controller } = classicPair();
     world.initiate(branch, controller, 'to-controller');
     world.run(100);
     const entries = controller.of('history').map(({ entry }) => entry);

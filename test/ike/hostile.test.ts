@@ -9,7 +9,7 @@ import { FakeSuite } from '../../platform/crypto-fake.ts';
 import { RealSuite } from '../../platform/crypto-real.ts';
 import { randomBelow, SeededRandom } from '../../platform/random.ts';
 import type { Node, World } from './pair.ts';
-import { LATENCY_MS, pair } from './pair.ts';
+import { classicPair, LATENCY_MS } from './pair.ts';
 
 function deliver(world: World, to: Node, from: Pick<Node, 'address'>, bytes: Uint8Array): void {
   world.input(to, { kind: 'datagram', socket: 'wan', natt: false, local: { address: to.address, port: 500 }, remote: { address: from.address, port: 500 }, bytes });
@@ -40,7 +40,7 @@ class OpenSuite extends RealSuite {
 describe('ike: hostile input', () => {
   it('is not disturbed by mutated copies of every message while it comes up', () => {
     for (let seed = 1; seed <= 15; seed++) {
-      const { world, branch, controller } = pair({ seed, controllerOptions: { halfOpen: { cookieThreshold: 10_000, total: 10_000, perNetwork: 10_000 } } });
+      const { world, branch, controller } = classicPair({ seed, controllerOptions: { halfOpen: { cookieThreshold: 10_000, total: 10_000, perNetwork: 10_000 } } });
       const dice = new SeededRandom(`mutations ${seed}`);
       world.initiate(branch, controller, 'to-controller');
       for (let step = 0; step < 12; step++) {
@@ -62,7 +62,7 @@ describe('ike: hostile input', () => {
   it('never throws for mutated contents of authentic messages', () => {
     for (let seed = 1; seed <= 15; seed++) {
       const suite = new OpenSuite();
-      const { world, branch, controller } = pair({ seed, suite });
+      const { world, branch, controller } = classicPair({ seed, suite });
       const dice = new SeededRandom(`contents ${seed}`);
       world.initiate(branch, controller, 'to-controller');
       for (let step = 0; step < 60; step++) {
@@ -99,7 +99,7 @@ describe('ike: hostile input', () => {
   });
 
   it('comes up with the suite of the simulator too', () => {
-    const { world, branch, controller } = pair({ suite: new FakeSuite() });
+    const { world, branch, controller } = classicPair({ suite: new FakeSuite() });
     world.fate = () => [LATENCY_MS];
     world.initiate(branch, controller, 'to-controller');
     world.run(100);
@@ -115,7 +115,7 @@ function chain(body: Uint8Array): Uint8Array {
 
 /** Sends an INFORMATIONAL request with these insides from an established initiator; returns what the answer contains. */
 function sendAuthentic(firstPayload: number, inner: Uint8Array): { controller: Node; answer: readonly Payload[] } {
-  const { world, branch, controller } = pair({ suite: new OpenSuite() });
+  const { world, branch, controller } = classicPair({ suite: new OpenSuite() });
   world.initiate(branch, controller, 'to-controller');
   world.run(100);
   const { header } = decodeMessage(world.packets.at(-1)!.send.bytes);

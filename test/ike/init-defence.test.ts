@@ -7,7 +7,7 @@ import { findNotify, findPayload } from '../../firmware/wire/ike/payloads.ts';
 import { SeededRandom } from '../../platform/random.ts';
 import { OracleInitiator } from '../oracle/ike-initiator.ts';
 import type { Node, World } from './pair.ts';
-import { KEY, pair } from './pair.ts';
+import { classicPair, KEY, pair } from './pair.ts';
 
 const ALWAYS_COOKIE: HalfOpenLimits = { cookieThreshold: 0, total: 1000, perNetwork: 10 };
 
@@ -27,7 +27,7 @@ function flood(world: World, target: Node, template: Uint8Array, count: number, 
 
 describe('ike: defence of IKE_SA_INIT', () => {
   it('asks for a cookie and keeps no state before it is shown', () => {
-    const { world, branch, controller } = pair({ controllerOptions: { halfOpen: ALWAYS_COOKIE } });
+    const { world, branch, controller } = classicPair({ controllerOptions: { halfOpen: ALWAYS_COOKIE } });
     // { SA, KE, Ni } -->   <-- { N(COOKIE) }   { N(COOKIE), SA, KE, Ni } -->   <-- { SA, KE, Nr }
     world.initiate(branch, controller, 'to-controller');
     world.run(15);

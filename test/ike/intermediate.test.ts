@@ -137,15 +137,6 @@ describe('ike: additional key exchange', () => {
       equal(controller.of('child-up').length, 1);
     }
   });
-
-  it('is rekeyed without another additional key exchange', () => {
-    const { world, branch, controller } = connect(both(HYBRID));
-    for (const end of [branch, controller]) {
-      world.input(end, { kind: 'rekey-ike', ikeSa: end.endpoint.snapshot().ikeSas[0]!.ikeSa });
-      world.run(1000);
-    }
-    deepStrictEqual(branch.of('ike-rekeyed').map(({ suite }) => suite), [CLASSIC_SUITE, CLASSIC_SUITE]);
-  });
 });
 
 /** Both ends agree on keys, but one of them saw another message: what an attacker does who has broken every key. */

@@ -2,7 +2,7 @@
 import { decodeHeader } from '../../firmware/wire/ike/message.ts';
 import { exchangeName } from '../../firmware/wire/ike/numbers.ts';
 import type { IkeEndpointOptions, IkeInput, IkeOutput } from '../../firmware/ike/endpoint.ts';
-import { CLASSIC_IKE_PROPOSAL } from '../../firmware/ike/algorithms.ts';
+import { CLASSIC_IKE_PROPOSAL, DEFAULT_CHILD_PROPOSAL } from '../../firmware/ike/algorithms.ts';
 import { IkeEndpoint } from '../../firmware/ike/endpoint.ts';
 import type { IkeProfile } from '../../firmware/ike/profile.ts';
 import type { Endpoint } from '../../firmware/model.ts';
@@ -187,8 +187,6 @@ export function pskProfile(name: string, local: string, remote: string | undefin
     remoteIdentity: remote === undefined ? undefined : { kind: 'email', value: remote },
     localAuth: { kind: 'psk', key: KEY },
     remoteAuth: { kind: 'psk', key: KEY },
-    // One exchange less: message ids are those of RFC 7296 alone.
-    proposals: [CLASSIC_IKE_PROPOSAL],
     ...extra,
   };
 }
@@ -199,4 +197,12 @@ export function pair(options: { branch?: Partial<IkeProfile>; controller?: Parti
   const branch = world.add('branch', '192.0.2.1', { profiles: [pskProfile('to-controller', 'b1@acme.example', 'c1@acme.example', options.branch)], ...options.both });
   const controller = world.add('controller', '192.0.2.2', { profiles: [pskProfile('branches', 'c1@acme.example', undefined, options.controller)], ...options.both, ...options.controllerOptions });
   return { world, branch, controller };
+}
+
+/** Without additional key exchanges: fewer messages, whose ids are those of RFC 7296 alone. */
+export const CLASSIC = { proposals: [CLASSIC_IKE_PROPOSAL], childProposals: [DEFAULT_CHILD_PROPOSAL] } as const;
+
+/** The same two, both CLASSIC. */
+export function classicPair(options: Parameters<typeof pair>[0] = {}): ReturnType<typeof pair> {
+  return pair({ ...options, branch: { ...CLASSIC, ...options.branch }, controller: { ...CLASSIC, ...options.controller } });
 }

@@ -3,7 +3,7 @@ import type { IkeProfile } from '../../firmware/ike/profile.ts';
 import type { Retransmission } from '../../firmware/ike/window.ts';
 import { DEFAULT_RETRANSMISSION } from '../../firmware/ike/window.ts';
 import type { Node, World } from './pair.ts';
-import { LATENCY_MS, pair } from './pair.ts';
+import { CLASSIC, LATENCY_MS, pair } from './pair.ts';
 
 /** Under heavy loss the usual number of sendings may well not be enough. */
 const PATIENT: Retransmission = { ...DEFAULT_RETRANSMISSION, longestMs: 4000, tries: 30 };
@@ -141,6 +141,20 @@ describe('ike: rekey of a child', () => {
       world.run(60_000);
       assertMirrored(world, branch, controller, 1);
     });
+  }
+});
+
+describe('ike: rekeys that collide, without additional key exchanges', () => {
+  for (let seed = 1; seed <= 4; seed++) {
+    for (const what of ['rekey-child', 'rekey-ike'] as const) {
+      it(`${what} at both ends at once (seed ${seed})`, () => {
+        const { world, branch, controller } = up(CLASSIC, seed);
+        for (const node of [branch, controller]) world.input(node, what === 'rekey-child' ? { kind: what, child: children(node)[0]! } : { kind: what, ikeSa: node.of('ike-up')[0]!.ikeSa });
+        world.run(100_000);
+        assertMirrored(world, branch, controller, 1);
+        for (const node of [branch, controller]) equal(node.logged('rekey collided with the peer').length, 1);
+      });
+    }
   }
 });
 

@@ -114,7 +114,8 @@ describe('ike: signatures', () => {
   });
 });
 
-describe('ike: choice among credentials', () => {
+describe('ike: choice among credentials', function () {
+  this.timeout(60_000);
   const scratch = mkdtempSync(join(tmpdir(), 'selvage-test-'));
   const names = ['basicConstraints=CA:FALSE', 'keyUsage=digitalSignature'];
   let root: OpensslIssued;

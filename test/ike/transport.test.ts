@@ -1,7 +1,7 @@
 import { deepStrictEqual, equal, ok } from 'node:assert/strict';
 import { randomBelow, SeededRandom } from '../../platform/random.ts';
 import type { Packet } from './pair.ts';
-import { LATENCY_MS, pair } from './pair.ts';
+import { classicPair, LATENCY_MS, pair } from './pair.ts';
 
 const EXCHANGE = 18;
 
@@ -23,7 +23,7 @@ describe('ike: transport', () => {
   }
 
   it('answers repeated requests from its cache and makes nothing twice', () => {
-    const { world, branch, controller } = pair();
+    const { world, branch, controller } = classicPair();
     world.fate = () => [LATENCY_MS, LATENCY_MS + 1, LATENCY_MS + 50];
     world.initiate(branch, controller, 'to-controller');
     world.run(5000);
@@ -68,7 +68,7 @@ describe('ike: transport', () => {
   });
 
   it('fragments what is larger than the configured size, both ways', () => {
-    const { world, branch, controller } = pair({ branch: { fragmentBytes: 200 }, controller: { fragmentBytes: 150 } });
+    const { world, branch, controller } = classicPair({ branch: { fragmentBytes: 200 }, controller: { fragmentBytes: 150 } });
     // IKE_AUTH SKF 1..n -->   <-- SKF 1..m
     world.initiate(branch, controller, 'to-controller');
     world.run(100);
@@ -92,7 +92,7 @@ describe('ike: transport', () => {
   });
 
   it('repeats a fragmented reply once per repetition of the first fragment', () => {
-    const { world, branch, controller } = pair({ branch: { fragmentBytes: 200 } });
+    const { world, branch, controller } = classicPair({ branch: { fragmentBytes: 200 } });
     world.initiate(branch, controller, 'to-controller');
     world.run(100);
     const request = world.packets.filter((packet) => packet.from === branch && isSealed(packet));
@@ -108,7 +108,7 @@ describe('ike: transport', () => {
 describe('ike: NAT', () => {
   /** The branch is behind a NAT that maps it to 198.51.100.1 with ports 10000 + its own. */
   function behindNat(): ReturnType<typeof pair> & { move(port: number): void } {
-    const made = pair();
+    const made = classicPair();
     const { world, branch } = made;
     let shift = 10_000;
     world.translate = (from, source) => (from === branch ? { address: '198.51.100.1', port: source.port + shift } : source);

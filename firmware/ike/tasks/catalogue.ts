@@ -5,6 +5,7 @@ import { AuthAnswer } from './auth.ts';
 import { ChildAnswer } from './child-answer.ts';
 import { ConfigAnswer } from './config.ts';
 import { EapAnswer, EapFirstAnswer, EapLastAnswer } from './eap-answer.ts';
+import { FollowupAnswer } from './followup.ts';
 import { InformationalAnswer } from './informational.ts';
 import { InitAnswer } from './init.ts';
 import { IntermediateAnswer } from './intermediate.ts';
@@ -22,6 +23,7 @@ const RESPONDERS: Readonly<Record<ExchangeName, () => Task[]>> = {
   'rekey-ike': () => [new IkeRekeyAnswer()],
   'rekey-child': () => [new ChildAnswer('rekey')],
   'create-child': () => [new ChildAnswer('create')],
+  followup: () => [new FollowupAnswer()],
   informational: () => [new InformationalAnswer(), new MobikeAnswer()],
 };
 

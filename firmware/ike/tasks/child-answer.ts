@@ -6,19 +6,22 @@ import type { Payload } from '../../wire/ike/payloads.ts';
 import { findNotify, findPayload, notify } from '../../wire/ike/payloads.ts';
 import type { TrafficSelector } from '../../wire/ike/selector.ts';
 import { narrowSelectors } from '../../wire/ike/selector.ts';
+import type { KemId } from '../../../platform/crypto.ts';
 import type { ChildAlgorithms, Choice } from '../algorithms.ts';
 import { chooseChild, encodeChildProposals } from '../algorithms.ts';
 import type { ChildSa } from '../child-sa.ts';
-import { createChild, espSpiBytes, espSpiNumber, installChild } from '../child-sa.ts';
+import { espSpiBytes, espSpiNumber, installChild, postponeRekey } from '../child-sa.ts';
+import type { Continuation } from '../followup.ts';
+import { awaitFollowup, linkNotify, newLink } from '../followup.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import { groupBytes, KeyExchange } from '../key-exchange.ts';
-import { deriveChildKeys } from '../keymat.ts';
 import { groupName, mismatch } from '../mismatch.ts';
 import type { NoncePair } from '../nonces.ts';
 import { NONCE_BYTES } from '../nonces.ts';
 import { vxlanNotify, vxlanVni } from '../private-notifies.ts';
 import type { Failure, Task } from '../task.ts';
-import { ChildRequest, MAX_SELECTORS } from './child.ts';
+import type { AgreedChild } from './child.ts';
+import { childProposals, ChildRequest, makeChild, MAX_SELECTORS } from './child.ts';
 import { IkeRekeyRequest } from './rekey.ts';
 
 /** Children that one IKE SA may have at once, those being replaced included. */
@@ -31,17 +34,30 @@ interface Refusal {
   readonly cause: string;
 }
 
-export class ChildAnswer implements Task {
+export class ChildAnswer implements Task, Continuation {
   readonly #purpose: 'first' | 'rekey' | 'create';
   #refusal: Refusal | undefined;
   #spi: number | undefined;
   #old: ChildSa | undefined;
+  #agreed: AgreedChild | undefined;
+  #link: Uint8Array | undefined;
   #child: ChildSa | undefined;
-  #nonces: NoncePair | undefined;
   #answer: Payload[] = [];
 
   constructor(purpose: 'first' | 'rekey' | 'create') {
     this.#purpose = purpose;
+  }
+
+  get kem(): KemId {
+    return this.#agreed!.algorithms.additional!;
+  }
+
+  get replaces(): ChildSa | undefined {
+    return this.#old;
+  }
+
+  get nonces(): NoncePair {
+    return this.#agreed!.nonces;
   }
 
   process(sa: IkeSa, payloads: readonly Payload[]): Failure | undefined {
@@ -62,9 +78,10 @@ export class ChildAnswer implements Task {
     const ke = findPayload(payloads, 'KE');
     const spi = env.allocateEspSpi();
     this.#spi = spi;
-    const choice = chooseChild(findPayload(payloads, 'SA')!.proposals, profile.childProposals, ke?.group, espSpiBytes(spi), !first);
+    const acceptable = childProposals(sa, first);
+    const choice = chooseChild(findPayload(payloads, 'SA')!.proposals, acceptable, ke?.group, espSpiBytes(spi), !first);
     if (choice === undefined) {
-      const allowed = encodeChildProposals(profile.childProposals, espSpiBytes(spi), !first);
+      const allowed = encodeChildProposals(acceptable, espSpiBytes(spi), !first);
       return { notify: NotifyType.NO_PROPOSAL_CHOSEN, cause: mismatch(findPayload(payloads, 'SA')!.proposals, allowed) };
     }
     const { group } = choice.algorithms;
@@ -99,6 +116,7 @@ export class ChildAnswer implements Task {
       if (asked) return { notify: NotifyType.TEMPORARY_FAILURE, cause: 'the child SA to rekey may be one that is being made' };
       return { notify: NotifyType.CHILD_SA_NOT_FOUND, espSpi: named, cause: 'the child SA to rekey is not known' };
     }
+    if (twinOf(sa, this.#old)?.followsUp === true) return { notify: NotifyType.TEMPORARY_FAILURE, cause: 'our own rekey of the child SA is nearly done' };
     const { state } = this.#old;
     return state === 'up' || state === 'rekeying' ? undefined : { notify: NotifyType.TEMPORARY_FAILURE, cause: 'the child SA is being deleted' };
   }
@@ -118,13 +136,16 @@ export class ChildAnswer implements Task {
       shared = keyExchange.shared(findPayload(payloads, 'KE')!);
       if (shared === undefined) return { notify: NotifyType.INVALID_SYNTAX, cause: "the peer's Diffie-Hellman value is not valid" };
     }
-    const keys = deriveChildKeys(suite, sa.algorithms!.prf, sa.keys!.skD, algorithms, { shared, nonceI, nonceR });
-    wipe(shared);
     this.#answer.push({ kind: 'TSi', selectors: agreed.remoteSelectors }, { kind: 'TSr', selectors: agreed.localSelectors });
     if (agreed.vxlanVni !== undefined) this.#answer.push(vxlanNotify(agreed.vxlanVni));
-    this.#nonces = { initiator: nonceI, responder: nonceR };
     const offer = findPayload(payloads, 'SA')!.proposals.find((entry) => entry.number === proposal.number && entry.protocol === Protocol.ESP)!;
-    this.#child = createChild(sa, { ...agreed, spiIn: this.#spi!, spiOut: espSpiNumber(offer.spi), keyIn: keys.fromInitiator, keyOut: keys.fromResponder, algorithms });
+    this.#agreed = { ...agreed, spiIn: this.#spi!, spiOut: espSpiNumber(offer.spi), shared, nonces: { initiator: nonceI, responder: nonceR }, algorithms };
+    if (algorithms.additional === undefined) {
+      this.#child = makeChild(sa, this.#agreed, 'responder');
+      return undefined;
+    }
+    this.#link = newLink(sa);
+    this.#answer.push(linkNotify(this.#link));
     return undefined;
   }
 
@@ -138,18 +159,46 @@ export class ChildAnswer implements Task {
   }
 
   finish(sa: IkeSa, now: Instant): void {
-    if (this.#child === undefined) {
+    if (this.#agreed === undefined) {
       this.abandon(sa);
       return;
     }
-    const twin = sa.conversation.currentTasks.find((task) => task instanceof ChildRequest && task.old === this.#old);
-    if (this.#old !== undefined && twin instanceof ChildRequest) twin.rival = this.#nonces;
-    installChild(sa, this.#child, this.#old, { initiator: false }, now);
+    const twin = twinOf(sa, this.#old);
+    if (twin !== undefined) twin.rival = this;
+    if (this.#link === undefined) this.complete(sa, now);
+    else awaitFollowup(sa, this.#link, this, now);
+  }
+
+  mix(sa: IkeSa, shared: Uint8Array): void {
+    this.#child = makeChild(sa, this.#agreed!, 'responder', shared);
+  }
+
+  complete(sa: IkeSa, now: Instant): void {
+    const old = this.#old !== undefined && sa.children.has(this.#old.number) ? this.#old : undefined;
+    const twin = twinOf(sa, old);
+    if (twin !== undefined) twin.rival = this;
+    installChild(sa, this.#child!, old, { initiator: false }, now);
+  }
+
+  /** The peer does not go on: our own rekey, which may have made way for it, has its turn again. */
+  drop(sa: IkeSa, now: Instant): void {
+    this.abandon(sa);
+    const old = this.#old;
+    const twin = twinOf(sa, old);
+    if (twin?.rival === this) twin.rival = undefined;
+    if (old?.state !== 'up' || !sa.children.has(old.number) || sa.state !== 'established') return;
+    if (sa.timerAt(`rekey-child:${old.number}`) === undefined) postponeRekey(sa, `rekey-child:${old.number}`, 'the peer did not go on with its own', now);
   }
 
   abandon(sa: IkeSa): void {
+    wipe(this.#agreed?.shared);
     if (this.#spi !== undefined) sa.env.releaseEspSpi(this.#spi);
   }
+}
+
+/** Our own rekey of the same child, on its way. */
+function twinOf(sa: IkeSa, old: ChildSa | undefined): ChildRequest | undefined {
+  return old === undefined ? undefined : sa.conversation.currentTasks.find((task): task is ChildRequest => task instanceof ChildRequest && task.old === old);
 }
 
 function wantsAddressInVain(sa: IkeSa, payloads: readonly Payload[]): boolean {

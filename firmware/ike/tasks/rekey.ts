@@ -1,16 +1,18 @@
-// Rekeying the IKE SA (RFC 7296 1.3.2, 2.8, 2.18, 2.25.2). Children move to the new SA; whoever began the surviving
+// Rekeying the IKE SA (RFC 7296 1.3.2, 2.8, 2.18, 2.25.2; RFC 9370 2.2.4). Children move to the new SA; whoever began the surviving
 // rekey deletes the old SA, and in a collision whoever made the redundant SA deletes that.
 import { wipe } from '../../../platform/bytes.ts';
-import type { DhGroup } from '../../../platform/crypto.ts';
+import type { DhGroup, KemId } from '../../../platform/crypto.ts';
 import type { Instant } from '../../../platform/time.ts';
 import { after } from '../../../platform/time.ts';
 import { NotifyType, notifyName } from '../../wire/ike/numbers.ts';
 import type { Payload } from '../../wire/ike/payloads.ts';
 import { findPayload } from '../../wire/ike/payloads.ts';
-import type { IkeAlgorithms } from '../algorithms.ts';
-import { acceptIke, chooseIke, encodeIkeProposals, withoutAdditional } from '../algorithms.ts';
+import type { IkeAlgorithms, IkeProposal } from '../algorithms.ts';
+import { acceptIke, chooseIke, encodeIkeProposals, knownTo } from '../algorithms.ts';
 import { moveChildren, postponeRekey } from '../child-sa.ts';
 import { ownRow } from '../exchanges.ts';
+import type { Continuation } from '../followup.ts';
+import { AdditionalRequest, awaitFollowup, linkNotify, linkOf, newLink, pendingRekey } from '../followup.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import { REKEY_REASONS, type RekeyReason } from '../input-output.ts';
 import { groupBytes, KeyExchange, wantedGroup } from '../key-exchange.ts';
@@ -35,10 +37,24 @@ interface Negotiated {
   readonly spiResponder: Uint8Array;
 }
 
-interface Rival {
-  readonly successor: IkeSa;
+/** What CREATE_CHILD_SA agrees on, before an additional key exchange. */
+interface Agreed {
+  readonly algorithms: IkeAlgorithms;
+  /** Wiped when the keys are made. */
+  readonly shared: Uint8Array;
   readonly nonces: NoncePair;
+  readonly spiInitiator: Uint8Array;
+  readonly spiResponder: Uint8Array;
 }
+
+function negotiated(sa: IkeSa, agreed: Agreed, additional?: Uint8Array): Negotiated {
+  const { algorithms, shared, nonces, spiInitiator, spiResponder } = agreed;
+  const secrets = { shared, additional, nonceI: nonces.initiator, nonceR: nonces.responder, spiI: spiInitiator, spiR: spiResponder };
+  const keys = deriveRekeyedIkeKeys(sa.env.suite, sa.algorithms!.prf, sa.keys!.skD, algorithms, secrets);
+  wipe(shared);
+  return { algorithms, keys, spiInitiator, spiResponder };
+}
+
 
 /** The SA that a rekey made; nothing uses it before `promote`. */
 function makeSuccessor(sa: IkeSa, role: 'initiator' | 'responder', made: Negotiated, now: Instant): IkeSa {
@@ -75,28 +91,40 @@ function deleteUnused(sa: IkeSa, now: Instant): void {
 }
 
 export class IkeRekeyRequest implements Task {
+  /** The peer takes the new SA into use when it answers. */
+  readonly outlivesSa = true;
   readonly #reason: RekeyReason;
   #spi: Uint8Array | undefined;
   #nonce: Uint8Array = new Uint8Array(0);
   #keyExchange: KeyExchange | undefined;
+  #agreed: Agreed | undefined;
+  #additional: AdditionalRequest | undefined;
   #made: Negotiated | undefined;
-  #nonces: NoncePair | undefined;
   #retried = false;
   #refusedAs: number | undefined;
-  /** What came of the peer's own rekey, which we answered while ours was on its way. */
-  rival: Rival | undefined;
+  /** The peer's own rekey, which we answered while ours was on its way. */
+  rival: IkeRekeyAnswer | undefined;
 
   constructor(reason: RekeyReason) {
     this.#reason = reason;
   }
 
+  /** The peer has answered, and waits for the additional key exchange. */
+  get followsUp(): boolean {
+    return this.#additional !== undefined;
+  }
+
   build(sa: IkeSa, out: Payload[]): void {
-    const { env, profile } = sa;
+    if (this.#additional !== undefined) {
+      out.push(...this.#additional.payloads());
+      return;
+    }
+    const { env } = sa;
     this.#spi ??= env.allocateIkeSpi();
     if (this.#nonce.length === 0) this.#nonce = env.random.bytes(NONCE_BYTES);
     // The group in use is one that both ends know.
     this.#keyExchange ??= new KeyExchange(env.suite, env.random, sa.algorithms!.group);
-    const proposals = encodeIkeProposals(withoutAdditional(profile.proposals), this.#spi);
+    const proposals = encodeIkeProposals(offeredTo(sa), this.#spi);
     out.push({ kind: 'SA', proposals }, { kind: 'Nonce', data: this.#nonce }, this.#keyExchange.payload());
   }
 
@@ -107,19 +135,36 @@ export class IkeRekeyRequest implements Task {
       this.#refusedAs = error.type;
       return refusal(error.type, `the peer answered ${notifyName(error.type)}`);
     }
-    const ke = findPayload(payloads, 'KE')!;
-    const nonce = findPayload(payloads, 'Nonce')!;
+    if (this.#additional !== undefined) return this.#followedUp(sa, payloads);
+    const nonces = { initiator: this.#nonce, responder: findPayload(payloads, 'Nonce')!.data };
     const answer = findPayload(payloads, 'SA')!.proposals;
-    const algorithms = acceptIke(answer, withoutAdditional(sa.profile.proposals), IKE_SPI_BYTES);
-    const shared = algorithms?.group === this.#keyExchange!.group ? this.#keyExchange!.shared(ke) : undefined;
+    const algorithms = acceptIke(answer, offeredTo(sa), IKE_SPI_BYTES);
+    const shared = algorithms?.group === this.#keyExchange!.group ? this.#keyExchange!.shared(findPayload(payloads, 'KE')!) : undefined;
     if (algorithms === undefined || shared === undefined) return refusal(NotifyType.NO_PROPOSAL_CHOSEN, "the peer's answer to the IKE rekey is not acceptable");
-    const spiInitiator = this.#spi!;
-    const spiResponder = answer[0]!.spi;
-    const secrets = { shared, nonceI: this.#nonce, nonceR: nonce.data, spiI: spiInitiator, spiR: spiResponder };
-    const keys = deriveRekeyedIkeKeys(sa.env.suite, sa.algorithms!.prf, sa.keys!.skD, algorithms, secrets);
+    this.#agreed = { algorithms, shared, nonces, spiInitiator: this.#spi!, spiResponder: answer[0]!.spi };
+    if (algorithms.additional !== undefined) return this.#followUp(sa, algorithms.additional, linkOf(payloads));
+    this.#made = negotiated(sa, this.#agreed);
+    return undefined;
+  }
+
+  #followUp(sa: IkeSa, kem: KemId, link: Uint8Array | undefined): Verdict {
+    if (link === undefined) return refusal(NotifyType.INVALID_SYNTAX, "the peer's answer does not say how the additional key exchange goes on");
+    if (sa.state === 'deleting') return 'over';
+    const rival = this.rival ?? pendingRekey(sa, sa);
+    if (rival !== undefined && losesCollision(this.#agreed!.nonces, rival.nonces)) {
+      // The peer goes on with its own, and knows as well as we do that ours is left here.
+      sa.log('info', 'rekey collided with the peer', { kept: "the peer's" });
+      return 'over';
+    }
+    this.#additional = new AdditionalRequest(sa, kem, link);
+    return 'followup';
+  }
+
+  #followedUp(sa: IkeSa, payloads: readonly Payload[]): Verdict {
+    const shared = this.#additional!.shared(sa, payloads);
+    if (shared === undefined) return refusal(NotifyType.INVALID_SYNTAX, "the peer's answer to the additional key exchange is not acceptable");
+    this.#made = negotiated(sa, this.#agreed!, shared);
     wipe(shared);
-    this.#nonces = { initiator: this.#nonce, responder: nonce.data };
-    this.#made = { algorithms, keys, spiInitiator, spiResponder };
     return undefined;
   }
 
@@ -138,14 +183,15 @@ export class IkeRekeyRequest implements Task {
     if (sa.state === 'deleting') {
       // The connection was ended while this was on its way; the peer took the new SA into use when it answered.
       deleteUnused(successor, now);
-      if (rival !== undefined) deleteUnused(rival.successor, now);
+      if (rival !== undefined) deleteUnused(rival, now);
       return;
     }
-    if (rival !== undefined) {
-      const lost = losesCollision(this.#nonces!, rival.nonces);
+    const competing = rival === undefined ? pendingRekey(sa, sa) : this.rival;
+    if (competing !== undefined) {
+      const lost = losesCollision(this.#agreed!.nonces, competing.nonces);
       sa.log('info', 'rekey collided with the peer', { kept: lost ? "the peer's" : 'ours' });
       if (lost) {
-        promote(sa, rival.successor, 'peer', now);
+        if (rival !== undefined) promote(sa, rival, 'peer', now);
         deleteUnused(successor, now);
         return;
       }
@@ -154,46 +200,68 @@ export class IkeRekeyRequest implements Task {
     sa.conversation.enqueue({ row: ownRow('informational'), tasks: [endRequest('delete', 'rekeyed')] }, now);
   }
 
-  /** Unless the peer has deleted it meanwhile. */
-  get #liveRival(): Rival | undefined {
-    return this.rival?.successor.state === 'established' ? this.rival : undefined;
+  /** The SA of the peer's rekey, unless the peer has deleted it meanwhile. */
+  get #liveRival(): IkeSa | undefined {
+    const successor = this.rival?.successor;
+    return successor?.state === 'established' ? successor : undefined;
   }
 
   /** The peer deletes the old SA before it has answered our own rekey: its rekey is the one that counts. */
   yieldToRival(sa: IkeSa, now: Instant): void {
     const rival = this.#liveRival;
-    if (rival !== undefined && sa.announced) promote(sa, rival.successor, 'peer', now);
+    if (rival !== undefined && sa.announced) promote(sa, rival, 'peer', now);
   }
 
   abandon(sa: IkeSa, now: Instant): void {
     this.#keyExchange?.wipe();
+    this.#additional?.wipe();
+    wipe(this.#agreed?.shared);
     const rival = this.#liveRival;
-    if (sa.state === 'deleting' && rival !== undefined) deleteUnused(rival.successor, now);
+    if (sa.state === 'deleting' && rival !== undefined) deleteUnused(rival, now);
     if (sa.state !== 'established') return;
     if (rival !== undefined) this.yieldToRival(sa, now);
-    else postponeRekey(sa, 'rekey-ike', this.#refusedAs === undefined ? 'no usable answer' : notifyName(this.#refusedAs), now);
+    else if (pendingRekey(sa, sa) === undefined) postponeRekey(sa, 'rekey-ike', this.#refusedAs === undefined ? 'no usable answer' : notifyName(this.#refusedAs), now);
   }
+}
+
+/** Of both roles. */
+function offeredTo(sa: IkeSa): readonly IkeProposal[] {
+  return knownTo(sa.peer.intermediate, sa.profile.proposals);
 }
 
 function refusal(type: number, cause: string): Failure {
   return { notify: type, cause, nextStep: '', scope: 'exchange' };
 }
 
-export class IkeRekeyAnswer implements Task {
+export class IkeRekeyAnswer implements Task, Continuation {
   #answer: Payload[] = [];
+  #agreed: Agreed | undefined;
+  #link: Uint8Array | undefined;
   #made: Negotiated | undefined;
-  #nonces: NoncePair | undefined;
+  /** Once it is made. */
+  successor: IkeSa | undefined;
+  replaces: IkeSa | undefined;
+
+  get nonces(): NoncePair {
+    return this.#agreed!.nonces;
+  }
+
+  get kem(): KemId {
+    return this.#agreed!.algorithms.additional!;
+  }
 
   process(sa: IkeSa, payloads: readonly Payload[]): Failure | undefined {
-    const { env, profile, conversation } = sa;
+    const { env, conversation } = sa;
+    this.replaces = sa;
     if (conversation.currentTasks.some((task) => task instanceof ChildRequest || task instanceof ChildDeletion)) {
       return refusal(NotifyType.TEMPORARY_FAILURE, 'a child SA is being made, rekeyed or deleted');
     }
+    if (twinOf(sa)?.followsUp === true) return refusal(NotifyType.TEMPORARY_FAILURE, 'our own rekey of the IKE SA is nearly done');
     const ke = findPayload(payloads, 'KE')!;
     const offers = findPayload(payloads, 'SA')!.proposals;
     const spiResponder = env.allocateIkeSpi();
-    const choice = chooseIke(offers, withoutAdditional(profile.proposals), ke.group, spiResponder, IKE_SPI_BYTES);
-    if (choice === undefined) return refusal(NotifyType.NO_PROPOSAL_CHOSEN, mismatch(offers, encodeIkeProposals(withoutAdditional(profile.proposals), spiResponder)));
+    const choice = chooseIke(offers, offeredTo(sa), ke.group, spiResponder, IKE_SPI_BYTES);
+    if (choice === undefined) return refusal(NotifyType.NO_PROPOSAL_CHOSEN, mismatch(offers, encodeIkeProposals(offeredTo(sa), spiResponder)));
     const { algorithms, proposal } = choice;
     if (algorithms.group !== ke.group) {
       return { ...refusal(NotifyType.INVALID_KE_PAYLOAD, `the KE payload is of group ${groupName(ke.group)}, wanted is ${groupName(algorithms.group)}`), data: groupBytes(algorithms.group) };
@@ -202,15 +270,16 @@ export class IkeRekeyAnswer implements Task {
     const ours = keyExchange.payload();
     const shared = keyExchange.shared(ke);
     if (shared === undefined) return refusal(NotifyType.INVALID_SYNTAX, "the peer's Diffie-Hellman value is not valid");
-    const nonceI = findPayload(payloads, 'Nonce')!.data;
-    const nonceR = env.random.bytes(NONCE_BYTES);
+    const nonces = { initiator: findPayload(payloads, 'Nonce')!.data, responder: env.random.bytes(NONCE_BYTES) };
     const spiInitiator = offers.find((offer) => offer.number === proposal.number)!.spi;
-    const secrets = { shared, nonceI, nonceR, spiI: spiInitiator, spiR: spiResponder };
-    const keys = deriveRekeyedIkeKeys(env.suite, sa.algorithms!.prf, sa.keys!.skD, algorithms, secrets);
-    wipe(shared);
-    this.#answer = [{ kind: 'SA', proposals: [proposal] }, { kind: 'Nonce', data: nonceR }, ours];
-    this.#nonces = { initiator: nonceI, responder: nonceR };
-    this.#made = { algorithms, keys, spiInitiator, spiResponder };
+    this.#agreed = { algorithms, shared, nonces, spiInitiator, spiResponder };
+    this.#answer = [{ kind: 'SA', proposals: [proposal] }, { kind: 'Nonce', data: nonces.responder }, ours];
+    if (algorithms.additional === undefined) {
+      this.#made = negotiated(sa, this.#agreed);
+      return undefined;
+    }
+    this.#link = newLink(sa);
+    this.#answer.push(linkNotify(this.#link));
     return undefined;
   }
 
@@ -219,13 +288,32 @@ export class IkeRekeyAnswer implements Task {
   }
 
   finish(sa: IkeSa, now: Instant): void {
-    const successor = makeSuccessor(sa, 'responder', this.#made!, now);
-    const twin = sa.conversation.currentTasks.find((task) => task instanceof IkeRekeyRequest);
-    if (twin instanceof IkeRekeyRequest) {
-      twin.rival = { successor, nonces: this.#nonces! };
-      successor.setTimer('linger', after(now, REDUNDANT_MS));
-      return;
-    }
-    promote(sa, successor, 'peer', now);
+    const twin = twinOf(sa);
+    if (twin !== undefined) twin.rival = this;
+    if (this.#link === undefined) this.complete(sa, now);
+    else awaitFollowup(sa, this.#link, this, now);
   }
+
+  mix(sa: IkeSa, shared: Uint8Array): void {
+    this.#made = negotiated(sa, this.#agreed!, shared);
+  }
+
+  complete(sa: IkeSa, now: Instant): void {
+    this.successor = makeSuccessor(sa, 'responder', this.#made!, now);
+    const twin = twinOf(sa);
+    if (twin === undefined) return promote(sa, this.successor, 'peer', now);
+    // Which of two that collide is kept is settled when ours is answered.
+    twin.rival = this;
+    this.successor.setTimer('linger', after(now, REDUNDANT_MS));
+  }
+
+  /** The peer does not go on: our own rekey, which may have made way for it, has its turn again. */
+  drop(sa: IkeSa, now: Instant): void {
+    wipe(this.#agreed!.shared);
+    if (sa.state === 'established' && sa.timerAt('rekey-ike') === undefined && twinOf(sa) === undefined) postponeRekey(sa, 'rekey-ike', 'the peer did not go on with its own', now);
+  }
+}
+
+function twinOf(sa: IkeSa): IkeRekeyRequest | undefined {
+  return sa.conversation.currentTasks.find((task) => task instanceof IkeRekeyRequest);
 }

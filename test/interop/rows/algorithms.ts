@@ -60,6 +60,33 @@ export const ALGORITHM_ROWS: readonly Row[] = [
     },
   },
   {
+    name: 'ML-KEM hybrid, and its rekeys',
+    roles: ROLES,
+    counterparts: ['6.1'],
+    path: 'direct',
+    ends: 'up',
+    run: async (lab) => {
+      await lab.start({}, { ikeProposals: 'aes256gcm16-prfsha384-x25519-ke1_mlkem768', espProposals: 'aes256gcm16-x25519-ke1_mlkem768' });
+      await lab.awaitUp();
+      await lab.ping('ours');
+      const ikeRekeyed = async (): Promise<void> => assert.equal((await lab.ours.event('ike-rekeyed')).suite, 'aes-256-gcm-16/prf-sha384/group-31/ml-kem-768');
+      const stream = await lab.pingDuring(async () => {
+        lab.ours.command('rekey-child');
+        await lab.awaitChildRekeyed();
+        await lab.theirs.rekey({ child: 'net' });
+        await lab.awaitChildRekeyed();
+        lab.ours.command('rekey-ike');
+        await ikeRekeyed();
+        await lab.theirs.rekey({ ike: 'peer' });
+        await ikeRekeyed();
+      });
+      lab.assertNothingLost(stream, 'rekeys');
+      assert.match(lab.theirs.log(), /parsed IKE_FOLLOWUP_KE request/);
+      assert.match(lab.theirs.log(), /parsed IKE_FOLLOWUP_KE response/);
+      assert.match(lab.theirs.log(), /selected proposal: ESP:\S+\/KE1_ML_KEM_768/);
+    },
+  },
+  {
     name: 'another group (INVALID_KE_PAYLOAD)',
     roles: ROLES,
     counterparts: ['5.9', '6.1'],
