@@ -54,11 +54,6 @@ export class RevocationListKeeper {
     return { crls: this.#held === undefined ? [] : [this.#held.der], policy: this.#options.policy };
   }
 
-  /** For `show`: undefined while there is none. */
-  get list(): Crl | undefined {
-    return this.#held?.crl;
-  }
-
   /** Takes up what an earlier life of the box has stored, and says what is known now. */
   restore(): void {
     const { site, log, changed } = this.#options;
