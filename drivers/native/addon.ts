@@ -90,7 +90,8 @@ const memo: { addon?: NativeAddon } = {};
 
 function load(): Loaded {
   if (memo.addon !== undefined) return { addon: memo.addon, error: undefined };
-  const file = fileURLToPath(new URL('./build/selvage.node', import.meta.url));
+  // Another build of the same source, for `npm run sanitize`.
+  const file = process.env['SELVAGE_ADDON'] ?? fileURLToPath(new URL('./build/selvage.node', import.meta.url));
   try {
     const addon = createRequire(import.meta.url)(file) as NativeAddon;
     const difference = layoutDifference(addon.layout());

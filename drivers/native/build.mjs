@@ -8,6 +8,9 @@ import { pathToFileURL } from 'node:url';
 // -O3: the checksum loop needs vectors (three times as fast).
 const FLAGS = ['-std=gnu11', '-O3', '-Wall', '-Wextra', '-fPIC', '-shared', '-fvisibility=hidden', '-pthread'];
 
+/** For the addon that checks every access to memory (`npm run sanitize`). */
+const SANITIZER_FLAGS = ['-fsanitize=address,undefined', '-fno-omit-frame-pointer', '-g', '-O1'];
+
 /** Debian's cross compilers, for images of another architecture than the machine's. */
 const COMPILERS = { x64: 'x86_64-linux-gnu-gcc', arm64: 'aarch64-linux-gnu-gcc' };
 
@@ -25,10 +28,10 @@ function fingerprint(folder, names, facts) {
 /**
  * Builds drivers/native/build/selvage.node under `root` unless it is up to date.
  * `arch` ('x64' or 'arm64') and `headers` (a Node include folder) serve images of another architecture;
- * those land in build/selvage-<arch>.node.
+ * those land in build/selvage-<arch>.node, and a sanitized one in build/selvage-sanitized.node.
  * Throws an Error of one line that names the next step; returns whether it compiled, and the file.
  */
-export function buildAddon(root, { arch = process.arch, headers } = {}) {
+export function buildAddon(root, { arch = process.arch, headers, sanitized = false } = {}) {
   const native = join(root, 'drivers', 'native');
   const include = headers ?? join(root, 'node_modules', `node-linux-${arch}`, 'include', 'node');
   const version = join(include, 'node_version.h');
@@ -45,15 +48,16 @@ export function buildAddon(root, { arch = process.arch, headers } = {}) {
     throw new Error(`the addon needs the compiler ${compiler}, which is not installed; run: apt-get install ${packages}`);
   }
   const build = join(native, 'build');
-  const file = join(build, own ? 'selvage.node' : `selvage-${arch}.node`);
+  const flags = sanitized ? [...FLAGS, ...SANITIZER_FLAGS] : FLAGS;
+  const file = join(build, sanitized ? 'selvage-sanitized.node' : own ? 'selvage.node' : `selvage-${arch}.node`);
   const stamp = `${file}.sha256`;
-  const facts = [FLAGS, arch, found.stdout, readFileSync(version, 'utf8')];
+  const facts = [flags, arch, found.stdout, readFileSync(version, 'utf8')];
   const wanted = fingerprint(source, all, facts);
   if (existsSync(file) && existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return { built: false, file };
   mkdirSync(build, { recursive: true });
   // A process may have the old file mapped: the new one takes its name only when it is complete.
   const fresh = `${file}.${process.pid}`;
-  const run = spawnSync(compiler, [...FLAGS, `-I${include}`, ...compiled.map((name) => join(source, name)), '-o', fresh], {
+  const run = spawnSync(compiler, [...flags, `-I${include}`, ...compiled.map((name) => join(source, name)), '-o', fresh], {
     encoding: 'utf8',
   });
   if (run.status !== 0) {

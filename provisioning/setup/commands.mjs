@@ -1,7 +1,9 @@
 // What each command runs once the machine is set up. Every function resolves with the exit code.
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
 import { tmpdir } from 'node:os';
 import { join, relative, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { SetupFailure } from './failure.mjs';
 import { runAttached } from './run.mjs';
 
@@ -19,15 +21,18 @@ export const COMMANDS = {
   interop: (context) => runScript(context, 'test/interop/main.ts'),
   image: (context) => runScript(context, 'images/main.ts'),
   'image:boot': (context) => runScript(context, 'images/boot-main.ts'),
+  sanitize: runSanitized,
   test: runTests,
   check: runCheck,
 };
 
 /** Commands that touch devices and namespaces of the machine. */
-export const ROOT_COMMANDS = ['setup', 'lab', 'test', 'bench', 'interop', 'image', 'image:boot'];
+export const ROOT_COMMANDS = ['sanitize', 'setup', 'lab', 'test', 'bench', 'interop', 'image', 'image:boot'];
 
 /** Commands that need the native addon. */
-export const ADDON_COMMANDS = ['setup', 'lab', 'test', 'bench', 'interop', 'image', 'image:boot'];
+export const ADDON_COMMANDS = ['sanitize', 'setup', 'lab', 'test', 'bench', 'interop', 'image', 'image:boot'];
+
+const SANITIZED_TESTS = ['addon', 'aead', 'native-aead', 'datagram-ports', 'outside-ports', 'hostile-virtio', 'tun', 'tun-offload'].map((name) => `test/drivers/${name}.test.ts`);
 
 async function runScript({ root, node, args }, script) {
   const path = join(root, script);
@@ -39,6 +44,19 @@ async function runScript({ root, node, args }, script) {
 async function runTests({ root, node, args }) {
   const { code, counts } = await mocha({ root, node, args }, 'test/**/*.test.ts');
   return conclude(counts, code);
+}
+
+/**
+ * The addon's tests with an addon that checks every access to memory (AddressSanitizer, UndefinedBehaviorSanitizer). Node
+ * itself is not instrumented, so the sanitizer's library comes first by LD_PRELOAD, and leaks are not looked for.
+ */
+async function runSanitized({ root, node, args }) {
+  const { buildAddon } = await import(pathToFileURL(join(root, 'drivers/native/build.mjs')).href);
+  const { file } = buildAddon(root, { sanitized: true });
+  const library = (name) => spawnSync('gcc', [`-print-file-name=${name}`], { encoding: 'utf8' }).stdout.trim();
+  const tests = args.length > 0 ? args : SANITIZED_TESTS;
+  const env = { ...process.env, SELVAGE_ADDON: file, LD_PRELOAD: `${library('libasan.so')} ${library('libubsan.so')}`, ASAN_OPTIONS: 'detect_leaks=0:handle_segv=0', UBSAN_OPTIONS: 'print_stacktrace=1:halt_on_error=1' };
+  return runAttached(node, ['--disable-warning=ExperimentalWarning', join(root, 'node_modules/mocha/bin/mocha.js'), '--timeout', '120000', ...tests], { cwd: root, env });
 }
 
 /** Types, lint, and the tests about the source itself; all of them run, whatever the first ones say. */

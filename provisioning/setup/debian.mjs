@@ -5,11 +5,11 @@ import { join } from 'node:path';
 import { SetupFailure, say } from './failure.mjs';
 import { runLogged } from './run.mjs';
 
-/** @typedef {'setup' | 'lab' | 'test' | 'check' | 'sim' | 'fuzz' | 'bench' | 'deb' | 'interop' | 'image' | 'image:boot'} Command */
+/** @typedef {'setup' | 'lab' | 'test' | 'check' | 'sim' | 'fuzz' | 'bench' | 'deb' | 'interop' | 'sanitize' | 'image' | 'image:boot'} Command */
 
 const BUILD = ['test', 'deb', 'image'];
 const IMAGE_COMMANDS = ['image', 'image:boot'];
-const LAB = ['setup', 'lab', 'test', 'bench', 'interop', ...IMAGE_COMMANDS];
+const LAB = ['setup', 'lab', 'test', 'sanitize', 'bench', 'interop', ...IMAGE_COMMANDS];
 const TEST = ['setup', 'test', 'bench', 'interop'];
 /** Tests build an image for x86_64 and boot it. */
 const IMAGE = ['setup', 'test', ...IMAGE_COMMANDS];

@@ -1,39 +1,13 @@
 // Super-packets of a link through the forwarder: wrapped once, sealed in parts, and looked at one by one where they must be.
 import assert from 'node:assert/strict';
-import { AREA_BYTES, HEADROOM, OUTPUT_START, type Burst } from '../../drivers/burst.ts';
-import { MemoryLink } from '../../drivers/memory.ts';
 import { PortableAead } from '../../drivers/portable/aead.ts';
 import { SeededRandom } from '../../platform/random.ts';
 import { write16, writeIpv4Checksum } from '../../firmware/wire/ip.ts';
 import { equalBytes } from '../../platform/bytes.ts';
 import { CLEAR, LAN, pair, settle, udpPacket, type Pair, type SideOptions } from './boxes.ts';
+import { SuperLink, type SuperPacket } from './super-link.ts';
 
 const UDP_HEADERS = 28;
-
-/** A link whose host hands over one super-packet of UDP with each read. */
-class SuperLink extends MemoryLink {
-  readonly #supers: { packet: Uint8Array; segment: number }[] = [];
-
-  offer(packet: Uint8Array, segment: number): void {
-    this.#supers.push({ packet, segment });
-  }
-
-  override read(burst: Burst): number {
-    const next = this.#supers.shift();
-    if (next === undefined) return 0;
-    const i = burst.count++;
-    const at = OUTPUT_START - AREA_BYTES + HEADROOM;
-    burst.bytes.set(next.packet, at);
-    burst.offset[i] = at;
-    burst.length[i] = next.packet.length;
-    burst.segment[i] = next.segment;
-    burst.headers[i] = UDP_HEADERS;
-    burst.transport[i] = 20;
-    burst.inner[i] = 0;
-    burst.mark[i] = 0;
-    return 1;
-  }
-}
 
 interface Setting extends Pair {
   readonly link: SuperLink;
@@ -45,6 +19,10 @@ function setting(options: Partial<SideOptions> = {}, inside = LAN): Setting {
   link.connect(boxes.a.hosts.get(100 + inside)!);
   boxes.a.forwarder.attachInside(100 + inside, link);
   return { ...boxes, link };
+}
+
+function asSuper(packet: Uint8Array, segment: number): SuperPacket {
+  return { packet, segment, transport: 20, headers: UDP_HEADERS };
 }
 
 const PAYLOAD = new SeededRandom('super').bytes(10_000);
@@ -71,7 +49,7 @@ describe('super-packets through the forwarder', () => {
       const inside = kind === 'vxlan-esp' ? LAN : 2;
       const lab = setting({ kind }, inside);
       const [from, to] = inside === LAN ? ['10.1.0.5', '10.2.0.7'] : ['10.255.0.1', '10.255.0.2'];
-      lab.link.offer(udpPacket(from!, to!, PAYLOAD), 1372);
+      lab.link.offer(asSuper(udpPacket(from!, to!, PAYLOAD), 1372));
       settle(lab.a, lab.b);
       const packets = received(lab, inside);
       assert.equal(packets.length, 8);
@@ -85,7 +63,7 @@ describe('super-packets through the forwarder', () => {
   it('count as their packets and octets at both ends, and take as many sequence numbers', () => {
     const lab = setting();
     for (let k = 0; k < 2; k++) {
-      lab.link.offer(udpPacket('10.1.0.5', '10.2.0.7', PAYLOAD), 1000);
+      lab.link.offer(asSuper(udpPacket('10.1.0.5', '10.2.0.7', PAYLOAD), 1000));
       settle(lab.a, lab.b);
     }
     const [tx, rx] = [lab.a, lab.b].map((box) => box.forwarder.readCounters().tunnels.find(({ tunnel }) => tunnel === 110)!);
@@ -97,7 +75,7 @@ describe('super-packets through the forwarder', () => {
   it('never pass a hard limit of the SA in part', () => {
     const lab = setting({ txOptions: { hardPackets: 15 } });
     for (let k = 0; k < 2; k++) {
-      lab.link.offer(udpPacket('10.1.0.5', '10.2.0.7', PAYLOAD), 1000);
+      lab.link.offer(asSuper(udpPacket('10.1.0.5', '10.2.0.7', PAYLOAD), 1000));
       settle(lab.a, lab.b);
     }
     assert.equal(received(lab).length, 10);
@@ -106,7 +84,7 @@ describe('super-packets through the forwarder', () => {
 
   it('are told of a smaller tunnel packet by packet', () => {
     const lab = setting({ mtu: 1300 });
-    lab.link.offer(udpPacket('10.1.0.5', '10.2.0.7', PAYLOAD), 1372);
+    lab.link.offer(asSuper(udpPacket('10.1.0.5', '10.2.0.7', PAYLOAD), 1372));
     settle(lab.a, lab.b);
     // The last one is short enough.
     assert.equal(received(lab).length, 1);
@@ -118,7 +96,7 @@ describe('super-packets through the forwarder', () => {
     const packet = udpPacket('10.1.0.5', '10.2.0.7', PAYLOAD);
     write16(packet, 6, 0);
     writeIpv4Checksum(packet, 0);
-    lab.link.offer(packet, 1372);
+    lab.link.offer(asSuper(packet, 1372));
     settle(lab.a, lab.b);
     const packets = received(lab);
     assert.equal(packets.length, 15);
@@ -129,7 +107,7 @@ describe('super-packets through the forwarder', () => {
 
   it('are no way around the rule that only IKE leaves clear', () => {
     const lab = setting({}, CLEAR);
-    lab.link.offer(udpPacket('10.254.0.1', '10.254.0.2', PAYLOAD, [500, 501]), 1000);
+    lab.link.offer(asSuper(udpPacket('10.254.0.1', '10.254.0.2', PAYLOAD, [500, 501]), 1000));
     settle(lab.a, lab.b);
     assert.deepEqual(received(lab, CLEAR), []);
     assert.deepEqual(lab.a.drops(), { 'clear-not-ike': 10 });
@@ -139,7 +117,7 @@ describe('super-packets through the forwarder', () => {
     const lab = setting();
     const packet = udpPacket('10.1.0.5', '10.2.0.7', PAYLOAD);
     write16(packet, 2, packet.length - 1);
-    lab.link.offer(packet, 1000);
+    lab.link.offer(asSuper(packet, 1000));
     settle(lab.a, lab.b);
     assert.deepEqual(lab.a.drops(), { 'malformed-ip': 10 });
   });
@@ -152,7 +130,7 @@ describe('super-packets through the forwarder', () => {
         for (let i = 0; i < burst.count; i++) burst.sa[i] = -1;
         seal.call(this, burst, select, then, failReason);
       };
-      lab.link.offer(udpPacket('10.1.0.5', '10.2.0.7', PAYLOAD), 1000);
+      lab.link.offer(asSuper(udpPacket('10.1.0.5', '10.2.0.7', PAYLOAD), 1000));
       settle(lab.a, lab.b);
     } finally {
       PortableAead.prototype.seal = seal;

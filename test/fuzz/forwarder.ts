@@ -1,14 +1,16 @@
 // Packets at the forwarder: on the LAN side, from strangers outside, and from a peer that seals whatever it likes. A
 // good packet must still pass afterwards, for this tenant and another one.
 import { equal, ok } from 'node:assert/strict';
-import type { Burst } from '../../drivers/burst.ts';
+import { LARGEST_READ, type Burst } from '../../drivers/burst.ts';
 import { MemoryDatagramHub } from '../../drivers/memory.ts';
 import type { MemoryDatagram } from '../../drivers/memory.ts';
 import { PortableAead } from '../../drivers/portable/aead.ts';
+import { IPV4_HEADER_BYTES, IPV6_HEADER_BYTES } from '../../firmware/wire/ip.ts';
 import { equalBytes } from '../../platform/bytes.ts';
 import { randomBelow } from '../../platform/random.ts';
 import type { SeededRandom } from '../../platform/random.ts';
 import { Box, merge, settle, side, udpPacket } from '../dataplane/boxes.ts';
+import { SuperLink, type SuperPacket } from '../dataplane/super-link.ts';
 import { mutate, oneIn, pick } from './mutation.ts';
 import type { FuzzTarget, Trail } from './target.ts';
 
@@ -36,11 +38,24 @@ class SpoilingAead extends PortableAead {
   }
 }
 
+/** A super-packet that a device could hand over: its own columns fit each other, what they describe is anything. */
+function hostileSuper(dice: SeededRandom, head: Uint8Array): SuperPacket | undefined {
+  if (head.length < IPV4_HEADER_BYTES) return undefined;
+  const transport = head[0]! >>> 4 === 6 ? IPV6_HEADER_BYTES : IPV4_HEADER_BYTES + 4 * randomBelow(dice, 3);
+  const headers = transport + (oneIn(dice, 2) ? 8 : 20 + 4 * randomBelow(dice, 6));
+  const packet = new Uint8Array(Math.max(head.length, headers + 1 + randomBelow(dice, 5000)));
+  packet.set(head);
+  // The length that the header claims is mostly the right one.
+  if (!oneIn(dice, 8)) new DataView(packet.buffer).setUint16(transport === IPV6_HEADER_BYTES ? 4 : 2, packet.length - (transport === IPV6_HEADER_BYTES ? transport : 0));
+  return { packet, transport, headers, segment: oneIn(dice, 16) ? 1 + randomBelow(dice, 100) : 100 + randomBelow(dice, LARGEST_READ - headers - 100) };
+}
+
 interface Boxes {
   readonly hub: MemoryDatagramHub;
   readonly a: Box;
   readonly b: Box;
   readonly spoiler: SpoilingAead;
+  readonly supers: ReadonlyMap<number, SuperLink>;
   readonly good: readonly GoodPacket[];
 }
 
@@ -49,11 +64,17 @@ function openBoxes(kind: Kind): Boxes {
   const spoiler = new SpoilingAead();
   const a = new Box(hub, '192.0.2.1', undefined, spoiler);
   const b = new Box(hub, '192.0.2.2');
-  for (const box of [a, b]) for (const inside of INSIDES.flatMap((id) => [id, id + 100])) box.link(inside);
+  const insides = INSIDES.flatMap((id) => [id, id + 100]);
+  for (const box of [a, b]) for (const inside of insides) box.link(inside);
+  const supers = new Map(insides.map((inside) => [inside, new SuperLink(`super-${inside}`)]));
+  for (const [inside, link] of supers) {
+    link.connect(a.hosts.get(inside)!);
+    a.forwarder.attachInside(inside, link);
+  }
   const states = (end: 1 | 2, remote: string) => merge(side({ end, remote, kind }), side({ end, remote, kind, tenant: 2 }));
   a.forwarder.apply(states(1, b.address));
   b.forwarder.apply(states(2, a.address));
-  return { hub, a, b, spoiler, good: GOOD[kind] };
+  return { hub, a, b, spoiler, supers, good: GOOD[kind] };
 }
 
 type GoodPacket = readonly [inside: number, packet: Uint8Array];
@@ -107,12 +128,16 @@ function run(dice: SeededRandom, corpus: readonly Uint8Array[], trail: Trail): v
   const seeds = capture(boxes);
   const others = [...seeds.map(({ bytes }) => bytes), ...corpus];
   for (let i = 0; i < PACKETS; i++) {
-    const turn = randomBelow(dice, 3);
+    const turn = randomBelow(dice, 4);
     const [inside, packet] = pick(dice, boxes.good);
     if (turn === 0) {
       const seed = pick(dice, seeds);
       const kept = corpus.length > 0 && oneIn(dice, 8) ? pick(dice, corpus) : seed.bytes;
       strike(boxes, seed, trail.add(mutate(dice, kept, others)), oneIn(dice, 2) ? a.address : '203.0.113.7');
+    } else if (turn === 3) {
+      const offered = hostileSuper(dice, trail.add(mutate(dice, packet)));
+      if (offered !== undefined) boxes.supers.get(inside)!.offer(offered);
+      settle(a, b);
     } else {
       spoiler.dice = turn === 1 ? dice : undefined;
       a.hosts.get(inside)!.send(trail.add(turn === 1 ? packet : mutate(dice, packet)));
@@ -126,8 +151,8 @@ function run(dice: SeededRandom, corpus: readonly Uint8Array[], trail: Trail): v
 }
 
 export const FORWARDER: FuzzTarget = {
-  name: 'forwarder',
-  about: 'LAN packets, datagrams of strangers, and what a peer with good keys can seal',
+  name: 'dataplane',
+  about: 'LAN packets and super-packets, datagrams of strangers, and what a peer with good keys can seal',
   promise: 'nothing throws, a packet makes few events, good packets of all tenants still pass',
   run,
   /** The corpus holds datagrams. */

@@ -7,7 +7,7 @@ import { runCase } from './target.ts';
 import { FUZZ_TARGETS } from './targets.ts';
 
 const SEED = 'npm test';
-const CASES: Readonly<Record<string, number>> = { 'ike-wire': 15, ike: 25, 'ike-eap': 20, bgp: 15, sdwan: 15, forwarder: 30, certificates: 6 };
+const CASES: Readonly<Record<string, number>> = { 'ike-wire': 15, ike: 25, 'ike-eap': 20, bgp: 15, sdwan: 15, dataplane: 30, certificates: 6 };
 
 for (const target of FUZZ_TARGETS) describe(`fuzz ${target.name}: ${target.promise}`, () => {
   const corpus = readCorpus(target.name);
