@@ -3,6 +3,7 @@
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { strict as assert } from 'node:assert';
+import { COMPILE_CACHE } from '../system/ike-peer-handle.ts';
 import { TestNetwork } from '../system/namespaces.ts';
 import type { VethEnd } from '../system/namespaces.ts';
 import type { PathKind, Role } from './row.ts';
@@ -90,7 +91,7 @@ export class Topology {
     const { lossySeed } = this.#options;
     if (lossySeed === undefined) return this.network.addVeth(a, b);
     const script = [...NODE, LINK_SCRIPT, lossySeed, a.namespace, a.device, b.namespace, b.device];
-    const link = this.network.spawn(a.namespace, script, { stdio: ['ignore', 'pipe', 'inherit'] });
+    const link = this.network.spawn(a.namespace, script, { stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, ...COMPILE_CACHE } });
     await new Promise<void>((resolve, reject) => {
       createInterface(link.stdout!).once('line', () => resolve());
       link.once('exit', (code) => reject(new Error(`the lossy link ended with ${code}`)));
