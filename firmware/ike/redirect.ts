@@ -20,8 +20,8 @@ import type { Failure, Request, Task } from './task.ts';
 /** So many redirections within this time (RFC 5685 10: MAX_REDIRECTS, REDIRECT_LOOP_DETECT_PERIOD). */
 export const MAX_REDIRECTS = 5;
 const LOOP_DETECT_MS = 300_000;
-/** A redirected peer is to delete the IKE SA that it has authenticated; it is forgotten after this time. */
-const DELETION_PATIENCE_MS = 10_000;
+/** A redirected peer deletes the IKE SA that it has authenticated, perhaps when the next one is up; it is forgotten after this time. */
+const DELETION_PATIENCE_MS = 30_000;
 const NATT_PORT = 4500;
 const IKE_PORT = 500;
 const NEXT_STEP = 'look at the gateways that redirect, or connect to the last one of them';

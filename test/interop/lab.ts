@@ -39,6 +39,7 @@ export interface OurSide {
   readonly assigns?: boolean;
   readonly retransmission?: PeerConfiguration['retransmission'];
   readonly halfOpen?: PeerConfiguration['halfOpen'];
+  readonly redirect?: PeerConfiguration['redirect'];
 }
 
 export class InteropLab {

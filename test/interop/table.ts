@@ -7,6 +7,7 @@ import { CROSSING_ROWS } from './rows/crossings.ts';
 import { EAP_ROWS } from './rows/eap.ts';
 import { EAP_TLS_ROWS } from './rows/eap-tls.ts';
 import { EXTENSION_ROWS } from './rows/extensions.ts';
+import { MOBILITY_ROWS } from './rows/mobility.ts';
 import { PATH_ROWS } from './rows/paths.ts';
 import { REAUTHENTICATION_ROWS } from './rows/reauthentication.ts';
 import { REFUSAL_ROWS } from './rows/refusals.ts';

@@ -113,6 +113,23 @@ export class Topology {
     return side === this.#initiator ? INITIATOR.outer : RESPONDER.outer;
   }
 
+  /** One more address of an end, on the network that it is in. */
+  addAddress(side: Side): string {
+    const { path } = this.#options;
+    const later = path === 'IPv6' ? `${this.address(side)}1` : this.address(side).replace(/\.(\d+)$/, '.1$1');
+    const bits = path === 'IPv6' ? DIRECT.IPv6.bits : DIRECT.direct.bits;
+    // Else the kernel takes the new address away together with the old one.
+    this.network.run(this.wan[side], ['sysctl', '-q', '-w', 'net.ipv4.conf.all.promote_secondaries=1', 'net.ipv4.conf.wan.promote_secondaries=1']);
+    this.network.run(this.wan[side], ['ip', 'address', 'add', `${later}/${bits}`, 'dev', 'wan', ...(path === 'IPv6' ? ['nodad'] : [])]);
+    return later;
+  }
+
+  /** An end loses the address that it began with. */
+  dropAddress(side: Side): void {
+    const { path } = this.#options;
+    this.network.run(this.wan[side], ['ip', 'address', 'delete', `${this.address(side)}/${path === 'IPv6' ? DIRECT.IPv6.bits : DIRECT.direct.bits}`, 'dev', 'wan']);
+  }
+
   /** The initiator's NAT forgets its mappings and has another address from now on. */
   moveNat(): void {
     const { path } = this.#options;

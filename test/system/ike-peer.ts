@@ -63,7 +63,7 @@ export type PeerCredential =
 /** What of a profile a test may choose besides credentials and identities. */
 export type PeerSettings = Pick<
   IkeProfile,
-  'proposals' | 'childProposals' | 'trafficSelectors' | 'forceUdpEncapsulation' | 'fragmentBytes' | 'dpdMs' | 'childLifetimeMs' | 'ikeLifetimeMs' | 'childless' | 'requestConfiguration'
+  'proposals' | 'childProposals' | 'trafficSelectors' | 'forceUdpEncapsulation' | 'fragmentBytes' | 'dpdMs' | 'childLifetimeMs' | 'ikeLifetimeMs' | 'childless' | 'requestConfiguration' | 'mobike' | 'followRedirects'
 >;
 
 export interface PeerConfiguration {
@@ -91,9 +91,12 @@ export interface PeerConfiguration {
   readonly ppk?: { readonly id: string; readonly secret: string; readonly required: boolean };
   readonly retransmission?: Retransmission;
   readonly halfOpen?: HalfOpenLimits;
+  /** Responder: peers are sent on to this address, also ours. */
+  readonly redirect?: { readonly at: 'init' | 'auth'; readonly to: IpAddress };
 }
 
-export type PeerCommand = 'connect' | 'rekey-child' | 'rekey-ike' | 'terminate' | 'counters' | 'snapshot';
+/** `move ADDRESS`: our WAN port has this address now. */
+export type PeerCommand = 'connect' | 'rekey-child' | 'rekey-ike' | 'terminate' | 'counters' | 'snapshot' | `move ${string}`;
 
 export type PeerEvent =
   | { readonly kind: 'ready' }
@@ -186,22 +189,27 @@ function openSite(): { site: Site; forwarding: ForwardingService } {
 
 class Peer implements Service {
   readonly name = 'peer';
-  readonly #site: Site;
   readonly #forwarding: ForwardingService;
   readonly #config: PeerConfiguration;
   readonly #profile: IkeProfile;
   readonly #ike: IkeService;
   readonly #connector: Connector;
   readonly #outside: number;
+  /** Where redirected peers come to. */
+  readonly #second: number;
   readonly #inside: number;
+  readonly #routers: VirtualRouters;
+  #local: IpAddress;
 
   constructor(config: PeerConfiguration) {
     const { site, forwarding } = openSite();
-    this.#site = site;
     this.#forwarding = forwarding;
     this.#config = config;
     this.#profile = profileOf(config);
+    this.#local = config.local;
+    this.#routers = new VirtualRouters(site, forwarding, new Map());
     this.#outside = forwarding.idFor('outside');
+    this.#second = forwarding.idFor('second outside');
     this.#inside = forwarding.idFor('inside');
     const endpoint = new IkeEndpoint({
       suite: site.suite,
@@ -209,7 +217,7 @@ class Peer implements Service {
       unixMs: () => site.clock.unixMs(),
       nextSaId: forwarding.nextSaId,
       profiles: [this.#profile],
-      responderProfile: () => (config.role === 'responder' ? this.#profile : undefined),
+      responderProfile: ({ local }) => (config.role === 'responder' ? this.#responderProfile(local.address) : undefined),
       lookupEap: (_profile, identity) => passwordOf(config, identity),
       authorize: () => ({ ok: true, assignedAddress: config.assigned?.[0], alsoAssigned: config.assigned?.[1] }),
       revocation: () => (config.crls === undefined ? undefined : { crls: config.crls.map(octets), policy: config.revocationPolicy ?? 'soft' }),
@@ -224,25 +232,44 @@ class Peer implements Service {
   }
 
   async start(): Promise<void> {
-    const { local, insides, wanVr, vr, remotePrefixes } = this.#config;
+    await this.#open();
+    say({ kind: 'ready' });
+  }
+
+  /** Brings the host to where we are now, and listens there. */
+  async #open(): Promise<void> {
+    const { insides, wanVr, vr, remotePrefixes, redirect } = this.#config;
     const name = encryptedTviName(TENANT);
     const device = deviceName(name);
-    const routers = new VirtualRouters(this.#site, this.#forwarding, new Map());
     const routes = remotePrefixes.map((prefix) => ({ prefix, device, source: insides.find((inside) => isIpv6(inside) === isIpv6(prefix))! }));
-    await routers.apply('peer', {
+    const ports = [{ id: this.#outside, address: this.#local }, ...(redirect === undefined ? [] : [{ id: this.#second, address: redirect.to }])];
+    await this.#routers.apply('peer', {
       vrs: [{ vr, devices: [{ device, addresses: insides.map(hostPrefix), mtu: TUNNEL_MTU }], routes, forwarding: false }],
       adoptions: [],
       part: {
         insides: [{ id: this.#inside, tenant: TENANT, kind: 'encrypted-tvi', vr, name, mtu: TUNNEL_MTU, addresses: insides }],
-        outsides: [{ id: this.#outside, name: 'wan', vr: wanVr, addresses: [local] }],
+        outsides: ports.map(({ id, address }) => ({ id, name: `wan${id}`, vr: wanVr, addresses: [address] })),
       },
     });
-    this.#ike.openSocket(wanSocket(this.#outside, local), wanVr, local);
-    say({ kind: 'ready' });
+    for (const { id, address } of ports) this.#ike.openSocket(wanSocket(id, address), wanVr, address);
+  }
+
+  #responderProfile(local: IpAddress): IkeProfile {
+    const { redirect } = this.#config;
+    if (redirect === undefined || local === redirect.to) return this.#profile;
+    return { ...this.#profile, redirect: { at: redirect.at, gateway: { kind: isIpv6(redirect.to) ? 'ipv6' : 'ipv4', value: redirect.to } } };
+  }
+
+  async #move(address: IpAddress): Promise<void> {
+    this.#local = address;
+    await this.#open();
+    const place = { socket: wanSocket(this.#outside, address), nattSocket: nattSocket(this.#outside), local: { address, port: IKE_PORT } };
+    for (const { ikeSa } of this.#ike.liveIkeSas()) this.#ike.push({ kind: 'move', ikeSa, ...place });
   }
 
   #connect(): void {
-    const { local, remote } = this.#config;
+    const local = this.#local;
+    const { remote } = this.#config;
     const candidate = {
       kind: 'initiate',
       profile: PROFILE,
@@ -265,7 +292,8 @@ class Peer implements Service {
     return this.#ike.status();
   }
 
-  command(command: PeerCommand): void {
+  async command(command: PeerCommand): Promise<void> {
+    if (command.startsWith('move ')) return this.#move(command.slice('move '.length));
     const sas = this.#ike.endpoint.snapshot().ikeSas.filter((sa) => sa.state === 'established');
     switch (command) {
       case 'connect':
@@ -296,7 +324,7 @@ class Peer implements Service {
       tenant: child.tenant,
       kind: child.natt ? 'esp-udp' : 'esp',
       inside: this.#inside,
-      paths: [{ outside: this.#outside, remote: child.remote }],
+      paths: [{ outside: child.local.address === this.#config.redirect?.to ? this.#second : this.#outside, remote: child.remote }],
       mtu: TUNNEL_MTU,
       idleDummyMs: 0,
       routes: this.#config.remotePrefixes.map((prefix) => ({ prefix, label: 0 })),
@@ -313,6 +341,6 @@ const lines = createInterface(process.stdin)[Symbol.asyncIterator]();
 const first = await lines.next();
 const peer = new Peer(JSON.parse(first.value as string) as PeerConfiguration);
 await peer.start();
-for (let line = await lines.next(); line.done !== true; line = await lines.next()) peer.command(line.value as PeerCommand);
+for (let line = await lines.next(); line.done !== true; line = await lines.next()) await peer.command(line.value as PeerCommand);
 await peer.stop();
 process.exit(0);

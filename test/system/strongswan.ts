@@ -167,6 +167,11 @@ export class Strongswan {
     return this.#swanctl(['--rekey', '--reauth', '--ike', ike]);
   }
 
+  /** Sends the peer of a connection that it began to another gateway. */
+  redirect(ike: string, gateway: string): Promise<string> {
+    return this.#swanctl(['--redirect', '--ike', ike, '--gateway', gateway]);
+  }
+
   /** The SAs as `swanctl --list-sas` shows them, one block per IKE SA. */
   listSas(): Promise<string> {
     return this.#swanctl(['--list-sas']);
