@@ -17,6 +17,7 @@ import { SeededRandom } from '../../platform/random.ts';
 import { SystemClock, instant, sleep } from '../../platform/time.ts';
 import type { Instant } from '../../platform/time.ts';
 import { askResponder, readResponder } from '../../provisioning/ztp/ocsp-transport.ts';
+import { pair } from '../ike/pair.ts';
 import { CA_EXTENSIONS, OpensslAuthority } from '../platform/openssl-authority.ts';
 import type { OpensslIssued } from '../platform/openssl-authority.ts';
 
@@ -95,6 +96,35 @@ describe('services/ocsp-statuses', () => {
     equal(asked.length, 1);
     await advance(8 * HOUR);
     ok(asked.length >= 2);
+  });
+
+  it('refuses a peer of unknown state under hard fail, asks, lets it in at the next attempt, and ends its IKE SA when it is revoked', async () => {
+    const device = (name: string, serial: number): OpensslIssued =>
+      openssl.issue({ name, issuer: root, serial: String(serial), extensions: [`subjectAltName=email:${name}@acme.example`, `authorityInfoAccess=OCSP;URI:${URL_OF_LEAF}`] });
+    const [b1, c1] = [device('b1', 0x3333), device('c1', 0x4444)];
+    let answered: Answer = { known: ['3333'], minutes: 40 };
+    const { cache, advance, changes } = statuses((request) => openssl.ocsp(root, request, answered));
+    const credentials = (own: OpensslIssued) => ({
+      localAuth: { kind: 'certificate', chain: [own.der], privateKey: own.privateKey, algorithm: 'ecdsa-sha256' } as const,
+      remoteAuth: { kind: 'certificate', anchors: [root.der] } as const,
+    });
+    const revocation = () => ({ crls: [], ocspResponses: cache.responses(), policy: 'hard' }) as const;
+    const { world, branch, controller } = pair({ branch: credentials(b1), controller: credentials(c1), both: { unixMs: () => START }, controllerOptions: { revocation } });
+    const attempt = (): void => {
+      world.initiate(branch, controller, 'to-controller');
+      world.run(2000);
+    };
+    attempt();
+    equal(controller.of('peer-refused')[0]?.cause, "peer's certificate cannot be checked: no current CRL or OCSP response of issuer Root (hard fail)");
+    for (const { path: seen } of controller.of('certificate-seen')) cache.follow(seen);
+    await advance(1000);
+    attempt();
+    equal(controller.of('ike-up').length, 1, JSON.stringify(controller.of('peer-refused')));
+    answered = { revoked: ['3333'] };
+    await advance(HOUR);
+    ok(changes.includes(true));
+    world.input(controller, { kind: 'revocations' });
+    equal(controller.of('ike-down')[0]?.reason, "peer's certificate was revoked on 2026-10-01");
   });
 
   it('asks a configured responder in its place, and nobody for a certificate without one', async () => {
