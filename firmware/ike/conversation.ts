@@ -318,6 +318,7 @@ export class Conversation {
     this.#window.remember(reply);
     this.#keepReplySealing();
     this.#transmit(reply, this.#sa.heardOn);
+    this.#sa.env.emit({ kind: 'refused', answer: notifyName(failure.notify) });
     this.#sa.log(failure.scope === 'ike' ? 'warning' : 'info', 'IKE request refused', {
       exchange: exchangeName(header.exchange),
       messageId: header.messageId,

@@ -196,6 +196,8 @@ export type IkeOutput =
   | { readonly kind: 'tls-close'; readonly ikeSa: number }
   /** For counters; what exactly was wrong is a debug line. */
   | { readonly kind: 'dropped'; readonly reason: IkeDropReason }
+  /** For counters: a request of a peer was answered with this error notify; its log line names the cause. */
+  | { readonly kind: 'refused'; readonly answer: string }
   | { readonly kind: 'history'; readonly entry: HistoryEntry }
   /** Only where the option `exportsKeys` asks for it: new keys are in use. */
   | { readonly kind: 'session-keys'; readonly keys: SessionKeys }

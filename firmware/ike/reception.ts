@@ -135,6 +135,7 @@ export class Reception {
     }
     const { tenant, name } = profile;
     const fields = { tenant, profile: name, remote: formatEndpoint(path.remote), exchange: 'IKE_SA_INIT', answer: notifyName(failure.notify), cause: failure.cause };
+    this.#register.emit({ kind: 'refused', answer: notifyName(failure.notify) });
     this.#log.write('info', 'IKE request refused', fields, now);
     this.#register.forget(sa);
     this.#answerPlain(message.header, path, [notify(failure.notify, failure.data)]);

@@ -49,6 +49,7 @@ export class IkeService implements Service {
   readonly #sockets = new Map<string, { readonly where: string; readonly socket: DatagramSocket }>();
   readonly #live = new Map<number, Live>();
   readonly #drops = new Map<IkeDropReason, number>();
+  readonly #refusals = new Map<string, number>();
   readonly #timers = new Set<CancelTimer>();
   #legacyProfiles: ReadonlySet<string> = new Set();
   readonly endpoint: IkeEndpoint;
@@ -122,6 +123,11 @@ export class IkeService implements Service {
     return [...this.#drops].map(([reason, datagrams]) => ({ reason, datagrams }));
   }
 
+  /** Requests of peers that were refused, by what they were answered. */
+  refusals(): readonly { readonly answer: string; readonly requests: number }[] {
+    return [...this.#refusals].map(([answer, requests]) => ({ answer, requests }));
+  }
+
   /** The tunnel that the peer of an IKE SA uses now. */
   tunnelOf(ikeSa: number): number | undefined {
     return [...(this.#live.get(ikeSa)?.tunnels ?? [])].at(-1);
@@ -162,6 +168,9 @@ export class IkeService implements Service {
       case 'tls-feed':
       case 'tls-close':
         this.#tls.handle(output);
+        return;
+      case 'refused':
+        this.#refusals.set(output.answer, (this.#refusals.get(output.answer) ?? 0) + 1);
         return;
       case 'dropped':
         this.#drops.set(output.reason, (this.#drops.get(output.reason) ?? 0) + 1);

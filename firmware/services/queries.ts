@@ -125,6 +125,7 @@ function commonQueries(plane: ControlPlane, forwarding: ForwardingService): Quer
       (): DropView[] => [
         ...forwarding.counters().drops.map(({ reason, packets }) => ({ reason, packets })),
         ...plane.ike.drops().map(({ reason, datagrams }) => ({ reason: `ike-${reason}`, packets: datagrams })),
+        ...plane.ike.refusals().map(({ answer, requests }) => ({ reason: `ike-refused-${answer.toLowerCase().replaceAll('_', '-')}`, packets: requests })),
       ],
     ],
     ['request-rekey-child', ({ tenant }) => rekeyChildren(plane, tenant!)],

@@ -1,7 +1,7 @@
 // The responder's side of child SAs (RFC 7296 1.2, 1.3, 2.8, 2.9, 2.25).
 import { utf8, wipe } from '../../../platform/bytes.ts';
 import type { Instant } from '../../../platform/time.ts';
-import { NotifyType, Protocol } from '../../wire/ike/numbers.ts';
+import { NotifyType, notifyName, Protocol } from '../../wire/ike/numbers.ts';
 import type { Payload } from '../../wire/ike/payloads.ts';
 import { findNotify, findPayload, notify } from '../../wire/ike/payloads.ts';
 import type { TrafficSelector } from '../../wire/ike/selector.ts';
@@ -66,6 +66,7 @@ export class ChildAnswer implements Task, Continuation {
     if (this.#purpose !== 'first') return { ...refusal, nextStep: '', scope: 'exchange' };
     // IKE_AUTH succeeds all the same; the child's refusal travels in its answer (RFC 7296 1.2).
     this.#refusal = refusal;
+    sa.env.emit({ kind: 'refused', answer: notifyName(refusal.notify) });
     sa.log('warning', 'child SA refused', { cause: refusal.cause });
     return undefined;
   }
