@@ -97,7 +97,8 @@ export class VirtualMachine {
       ...stickArguments(options.stick),
       ...cardArguments(card, options.taps),
     ];
-    const process = spawn(command[0]!, command.slice(1), { stdio: ['pipe', 'pipe', 'inherit'] });
+    // A session of its own, to which the kernel gives its share of the processors (sched(7), autogroup).
+    const process = spawn(command[0]!, command.slice(1), { stdio: ['pipe', 'pipe', 'inherit'], detached: true });
     return new VirtualMachine(process, join(options.directory, 'console.log'));
   }
 
