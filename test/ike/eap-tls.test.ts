@@ -1,5 +1,6 @@
 // EAP-TLS between two endpoints, with the TLS of simulations. Real TLS is in test/system, with strongSwan.
 import { deepStrictEqual, equal, match, notDeepStrictEqual, ok } from 'node:assert/strict';
+import { DEFAULT_IKE_PROPOSALS } from '../../firmware/ike/algorithms.ts';
 import type { AuthorizationRequest, IkeEndpointOptions } from '../../firmware/ike/endpoint.ts';
 import type { EapAuth, EapUser, IkeProfile } from '../../firmware/ike/profile.ts';
 import { decodeHeader } from '../../firmware/wire/ike/message.ts';
@@ -109,6 +110,12 @@ describe('ike: EAP-TLS', () => {
     const made = connect({ suite: new OtherTlsSuite(() => ({ newestVersion: '1.2' })) });
     isUp(made);
     equal(decodeHeader(made.world.packets.at(-1)!.send.bytes).header.messageId, 6);
+  });
+
+  it('comes after an additional key exchange with ML-KEM', () => {
+    const made = connect({ client: { proposals: DEFAULT_IKE_PROPOSALS }, server: { proposals: DEFAULT_IKE_PROPOSALS } });
+    isUp(made);
+    match(made.branch.of('ike-up')[0]?.suite ?? '', /ml-kem-768/);
   });
 
   it('carries long chains of both ends in fragments', () => {
