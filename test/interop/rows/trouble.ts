@@ -43,6 +43,24 @@ export const TROUBLE_ROWS: readonly Row[] = [
     },
   },
   {
+    name: 'strongSwan is back at once and knows nothing of the IKE SA',
+    roles: ['initiator'],
+    counterparts: ['5.9', '6.0', '6.1'],
+    path: 'direct',
+    ends: 'up',
+    run: async (lab) => {
+      await lab.start({ settings: { dpdMs: 500 }, retransmission: OUR_IMPATIENT });
+      await lab.awaitUp();
+      await lab.ping('ours');
+      await lab.theirs.kill();
+      await lab.theirs.stop();
+      await lab.startTheirs();
+      // Whatever an SPI that is not known is answered with proves nothing (RFC 7296 2.4): the silence does.
+      assert.equal((await lab.ours.event('ike-down')).reason, 'the peer did not answer 10 sendings');
+      await lab.awaitUp();
+    },
+  },
+  {
     name: 'the initiator comes back after a crash (INITIAL_CONTACT)',
     roles: ROLES,
     counterparts: ['5.9', '6.0', '6.1'],
