@@ -63,7 +63,7 @@ export type PeerCredential =
 /** What of a profile a test may choose besides credentials and identities. */
 export type PeerSettings = Pick<
   IkeProfile,
-  'proposals' | 'childProposals' | 'trafficSelectors' | 'forceUdpEncapsulation' | 'fragmentBytes' | 'dpdMs' | 'childLifetimeMs' | 'ikeLifetimeMs' | 'childless' | 'requestConfiguration' | 'mobike' | 'followRedirects'
+  'proposals' | 'childProposals' | 'trafficSelectors' | 'forceUdpEncapsulation' | 'fragmentBytes' | 'dpdMs' | 'childLifetimeMs' | 'ikeLifetimeMs' | 'childless' | 'legacy' | 'requestConfiguration' | 'mobike' | 'followRedirects'
 >;
 
 export interface PeerConfiguration {

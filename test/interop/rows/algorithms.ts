@@ -102,6 +102,19 @@ export const ALGORITHM_ROWS: readonly Row[] = [
       assert.match(lab.theirs.log(), /IKE_SA_INIT response 0 \[ N\(INVAL_KE\) \]/);
     },
   },
+  {
+    name: 'legacy: aes256-sha1-modp1024',
+    roles: ROLES,
+    counterparts: ['5.9', '6.0'],
+    path: 'direct',
+    ends: 'up',
+    run: async (lab) => {
+      await lab.start({ settings: { legacy: true } }, { ikeProposals: 'aes256-sha1-modp1024' });
+      const { ike } = await lab.awaitUp();
+      assert.equal(ike.suite, 'aes-256-cbc/hmac-sha1-96/prf-sha1/group-2');
+      await rekeyBoth(lab);
+    },
+  },
   ...SUITES.map(
     ([ike, esp, settings]): Row => ({
       name: `${ike}, ESP ${esp}`,
