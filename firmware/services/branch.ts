@@ -6,7 +6,6 @@ import type { CircuitConfiguration, DeviceConfiguration, PrestagingRecord, Tenan
 import type { Endpoint, IpAddress, PathSpec, RouteSpec, TunnelSpec } from '../model.ts';
 import { controlVrName, transportVrName } from '../model.ts';
 import type { CertificatePath, RevocationCheck } from '../../platform/crypto.ts';
-import { PatientStore } from '../../platform/patient-store.ts';
 import { after } from '../../platform/time.ts';
 import { nextBootCount } from './boot.ts';
 import { Connector, type ConnectionState, type Initiate } from './connector.ts';
@@ -61,7 +60,6 @@ export class BranchControl implements Service {
   readonly #hooks: BranchHooks;
   readonly ike: IkeService;
   readonly history: IkeHistory;
-  readonly #store: PatientStore;
   readonly #connector: Connector;
   readonly #bootCount: number;
   #circuits: readonly CircuitConfiguration[] = [];
@@ -91,8 +89,7 @@ export class BranchControl implements Service {
       tunnelContext: (child, up) => this.#tunnelContext(child, up),
       onOutput: (output) => this.#ikeOutput(output),
     });
-    this.#store = new PatientStore(site);
-    this.history = new IkeHistory(site, this.#store);
+    this.history = new IkeHistory(site);
     this.#connector = new Connector(site, (input) => this.ike.push(input));
   }
 
@@ -115,7 +112,6 @@ export class BranchControl implements Service {
     for (const tenant of this.#tenants.values()) await tenant.stop();
     await this.ike.stop();
     this.history.stop();
-    this.#store.stop();
   }
 
   status(): ServiceStatus {
@@ -304,7 +300,7 @@ export class BranchControl implements Service {
         kept.changeCircuits(config.circuits);
         continue;
       }
-      const options = { config, tenant, identity, bootCount: this.#bootCount, store: this.#store, ...hooks };
+      const options = { config, tenant, identity, bootCount: this.#bootCount, ...hooks };
       const service = new TenantService(this.#site, this.#forwarding, options);
       this.#tenants.set(tenant.tenant, service);
       await service.start();

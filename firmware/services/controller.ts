@@ -9,7 +9,6 @@ import type { RekeyOrder } from '../sdwan/rekey-controller.ts';
 import type { Endpoint, IpAddress, TenantId } from '../model.ts';
 import { controlVrName, transportVrName } from '../model.ts';
 import type { CertificatePath, RevocationCheck } from '../../platform/crypto.ts';
-import { PatientStore } from '../../platform/patient-store.ts';
 import { ENCRYPTED_MTU, EXPLICIT_NULL, IDLE_DUMMY_MS, STAGING_MTU } from './branch.ts';
 import { ControllerTenant } from './controller-tenant.ts';
 import type { ForwardingService } from './forwarding.ts';
@@ -63,7 +62,6 @@ export class ControllerControl implements Service {
   readonly #hooks: ControllerHooks;
   readonly ike: IkeService;
   readonly history: IkeHistory;
-  readonly #store: PatientStore;
   #config: DeviceConfiguration | undefined;
   #directory: SiteDirectory = EMPTY_DIRECTORY;
   #profiles: IkeProfile[] = [];
@@ -95,8 +93,7 @@ export class ControllerControl implements Service {
       tunnelContext: (child, up) => this.#tunnelContext(child, up),
       onOutput: (output) => this.#ikeOutput(output),
     });
-    this.#store = new PatientStore(site);
-    this.history = new IkeHistory(site, this.#store);
+    this.history = new IkeHistory(site);
   }
 
   get configuration(): DeviceConfiguration | undefined {
@@ -117,7 +114,6 @@ export class ControllerControl implements Service {
     for (const tenant of this.#tenants.values()) await tenant.stop();
     await this.ike.stop();
     this.history.stop();
-    this.#store.stop();
   }
 
   status(): ServiceStatus {

@@ -1,5 +1,4 @@
 // The life of every IKE SA as an append-only list of events per VPN profile, bounded, and kept over a restart.
-import type { Store } from '../../platform/store.ts';
 import { after, type CancelTimer } from '../../platform/time.ts';
 import type { HistoryEntry, IkeOutput } from '../ike/input-output.ts';
 import type { Site } from './service.ts';
@@ -11,14 +10,12 @@ const DOCUMENT = 'ike-history';
 
 export class IkeHistory {
   readonly #site: Site;
-  readonly #store: Store;
   readonly #entries: Map<string, HistoryEntry[]>;
   #timer: CancelTimer | undefined;
 
-  constructor(site: Site, store: Store) {
+  constructor(site: Site) {
     this.#site = site;
-    this.#store = store;
-    this.#entries = restore(site, store);
+    this.#entries = restore(site);
   }
 
   onOutput(output: IkeOutput): void {
@@ -56,13 +53,13 @@ export class IkeHistory {
   #write(): void {
     this.#timer?.();
     this.#timer = undefined;
-    this.#store.write(DOCUMENT, new TextEncoder().encode(JSON.stringify(Object.fromEntries(this.#entries))));
+    this.#site.store.write(DOCUMENT, new TextEncoder().encode(JSON.stringify(Object.fromEntries(this.#entries))));
   }
 }
 
 /** An unreadable document is dropped: history must never keep a box from starting. */
-function restore(site: Site, store: Store): Map<string, HistoryEntry[]> {
-  const bytes = store.read(DOCUMENT);
+function restore(site: Site): Map<string, HistoryEntry[]> {
+  const bytes = site.store.read(DOCUMENT);
   if (bytes === undefined) return new Map();
   try {
     return new Map(Object.entries(JSON.parse(new TextDecoder().decode(bytes)) as Record<string, HistoryEntry[]>));

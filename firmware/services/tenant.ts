@@ -4,7 +4,6 @@ import type { Logger } from '../../platform/log.ts';
 import { Writer, equalBytes, toHex } from '../../platform/bytes.ts';
 import type { RevocationCheck } from '../../platform/crypto.ts';
 import { OperationalError } from '../../platform/errors.ts';
-import type { Store } from '../../platform/store.ts';
 import { BgpSpeaker, type BgpOutput } from '../bgp/speaker.ts';
 import type { BgpRoute } from '../bgp/route.ts';
 import type { CircuitConfiguration, DeviceConfiguration, TenantConfiguration } from '../configuration.ts';
@@ -41,8 +40,6 @@ export interface TenantOptions {
   readonly identity: DeviceIdentity;
   /** Number of this boot, durable. */
   readonly bootCount: number;
-  /** Where the rekey counter is kept; a boot counts anew, so it need not be durable at once. */
-  readonly store: Store;
   /** What is known of revoked certificates now; undefined: nothing. */
   revocation(): RevocationCheck | undefined;
   /** A Controller says that a site was revoked. */
@@ -96,7 +93,7 @@ export class TenantService implements Service {
     this.#signer = routeSigner(site, options.identity);
     const trust: RouteTrust = { suite: site.suite, anchors: trustAnchors(config), provider: config.provider, revocation: () => options.revocation() };
     this.#peerCircuits = new PeerCircuits({ trust, tenant: tenant.tenant, unixMs: () => site.clock.unixMs() });
-    const start = nextTenantStart(options.store, tenant.tenant, options.bootCount);
+    const start = nextTenantStart(site.store, tenant.tenant, options.bootCount);
     this.#machine = new TenantKeying({
       node: this.#node,
       policy: tenant.keying,
@@ -316,7 +313,7 @@ export class TenantService implements Service {
     const { tenant } = this.#options;
     switch (output.kind) {
       case 'persist':
-        saveTenantStart(this.#options.store, tenant.tenant, { bootCount: output.bootCount, counter: output.counter, epochs: output.epochs });
+        saveTenantStart(this.#site.store, tenant.tenant, { bootCount: output.bootCount, counter: output.counter, epochs: output.epochs });
         return;
       case 'associations':
         // Handed over with whatever else changes in this moment; keying publishes when it was acknowledged.

@@ -8,7 +8,6 @@ import { toHex, wipe } from '../../platform/bytes.ts';
 import type { RevocationCheck } from '../../platform/crypto.ts';
 import { OperationalError, UsageError } from '../../platform/errors.ts';
 import type { Logger } from '../../platform/log.ts';
-import { PatientStore } from '../../platform/patient-store.ts';
 import { rfc3339 } from '../../platform/time.ts';
 import type { CancelTimer, Instant } from '../../platform/time.ts';
 import type { Timeout } from '../../firmware/machine.ts';
@@ -77,9 +76,6 @@ export class ZtpAgent implements Service {
   readonly #options: ZtpAgentOptions;
   readonly #log: Logger;
   readonly #store: DeviceStore;
-  /** For what is written in the midst of other work. */
-  readonly #patient: PatientStore;
-  readonly #marks: DeviceStore;
   readonly #transport: DirectorTransport;
   readonly #checks: DocumentChecks = documentChecks();
   readonly #alarmReport: AlarmReport;
@@ -100,13 +96,11 @@ export class ZtpAgent implements Service {
     this.#options = options;
     this.#log = site.log.channel('ztp');
     this.#store = new DeviceStore(site.store);
-    this.#patient = new PatientStore(site);
-    this.#marks = new DeviceStore(this.#patient);
     this.#transport = options.transport ?? networkTransport(site);
     this.#alarmReport = new AlarmReport(site.alarms);
     this.#stages = new Stages({ random: site.random, softwareVersion: options.softwareVersion });
     this.#revocations = new RevocationListKeeper({
-      site: { ...site, store: this.#patient },
+      site,
       log: this.#log,
       policy: options.revocationPolicy,
       anchor: () => this.#store.anchor,
@@ -142,7 +136,6 @@ export class ZtpAgent implements Service {
     this.#state = 'stopped';
     this.#cancel?.();
     this.#revocations.stop();
-    this.#patient.stop();
     this.#transport.close();
   }
 
@@ -214,7 +207,7 @@ export class ZtpAgent implements Service {
     this.#record = record;
     const text = canonicalJson(record);
     if (this.#store.record === text) return false;
-    this.#marks.forgetOnboarding();
+    this.#store.forgetOnboarding();
     this.#revocations.forget();
     this.#store.record = text;
     this.#configuration = undefined;
@@ -288,7 +281,7 @@ export class ZtpAgent implements Service {
         void this.#apply(output.configuration);
         return;
       case 'onboarded':
-        this.#marks.markOnboarded();
+        this.#store.markOnboarded();
         return;
       case 'log':
         this.#log.event(output.event);

@@ -8,7 +8,6 @@ import { fromUtf8, toHex, utf8 } from '../../platform/bytes.ts';
 import type { RevocationCheck } from '../../platform/crypto.ts';
 import { ConfigError, OperationalError } from '../../platform/errors.ts';
 import type { Logger } from '../../platform/log.ts';
-import { PatientStore } from '../../platform/patient-store.ts';
 import { randomBelow } from '../../platform/random.ts';
 import { after } from '../../platform/time.ts';
 import type { Instant } from '../../platform/time.ts';
@@ -78,8 +77,6 @@ export class ControllerAgent implements Service {
   readonly #options: ControllerAgentOptions;
   readonly #log: Logger;
   readonly #store: DeviceStore;
-  /** For what is written in the midst of other work. */
-  readonly #patient: PatientStore;
   readonly #transport: DirectorTransport;
   readonly #reports: ReportQueue;
   readonly #revocations: RevocationListKeeper;
@@ -106,12 +103,11 @@ export class ControllerAgent implements Service {
     this.#options = options;
     this.#log = site.log.channel('ztp');
     this.#store = new DeviceStore(site.store);
-    this.#patient = new PatientStore(site);
     this.#transport = options.transport ?? networkTransport(site);
     this.#alarmReport = new AlarmReport(site.alarms);
-    this.#reports = new ReportQueue(this.#patient, site.random);
+    this.#reports = new ReportQueue(site.store, site.random);
     this.#revocations = new RevocationListKeeper({
-      site: { ...site, store: this.#patient },
+      site,
       log: this.#log,
       policy: options.revocationPolicy,
       anchor: () => this.#store.anchor,
@@ -137,7 +133,6 @@ export class ControllerAgent implements Service {
     this.#state = 'stopped';
     for (const wake of [...this.#wakers]) wake();
     this.#revocations.stop();
-    this.#patient.stop();
     this.#transport.close();
   }
 
@@ -371,7 +366,7 @@ export class ControllerAgent implements Service {
 
   async #takeDirectory(directory: SiteDirectory): Promise<void> {
     await this.#applyDirectory(directory);
-    this.#patient.write(DIRECTORY_DOCUMENT, utf8(JSON.stringify(directory)));
+    this.#options.site.store.write(DIRECTORY_DOCUMENT, utf8(JSON.stringify(directory)));
     this.#directory = directory;
     this.#log.info('Site directory received', { generation: directory.generation, sites: directory.sites.length });
   }
@@ -402,7 +397,7 @@ export class ControllerAgent implements Service {
   #takeDirective(directive: DirectorDirective): void {
     if (directive.id <= this.#lastDirective) return;
     this.#lastDirective = directive.id;
-    this.#patient.write(DIRECTIVE_DOCUMENT, utf8(String(directive.id)));
+    this.#options.site.store.write(DIRECTIVE_DOCUMENT, utf8(String(directive.id)));
     this.#log.info('Rekey ordered by Director', { tenant: directive.tenant, epoch: directive.epoch, reason: directive.reason });
     this.#options.hooks.orderRekey(directive);
   }

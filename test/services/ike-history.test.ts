@@ -15,7 +15,7 @@ function make(): { clock: ManualClock; store: MemoryStore; restart(): IkeHistory
   const clock = new ManualClock();
   const store = new MemoryStore();
   const log = new SinkLog([], () => 0);
-  return { clock, store, restart: () => new IkeHistory({ clock, log } as unknown as Site, store) };
+  return { clock, store, restart: () => new IkeHistory({ clock, store, log } as unknown as Site) };
 }
 
 describe('services: history of IKE SAs', () => {

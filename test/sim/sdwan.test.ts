@@ -1,6 +1,5 @@
 import { deepStrictEqual, match, ok, strictEqual } from 'node:assert/strict';
 import type { KeyingPolicy } from '../../firmware/configuration.ts';
-import { OperationalError } from '../../platform/errors.ts';
 import { CHAOS_SCENARIO } from './chaos-scenario.ts';
 import { HOME_NAT } from './nat.ts';
 import type { NatBox } from './nat.ts';
@@ -252,30 +251,6 @@ describe('sim/sdwan', () => {
       await world.runFor(500);
     }
     strictEqual(sentences(world, 'b1', /^peer key accepted/).length, before + 2);
-  });
-
-  it('goes on with a full disk, raises an alarm, and stores its counter when there is room again', async () => {
-    const network = await bringUp({ branches: [branch(1, ['Acme']), branch(2, ['Acme'])] });
-    await connected(network);
-    const { world, sdwan } = network;
-    deepStrictEqual(await sdwan.unreached('Acme'), []);
-    await world.runFor(1_000);
-    const { store, site } = world.node('b1');
-    const write = store.write.bind(store);
-    const former = store.read('rekey-2');
-    store.write = () => {
-      throw new OperationalError('store-ENOSPC', 'no space is left', 'free space');
-    };
-    const before = sentences(world, 'b2', /^peer key accepted/).length;
-    sdwan.controller('c1').orderRekey(2, { reason: 5, spreadSeconds: 2, deadlineSeconds: 60, notBeforeUnixSeconds: 0 });
-    await world.runFor(30_000);
-    strictEqual(sentences(world, 'b2', /^peer key accepted/).length, before + 1);
-    deepStrictEqual(await sdwan.unreached('Acme'), []);
-    ok(site.alarms.active().some(({ name, object }) => name === 'state-not-stored' && object === 'rekey-2'));
-    store.write = write;
-    await world.runFor(60_000);
-    deepStrictEqual(site.alarms.active().filter(({ name }) => name === 'state-not-stored'), []);
-    ok(!Buffer.from(store.read('rekey-2')!).equals(former!));
   });
 
   it('cuts a revoked branch off from everybody', async () => {
