@@ -5,7 +5,7 @@ import { OperationalError } from '../platform/errors.ts';
 /** No iproute2 call takes long; one that does hangs on a lock of the kernel. */
 const COMMAND_TIMEOUT_MS = 30_000;
 
-const PACKAGES: Readonly<Record<string, string>> = { ip: 'iproute2', sysctl: 'procps' };
+const PACKAGES: Readonly<Record<string, string>> = { ip: 'iproute2', sysctl: 'procps', systemctl: 'systemd' };
 
 interface Finished {
   readonly code: number | null;
@@ -13,10 +13,10 @@ interface Finished {
   readonly stderr: string;
 }
 
-function execute(command: string, args: readonly string[], input: string): Promise<Finished> {
+function execute(command: string, args: readonly string[], input: string, timeout: number): Promise<Finished> {
   return new Promise((resolve, reject) => {
     const env = { ...process.env, LC_ALL: 'C', PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin` };
-    const child = spawn(command, args, { env, timeout: COMMAND_TIMEOUT_MS, stdio: ['pipe', 'pipe', 'pipe'] });
+    const child = spawn(command, args, { env, timeout, stdio: ['pipe', 'pipe', 'pipe'] });
     const stdout: Buffer[] = [];
     const stderr: Buffer[] = [];
     child.stdout.on('data', (chunk: Buffer) => stdout.push(chunk));
@@ -38,11 +38,11 @@ function nextStep(stderr: string): string {
 }
 
 /** Runs one command to its end and returns what it printed. Rejects with an OperationalError. */
-export async function run(command: string, args: readonly string[], input = ''): Promise<string> {
+export async function run(command: string, args: readonly string[], input = '', timeoutMs = COMMAND_TIMEOUT_MS): Promise<string> {
   const shown = [command, ...args].join(' ');
   let done: Finished;
   try {
-    done = await execute(command, args, input);
+    done = await execute(command, args, input, timeoutMs);
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code ?? 'UNKNOWN';
     const step = code === 'ENOENT' ? `run: apt-get install ${PACKAGES[command] ?? command}` : 'check the limits of this service';

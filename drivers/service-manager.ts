@@ -6,3 +6,8 @@ export async function startUnit(unit: string): Promise<void> {
   await run('systemctl', ['reset-failed', unit]);
   await run('systemctl', ['start', '--no-block', unit]);
 }
+
+/** Ends everything in order and boots again. Rejects with an OperationalError. */
+export async function rebootHost(): Promise<void> {
+  await run('systemctl', ['reboot']);
+}

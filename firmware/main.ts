@@ -1,7 +1,11 @@
 // The appliance's process: reads its configuration file, opens the drivers, starts the role's services, and ends in
 // order on a signal. `--config FILE` names the file; with `--rescue` it is the rescue process of a branch.
+import { readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { createWakeup, notifySystemd, openDrivers } from '../drivers/open.ts';
+import { Rauc } from '../drivers/rauc.ts';
+import { rebootHost } from '../drivers/service-manager.ts';
 import { Alarms } from '../platform/alarms.ts';
 import { loadConfig, type Config } from '../platform/config.ts';
 import { withCredentials } from '../platform/credentials.ts';
@@ -14,12 +18,14 @@ import { SinkLog, type Logger } from '../platform/log.ts';
 import { SystemRandom, type Random } from '../platform/random.ts';
 import { FileStore } from '../platform/store-file.ts';
 import { ResilientStore } from '../platform/store-resilient.ts';
+import { SlotStore, slotOf } from '../platform/store-slot.ts';
 import { FlooredClock } from '../platform/time-floor.ts';
 import { SystemClock, unixMsFromRfc3339, type Clock } from '../platform/time.ts';
 import { createRole, readPrestaging } from './roles.ts';
 import { ThreadForwarder } from './services/forwarder-thread.ts';
 import { startAll, stopAll } from './services/lifecycle.ts';
 import type { Service, Site } from './services/service.ts';
+import type { SlotHost } from './services/upgrade.ts';
 import { PLATFORM_VERSION } from './version.ts';
 
 const DEFAULT_CONFIG = '/etc/selvage/selvage.json';
@@ -60,6 +66,9 @@ async function start(config: Config, rescue: boolean): Promise<void> {
   const drivers = openDrivers({ namespaceRequests: process.env['SELVAGE_NAMESPACE_REQUESTS'] });
   const random = new SystemRandom();
   const alarms = new Alarms(log.channel('alarms'), () => clock.unixMs());
+  const store = openStore(`${config.dataDirectory}/state`, clock, random, alarms);
+  const slot = Rauc.isPresent() ? slotOf(readFileSync('/proc/cmdline', 'utf8')) : undefined;
+  const slotStore = slot && new SlotStore(store, slot);
   const site: Site = {
     name: config.name === '' ? serial : config.name,
     clock,
@@ -68,7 +77,7 @@ async function start(config: Config, rescue: boolean): Promise<void> {
     suite: new RealSuite(() => clock.behindMs > 0),
     log,
     alarms,
-    store: openStore(`${config.dataDirectory}/state`, clock, random, alarms),
+    store: slotStore ?? store,
     network: drivers.network,
     kernel: drivers.kernel,
   };
@@ -79,6 +88,8 @@ async function start(config: Config, rescue: boolean): Promise<void> {
     serial,
     prestaging,
     rescue,
+    slots: slot && slotStore && { slot, upMs: uptimeMs(), forgetOtherConfiguration: () => slotStore.forgetOther(), host: raucHost() },
+    forgetEverything: () => forgetEverything(config.dataDirectory, store),
     driversDescription: drivers.description,
     forwarder: () => (forwarder = new ThreadForwarder({ devices: drivers.devices, clock, log: log.channel('forwarder'), wakeup: createWakeup() })),
   });
@@ -96,6 +107,18 @@ async function start(config: Config, rescue: boolean): Promise<void> {
   tellSystemd('READY=1', service);
   watchdog.start();
   service.info('appliance runs', { role: config.role, name: site.name, version: PLATFORM_VERSION, drivers: drivers.description, processId: process.pid });
+}
+
+function raucHost(): SlotHost {
+  const rauc = new Rauc();
+  return { status: () => rauc.status(), info: (bundle) => rauc.info(bundle), install: (bundle) => rauc.install(bundle), mark: (state, which) => rauc.mark(state, which), reboot: rebootHost };
+}
+
+/** Everything that makes this box the one it is; ends the process, so that nothing of it is written again from memory. */
+function forgetEverything(directory: string, store: ResilientStore): never {
+  for (const name of store.list()) store.remove(name);
+  for (const part of ['state', 'debug']) rmSync(join(directory, part), { recursive: true, force: true });
+  process.exit(0);
 }
 
 interface Watched {

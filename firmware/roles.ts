@@ -3,6 +3,7 @@ import { PLATFORM_VERSION } from './version.ts';
 import { startUnit } from '../drivers/service-manager.ts';
 import type { Config } from '../platform/config.ts';
 import { OperationalError, UsageError } from '../platform/errors.ts';
+import { after } from '../platform/time.ts';
 import { writePrivateFile } from '../platform/private-file.ts';
 import { readFileSync, rmSync } from 'node:fs';
 import { createDirectorService } from '../provisioning/director/service.ts';
@@ -23,6 +24,7 @@ import { MonitorService, type Query } from './services/monitor.ts';
 import { branchQueries, controllerQueries, systemQuery, type SystemFacts } from './services/queries.ts';
 import { managementOnly, RescueEnd, RescueService } from './services/rescue.ts';
 import type { Service, Site } from './services/service.ts';
+import { UpgradeService, type UpgradeOptions } from './services/upgrade.ts';
 import { VirtualRouters } from './services/virtual-routers.ts';
 import { southboundPlan } from './services/vr-plan.ts';
 
@@ -34,6 +36,10 @@ export interface RoleContext {
   readonly prestaging: PrestagingRecord | undefined;
   /** Branches: this is the rescue process, not the main service. */
   readonly rescue: boolean;
+  /** Boxes with two system slots; undefined on other hosts. */
+  readonly slots: Pick<UpgradeOptions, 'slot' | 'upMs' | 'host' | 'forgetOtherConfiguration'> | undefined;
+  /** Factory reset; ends the process. */
+  readonly forgetEverything: () => void;
   /** Made only for roles that forward. */
   readonly forwarder: () => ForwarderHandle;
   readonly driversDescription: string;
@@ -90,10 +96,48 @@ function createBranch(context: RoleContext): readonly Service[] {
       revocations: (check, more) => certificates.revocations(check, more),
     },
   });
-  const services: Service[] = [forwarding, keyExport, certificates, control, agent, context.rescue ? rescueService(context) : new RescueEnd(site)];
-  const queries = new Map<string, Query>([['certificates', () => certificates.view()], ...branchQueries(control, forwarding, keyExport), ...systemQuery(systemFacts(context), services, site.alarms), ...stagingQuery(agent)]);
+  const system = systemPart(context, () => missingOf(context, forwarding, control));
+  const services: Service[] = [forwarding, keyExport, certificates, control, agent, context.rescue ? rescueService(context) : new RescueEnd(site), ...system.services];
+  const queries = new Map<string, Query>([['certificates', () => certificates.view()], ...branchQueries(control, forwarding, keyExport), ...systemQuery(systemFacts(context), services, site.alarms), ...stagingQuery(agent), ...system.queries]);
   services.push(new MonitorService(monitorPath(config), queries));
   return services;
+}
+
+/** What a system on trial must show: services, Controllers by IKE and BGP, and a tunnel that carried something. */
+function missingOf({ config, rescue }: RoleContext, forwarding: ForwardingService, control: BranchControl | ControllerControl): string {
+  if (rescue) return 'rescue runs instead of the main service';
+  for (const service of [forwarding, control]) {
+    const { state, detail } = service.status();
+    if (state !== 'up') return `${service.name}: ${detail}`;
+  }
+  // A Controller may have no branch yet.
+  return config.role === 'controller' || forwarding.counters().tunnels.some((tunnel) => tunnel.rxPackets > 0) ? '' : 'no tunnel has carried a packet yet';
+}
+
+interface SystemPart {
+  readonly services: readonly Service[];
+  readonly queries: readonly (readonly [string, Query])[];
+}
+
+/** The box as a system: its slots, and its way back to the factory. */
+function systemPart(context: RoleContext, missing: () => string): SystemPart {
+  const { site, serial, slots } = context;
+  const reset: readonly [string, Query] = [
+    'request-factory-reset',
+    ({ serial: confirmed }) => {
+      if (confirmed !== serial) throw new UsageError(`this box has serial ${serial}; name it to confirm`);
+      site.log.channel('service').warning('factory reset ordered', { serial });
+      // The answer goes out first.
+      site.clock.at(after(site.clock.now(), 200), context.forgetEverything);
+      return {};
+    },
+  ];
+  if (slots === undefined) return { services: [], queries: [reset] };
+  const upgrade = new UpgradeService({ site, ...slots, version: PLATFORM_VERSION, missing });
+  return {
+    services: [upgrade],
+    queries: [reset, ['package', () => upgrade.view()], ['request-upgrade', ({ bundle = '' }) => upgrade.upgrade(bundle)], ['request-rollback', () => upgrade.rollback().then(() => ({}))]],
+  };
 }
 
 /** Entrances of the prestaging record beside a file named in the configuration: the shell and, through it, a stick. */
@@ -149,8 +193,9 @@ function createController(context: RoleContext): readonly Service[] {
       revocations: (check, more) => certificates.revocations(check, more),
     },
   });
-  const services: Service[] = [forwarding, keyExport, southboundService(context, routers), certificates, control, agent];
-  const queries = new Map<string, Query>([['certificates', () => certificates.view()], ...controllerQueries(control, forwarding, keyExport), ...systemQuery(systemFacts(context), services, site.alarms)]);
+  const system = systemPart(context, () => missingOf(context, forwarding, control));
+  const services: Service[] = [forwarding, keyExport, southboundService(context, routers), certificates, control, agent, ...system.services];
+  const queries = new Map<string, Query>([['certificates', () => certificates.view()], ...controllerQueries(control, forwarding, keyExport), ...systemQuery(systemFacts(context), services, site.alarms), ...system.queries]);
   services.push(new MonitorService(monitorPath(config), queries));
   return services;
 }

@@ -182,3 +182,15 @@ export interface SystemView {
   readonly processId: number;
   readonly services: readonly ServiceView[];
 }
+
+/** The system slots of a box and what becomes of them. */
+export interface PackageView {
+  readonly version: string;
+  /** The oldest version that may be installed; '' = any. */
+  readonly floor: string;
+  readonly slots: readonly { readonly name: string; readonly booted: boolean; readonly good: boolean }[];
+  /** What the running system lacks to be good; '' when it is not on trial. */
+  readonly trial: string;
+  readonly activity: string;
+  readonly lastFailure: string;
+}

@@ -12,7 +12,7 @@ export interface LogEvent {
 }
 
 /** Channels are the VOS log names: `ipsec` is written to versa-ipsec.log. */
-export type LogChannel = 'ipsec' | 'bgp' | 'sdwan' | 'service' | 'ztp' | 'director' | 'forwarder' | 'alarms';
+export type LogChannel = 'ipsec' | 'bgp' | 'sdwan' | 'service' | 'ztp' | 'director' | 'forwarder' | 'alarms' | 'upgrade';
 
 export interface LogRecord extends LogEvent {
   readonly unixMs: number;

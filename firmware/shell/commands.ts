@@ -8,6 +8,7 @@ import type {
   DynamicTunnelView,
   IkeHistoryView,
   IkeSaView,
+  PackageView,
   KeyExportView,
   RekeyView,
   SystemView,
@@ -55,6 +56,10 @@ export const COMMANDS: readonly Command[] = [
     ...command('request staging <flags...>', 'request-staging', `takes the prestaging record of this box\n${stagingFlags()}`, renderStaging),
     prepare: ({ flags = '' }) => stagingParameters(flags.split(' ')),
   },
+  command('show system package', 'package', 'the system of each slot, what is on trial, and why the last change failed', renderPackage),
+  command('request system package upgrade <bundle>', 'request-upgrade', 'checks a bundle (path of a file on this box), installs it in the other slot and reboots', renderUpgrade),
+  command('request system rollback', 'request-rollback', 'boots the system of the other slot', () => 'the box reboots into its other slot'),
+  command('request system factory-reset <serial>', 'request-factory-reset', 'forgets keys, certificates and configuration; the serial of this box confirms it', () => 'the box forgets everything and starts anew'),
   command('request ike rekey-child <tenant>', 'request-rekey-child', 'a new child SA with every Controller (or branch) of the tenant', renderOrdered),
 ];
 
@@ -305,4 +310,22 @@ function renderSystem(view: SystemView): string {
     'no service runs',
   );
   return `${view.name}  ${view.role}  serial ${view.serial}  version ${view.version}  process ${view.processId}\ndrivers ${view.drivers}\n\n${services}`;
+}
+
+function renderPackage(view: PackageView): string {
+  const slots = textTable(
+    [
+      { title: 'Slot', cell: (s) => s.name },
+      { title: 'Booted', cell: (s) => (s.booted ? 'yes' : 'no') },
+      { title: 'Good', cell: (s) => (s.good ? 'yes' : 'no') },
+    ],
+    view.slots,
+    'no slot is known',
+  );
+  const facts = [['trial', view.trial], ['activity', view.activity], ['last failure', view.lastFailure]].filter(([, text]) => text !== '').map(([name, text]) => `\n${name}: ${text}`);
+  return `version ${view.version}  nothing older than ${view.floor === '' ? '(any)' : view.floor} is installed\n\n${slots}${facts.join('')}`;
+}
+
+function renderUpgrade(view: { readonly version: string }): string {
+  return `version ${view.version} is accepted and being installed; the box reboots by itself. See: show system package`;
 }

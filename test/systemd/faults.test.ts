@@ -20,6 +20,11 @@ tell() {
   say "$1-restarts" "$(systemctl show -P NRestarts selvage)"
 }
 tell healthy
+before=$(sha256sum </var/lib/selvage/state/ztp-device-key)
+selvage request system factory-reset WRONG && say accepted wrong
+selvage request system factory-reset ${RECORD.serial}
+await '[ $(systemctl show -P NRestarts selvage) = 1 ] && [ -e /var/lib/selvage/state/ztp-device-key ]'
+say reset "$([ "$before" != "$(sha256sum </var/lib/selvage/state/ztp-device-key)" ] && echo 'another key')"
 systemctl stop selvage
 for document in $(ls /var/lib/selvage/state); do head -c 300 /dev/urandom >/var/lib/selvage/state/$document; done
 tell corrupted
@@ -56,6 +61,11 @@ describe('a box whose disk fails', () => {
       assert.equal(facts.get(`${name}-restarts`), '0');
     });
   }
+
+  it('forgets its keys by a factory reset, which its serial confirms', () => {
+    assert.equal(facts.get('accepted'), undefined);
+    assert.equal(facts.get('reset'), 'another key');
+  });
 
   it('raises nothing on a disk that works', () => {
     assert.equal(facts.get('healthy-alarms'), '');

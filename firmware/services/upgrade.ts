@@ -1,0 +1,220 @@
+// Upgrades of the box's own system: orders of the operator, and the trial of what was booted. RAUC writes the slots;
+// the bundle's signature, architecture, length and version are judged before that.
+import { fromUtf8, utf8 } from '../../platform/bytes.ts';
+import { OperationalError, UsageError } from '../../platform/errors.ts';
+import type { Logger } from '../../platform/log.ts';
+import { after, type CancelTimer } from '../../platform/time.ts';
+import { compareVersions } from '../../platform/version-order.ts';
+import { requireInstallable, type BundleFacts } from '../upgrade/bundle.ts';
+import { SlotTrial, type PendingTrial, type Slot, type TrialOutput } from '../upgrade/trial.ts';
+import type { PackageView } from '../views.ts';
+import { MachineRunner } from './machine-runner.ts';
+import type { Service, ServiceStatus, Site } from './service.ts';
+
+const PENDING_DOCUMENT = 'upgrade-pending';
+const FLOOR_DOCUMENT = 'upgrade-floor';
+const HEALTH_INTERVAL_MS = 5_000;
+
+/** What the host offers; RAUC on a box, a table in tests. */
+export interface SlotHost {
+  status(): Promise<{ readonly compatible: string; readonly slots: readonly { readonly name: Slot; readonly booted: boolean; readonly good: boolean }[] }>;
+  info(bundle: string): Promise<BundleFacts>;
+  install(bundle: string): Promise<void>;
+  mark(state: 'good' | 'bad' | 'active', slot: 'booted' | 'other'): Promise<void>;
+  reboot(): Promise<void>;
+}
+
+export interface UpgradeOptions {
+  readonly site: Site;
+  readonly host: SlotHost;
+  readonly slot: Slot;
+  /** Since the boot of the host. */
+  readonly upMs: number;
+  readonly version: string;
+  /** What keeps this box from its work; '' = nothing. */
+  readonly missing: () => string;
+  /** Called before another system is written to the other slot. */
+  readonly forgetOtherConfiguration: () => void;
+}
+
+export class UpgradeService implements Service {
+  readonly name = 'upgrade';
+  readonly #options: UpgradeOptions;
+  readonly #log: Logger;
+  readonly #runner: MachineRunner<Parameters<SlotTrial['handle']>[0], TrialOutput>;
+  readonly #trial = new SlotTrial();
+  /** One order at a time. */
+  #busy: string | undefined;
+  #lastFailure = '';
+  #cancel: CancelTimer | undefined;
+
+  constructor(options: UpgradeOptions) {
+    const { site } = options;
+    this.#options = options;
+    this.#log = site.log.channel('upgrade');
+    this.#runner = new MachineRunner(this.#trial, site.clock, (output) => this.#carryOut(output));
+  }
+
+  async start(): Promise<void> {
+    const { slot, upMs } = this.#options;
+    this.#runner.push({ kind: 'started', booted: slot, upMs, pending: this.#pending() });
+    this.#watch();
+  }
+
+  async stop(): Promise<void> {
+    this.#cancel?.();
+    this.#cancel = undefined;
+    this.#runner.stop();
+  }
+
+  status(): ServiceStatus {
+    const waiting = this.#trial.waitsFor;
+    if (waiting !== undefined) return { state: 'starting', detail: `The system is on trial: ${waiting}.` };
+    return { state: 'up', detail: this.#busy ?? '' };
+  }
+
+  /** What `show system package` shows. Rejects with OperationalError. */
+  async view(): Promise<PackageView> {
+    const { version } = this.#options;
+    const { slots } = await this.#options.host.status();
+    return { version, floor: this.#floor(), slots, trial: this.#trial.waitsFor ?? '', activity: this.#busy ?? '', lastFailure: this.#lastFailure };
+  }
+
+  /**
+   * Checks a bundle and begins to install it; the box reboots when that is done. Resolves when the bundle is accepted.
+   * Rejects with OperationalError with the cause of a refusal, before anything is written.
+   */
+  async upgrade(bundle: string): Promise<{ readonly version: string }> {
+    if (!bundle.startsWith('/')) throw new UsageError('name the bundle by its whole path');
+    this.#begin(`checks ${bundle}`);
+    try {
+      const { compatible } = await this.#options.host.status();
+      const facts = await this.#options.host.info(bundle);
+      requireInstallable(facts, { compatible, floor: this.#floor() });
+      this.#busy = `installs ${facts.version}`;
+      this.#log.info('bundle accepted', { bundle, version: facts.version, running: this.#options.version });
+      void this.#install(bundle, facts.version);
+      return { version: facts.version };
+    } catch (error) {
+      this.#failed('bundle refused', error);
+      throw error;
+    }
+  }
+
+  /** Boots the system of the other slot, on trial like an upgrade. Rejects with OperationalError. */
+  async rollback(): Promise<void> {
+    this.#begin('goes back to the other slot');
+    try {
+      const other = (await this.#options.host.status()).slots.find(({ booted }) => !booted);
+      if (other === undefined || !other.good) throw new OperationalError('no-other-system', 'the other slot holds no system that was good', 'install a bundle: request system package upgrade FILE');
+      await this.#bootOther('of the other slot');
+    } catch (error) {
+      this.#options.site.store.remove(PENDING_DOCUMENT);
+      this.#failed('rollback refused', error);
+      throw error;
+    }
+  }
+
+  #begin(activity: string): void {
+    if (this.#busy !== undefined) throw new OperationalError('upgrade-busy', `another order is under way: the box ${this.#busy}`, 'wait until it is over: show system package');
+    if (this.#trial.waitsFor !== undefined) throw new OperationalError('upgrade-trial', `the running system is on trial: ${this.#trial.waitsFor}`, 'wait until it is good, or until the former one is back');
+    this.#busy = activity;
+  }
+
+  async #install(bundle: string, version: string): Promise<void> {
+    try {
+      this.#options.forgetOtherConfiguration();
+      // Before RAUC writes, for it makes the other slot the next one itself: whatever boots after a power cut knows its trial.
+      this.#expect(version);
+      await this.#options.host.install(bundle);
+      await this.#bootOther(version);
+    } catch (error) {
+      // Nothing may boot untried: the running system goes first again, whatever RAUC came to.
+      await this.#options.host.mark('active', 'booted').catch((cause: Error) => this.#log.error('slot could not be marked', { cause: cause.message }));
+      this.#options.site.store.remove(PENDING_DOCUMENT);
+      this.#failed('bundle could not be installed', error);
+    }
+  }
+
+  #expect(version: string): void {
+    const from = this.#options.slot;
+    const pending: PendingTrial = { from, to: from === 'A' ? 'B' : 'A', version, cause: '' };
+    this.#options.site.store.write(PENDING_DOCUMENT, utf8(JSON.stringify(pending)));
+  }
+
+  async #bootOther(version: string): Promise<void> {
+    this.#expect(version);
+    await this.#options.host.mark('active', 'other');
+    this.#log.info('box reboots into its other slot', { version });
+    await this.#options.host.reboot();
+  }
+
+  #failed(sentence: 'bundle refused' | 'rollback refused' | 'bundle could not be installed', error: unknown): void {
+    const cause = error instanceof Error ? error.message : String(error);
+    const nextStep = error instanceof OperationalError ? error.nextStep : 'read the journal of rauc';
+    this.#busy = undefined;
+    this.#lastFailure = cause;
+    this.#log.error(sentence, { cause, nextStep });
+  }
+
+  #watch(): void {
+    if (this.#trial.waitsFor === undefined) return;
+    const { site, missing } = this.#options;
+    this.#runner.push({ kind: 'health', missing: missing() });
+    this.#cancel = site.clock.at(after(site.clock.now(), HEALTH_INTERVAL_MS), () => this.#watch());
+  }
+
+  #carryOut(output: TrialOutput): void {
+    const { host, site } = this.#options;
+    switch (output.kind) {
+      case 'log':
+        this.#log.event(output.event);
+        return;
+      case 'mark-good':
+        void host.mark('good', 'booted').catch((error: Error) => this.#log.error('slot could not be marked', { cause: error.message }));
+        return;
+      case 'decided':
+        site.store.remove(PENDING_DOCUMENT);
+        if (output.version === undefined) this.#lastFailure = output.cause;
+        else this.#raiseFloor();
+        return;
+      case 'give-up':
+        site.store.write(PENDING_DOCUMENT, utf8(JSON.stringify(output.pending)));
+        void this.#leave();
+        return;
+    }
+  }
+
+  async #leave(): Promise<void> {
+    try {
+      await this.#options.host.mark('bad', 'booted');
+    } catch (error) {
+      // The boot loader has counted this boot as a try, so that the reboot alone leads back.
+      this.#log.error('slot could not be marked', { cause: (error as Error).message });
+    }
+    await this.#options.host.reboot().catch((error: Error) => this.#log.error('box could not reboot', { cause: error.message, nextStep: 'reboot it' }));
+  }
+
+  /** A spoilt document counts as none. */
+  #pending(): PendingTrial | undefined {
+    const bytes = this.#options.site.store.read(PENDING_DOCUMENT);
+    if (bytes === undefined) return undefined;
+    try {
+      const { from, to, version, cause } = JSON.parse(fromUtf8(bytes)) as PendingTrial;
+      return (from === 'A' || from === 'B') && (to === 'A' || to === 'B') ? { from, to, version, cause } : undefined;
+    } catch {
+      return undefined;
+    }
+  }
+
+  #floor(): string {
+    const bytes = this.#options.site.store.read(FLOOR_DOCUMENT);
+    return bytes === undefined ? '' : fromUtf8(bytes);
+  }
+
+  /** What was good once is the oldest that a bundle may bring; the other slot's system stays reachable by rollback. */
+  #raiseFloor(): void {
+    const { site, version } = this.#options;
+    if (this.#floor() === '' || compareVersions(version, this.#floor()) > 0) site.store.write(FLOOR_DOCUMENT, utf8(version));
+  }
+}
