@@ -31,7 +31,7 @@ static int32_t transport_header(const uint8_t *packet, int32_t length, int32_t t
   return bytes < TCP_HEADER_BYTES ? 0 : bytes;
 }
 
-/* Fills in the columns of the row that was just read; false when it makes no sense. */
+/* Fills in the columns of the row that was just read; false when it makes no sense, or no slot would hold it. */
 static bool describe(struct burst *burst, int32_t i, uint8_t *packet, const struct virtio_net_hdr *header) {
   int32_t length = burst->length[i], transport = header->csum_start, version = packet[0] >> 4;
   bool unfinished = (header->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) != 0;
@@ -72,11 +72,13 @@ int32_t tun_read(int32_t fd, struct burst *burst, int32_t count) {
     if (length < 0) break;
     burst->offset[i] = area_start(area);
     burst->length[i] = (int32_t)length - (int32_t)sizeof header;
-    if (burst->length[i] <= 0 || !describe(burst, i, packet, &header)) continue;
-    int64_t more = output_bytes(burst, i);
-    /* Parts so small that one packet fills the room many times over: nobody sends that in good faith. */
-    if (more > LARGEST_OUTPUT) continue;
-    output += more;
+    if (burst->length[i] <= 0) continue;
+    bool good = describe(burst, i, packet, &header);
+    int64_t more = good ? output_bytes(burst, i) : 0;
+    /* What makes no sense, or has parts so small that it fills the room many times over, becomes an empty packet: its
+     * reader counts it as malformed. */
+    if (!good || more > LARGEST_OUTPUT) burst->length[i] = burst->segment[i] = 0;
+    else output += more;
     area++;
     i++;
   }
