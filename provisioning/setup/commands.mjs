@@ -19,6 +19,7 @@ export const COMMANDS = {
   bench: (context) => runScript(context, 'test/bench/main.ts'),
   deb: (context) => runScript(context, 'images/package/main.ts'),
   interop: (context) => runScript(context, 'test/interop/main.ts'),
+  bundle: (context) => runScript(context, 'images/bundle-main.ts'),
   image: (context) => runScript(context, 'images/main.ts'),
   'image:boot': (context) => runScript(context, 'images/boot-main.ts'),
   sanitize: runSanitized,

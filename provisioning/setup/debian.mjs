@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { SetupFailure, say } from './failure.mjs';
 import { runLogged } from './run.mjs';
 
-/** @typedef {'setup' | 'lab' | 'test' | 'check' | 'sim' | 'fuzz' | 'bench' | 'deb' | 'interop' | 'sanitize' | 'image' | 'image:boot'} Command */
+/** @typedef {'setup' | 'lab' | 'test' | 'check' | 'sim' | 'fuzz' | 'bench' | 'deb' | 'bundle' | 'interop' | 'sanitize' | 'image' | 'image:boot'} Command */
 
 const BUILD = ['test', 'deb', 'image'];
 const IMAGE_COMMANDS = ['image', 'image:boot'];
@@ -40,7 +40,7 @@ export const DEBIAN_PACKAGES = [
   { name: 'frr', for: TEST, reason: 'the BGP counterpart', service: 'frr' },
   { name: 'logrotate', for: TEST, reason: 'rotates the logs of a process that keeps writing', service: 'logrotate.timer' },
   { name: 'systemd', for: TEST, reason: 'judges our units and rules, and runs the services in namespaces' },
-  { name: 'openssl', for: [...TEST, 'image'], reason: 'certificates that we did not make, for tests and counterparts' },
+  { name: 'openssl', for: [...TEST, 'image', 'bundle'], reason: 'certificates that we did not make, for tests and counterparts' },
   { name: 'wireguard-tools', for: ['bench'], reason: 'configures wireguard-go for the tunnel bench' },
   { name: 'openvpn', for: ['bench'], reason: 'a counterpart of the tunnel bench', service: 'openvpn' },
   { name: 'git', for: BUILD, reason: 'says of which commit a build is' },
@@ -49,7 +49,8 @@ export const DEBIAN_PACKAGES = [
   { name: 'libc6-dev-arm64-cross', for: BUILD, reason: 'C library headers for the addon on arm64' },
   { name: 'libipsec-mb1', for: LAB, reason: 'the faster AES-GCM of the data plane, where the processor has VAES', optional: true },
   { name: 'mmdebstrap', for: [...TEST, 'image'], reason: 'a newer release beside this one, for images and for newer counterparts' },
-  { name: 'squashfs-tools', for: IMAGE, reason: 'packs the root of an image' },
+  { name: 'rauc', for: ['test', 'bundle'], reason: 'packs and signs update bundles' },
+  { name: 'squashfs-tools', for: [...IMAGE, 'bundle'], reason: 'packs the root of an image' },
   { name: 'cryptsetup-bin', for: IMAGE, reason: 'the hash tree of an image' },
   { name: 'mtools', for: IMAGE, reason: 'the boot partition of an image, and sticks for its tests' },
   { name: 'fdisk', for: IMAGE, reason: 'the partition table of an image' },
