@@ -31,7 +31,7 @@ const CLEANED = [
 /** Empty directories that the read-only root must have. */
 const DIRECTORIES = ['data', 'boot/efi', 'var/log/journal', 'var/cache', 'var/lib/apt/lists', 'run', 'tmp', 'etc/selvage'];
 
-const ENABLED = ['selvage.service', 'selvage-namespaces.path', 'selvage-first-boot.service'];
+const ENABLED = ['selvage.service', 'selvage-namespaces.path', 'selvage-first-boot.service', 'selvage-trial-end.timer'];
 /** Debian's care for systems whose packages change. */
 const MASKED = ['apt-daily.timer', 'apt-daily-upgrade.timer', 'dpkg-db-backup.timer', 'e2scrub_all.timer', 'e2scrub_reap.service'];
 

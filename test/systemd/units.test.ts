@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-const UNITS = readdirSync(join(ROOT, 'systemd')).filter((name) => /\.(?:service|path)$/.test(name));
+const UNITS = readdirSync(join(ROOT, 'systemd')).filter((name) => /\.(?:service|path|timer)$/.test(name));
 
 /** The machine's files with the checkout installed as /usr/lib/selvage, in a mount table of its own. */
 const INSTALLED = `
@@ -18,7 +18,7 @@ mount -t overlay overlay -o lowerdir=/usr/lib,upperdir=/mnt/upper,workdir=/mnt/w
 mkdir -p /usr/lib/selvage/bin
 ln -s "$1" /usr/lib/selvage/bin/node
 for part in firmware systemd docs; do ln -s "$2/$part" /usr/lib/selvage/$part; done
-cp "$2"/systemd/*.service "$2"/systemd/*.path /usr/lib/systemd/system/
+cp "$2"/systemd/*.service "$2"/systemd/*.path "$2"/systemd/*.timer /usr/lib/systemd/system/
 shift 2
 exec "$@"
 `;
@@ -41,7 +41,7 @@ function settings(unit: string): ReadonlyMap<string, string> {
 
 describe('systemd units', () => {
   it('are all understood by systemd, and name programs that are there', () => {
-    assert.deepEqual(UNITS, ['selvage-director.service', 'selvage-namespaces.path', 'selvage-namespaces.service', 'selvage-rescue.service', 'selvage.service']);
+    assert.deepEqual(UNITS, ['selvage-director.service', 'selvage-namespaces.path', 'selvage-namespaces.service', 'selvage-rescue.service', 'selvage-trial-end.service', 'selvage-trial-end.timer', 'selvage.service']);
     const { stdout, stderr, status } = whenInstalled('systemd-analyze', 'verify', '--man=no', ...UNITS.map((unit) => `/usr/lib/systemd/system/${unit}`));
     assert.deepEqual({ stdout, stderr, status }, { stdout: '', stderr: '', status: 0 });
   });
