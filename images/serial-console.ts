@@ -56,7 +56,8 @@ export class SerialConsole {
     await this.expect(/login: $/, timeoutMs);
     this.type('root');
     await this.expect(/# $/, timeoutMs);
-    this.type('stty -echo; PS1=; TERM=dumb; echo ready-$((40 + 2))');
+    // What the kernel says from now on would stand in the middle of an answer.
+    this.type('dmesg --console-off; stty -echo; PS1=; TERM=dumb; echo ready-$((40 + 2))');
     await this.expect(/ready-42\r?\n/, COMMAND_MS);
   }
 
