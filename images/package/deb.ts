@@ -33,6 +33,8 @@ function control(architecture: Architecture, version: string, glibc: string, ins
     'Maintainer: The Selvage project <selvage@localhost>',
     `Installed-Size: ${installedKiB}`,
     `Depends: ${[`libc6 (>= ${glibc})`, ...DEPENDS].join(', ')}`,
+    // AES-GCM in half of the time on x86-64 with VAES; without it OpenSSL seals.
+    'Recommends: libipsec-mb1 | libipsec-mb2',
     'Section: net',
     'Priority: optional',
     'Description: SD-WAN secure edge appliance',
