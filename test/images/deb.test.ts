@@ -21,7 +21,8 @@ const DIRECTOR = { role: 'director', name: 'd1', provider: 'Provider', serial: '
 const PROBE = `
 export DEBIAN_FRONTEND=noninteractive
 traces() {
-  find / -xdev -maxdepth 5 \\( -path /probe -o -path /var/lib/dpkg -o -path /var/lib/apt -o -path /var/cache -o -path /var/log/apt -o -path /var/log/journal -o -path /var/lib/systemd -o -path /var/tmp \\) -prune -o -print | grep -v -e '^/var/log/dpkg.log$' -e '^/etc/[a-z]*-$' -e '^/etc/.pwd.lock$' | sort
+  # Not the homes: somebody else may be at work on the machine whose files these are.
+  find /etc /usr /var -xdev -maxdepth 4 \\( -path /var/lib/dpkg -o -path /var/lib/apt -o -path /var/cache -o -path /var/log/apt -o -path /var/log/journal -o -path /var/lib/systemd -o -path /var/tmp \\) -prune -o -print | grep -v -e '^/var/log/dpkg.log$' -e '^/etc/[a-z]*-$' -e '^/etc/.pwd.lock$' | sort
   find /run/netns /run/selvage* 2>/dev/null | grep -v '^/run/netns$'
   sort /etc/passwd /etc/group
 }
