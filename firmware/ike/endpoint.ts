@@ -19,9 +19,7 @@ import { rekeyChild, rekeyIke } from './clocks.ts';
 import type { EapCredentials } from './eap/method.ts';
 import { resumeEap } from './eap/run.ts';
 import type { Authorization, AuthorizationRequest } from './environment.ts';
-import { DEFAULT_HALF_OPEN_LIMITS } from './half-open.ts';
 import type { HalfOpenLimits } from './half-open.ts';
-import { DEFAULT_INIT_RATES } from './init-rate.ts';
 import type { InitRates } from './init-rate.ts';
 import type { IkeSa, Path } from './ike-sa.ts';
 import type { IkeInput, IkeOutput, IkeSnapshot, InitiateInput, RekeyReason } from './input-output.ts';
@@ -42,6 +40,15 @@ export type { Authorization, AuthorizationRequest } from './environment.ts';
 export type { IkeInput, IkeOutput, IkeSnapshot } from './input-output.ts';
 
 const NATT_PORT = 4500;
+
+/** Peers between IKE_SA_INIT and IKE_AUTH (half-open.ts). */
+export const DEFAULT_HALF_OPEN_LIMITS: HalfOpenLimits = { cookieThreshold: 100, total: 1000, perSource: 10, perNetwork: 40 };
+/** IKE_SA_INIT requests that are looked at (init-rate.ts). */
+export const DEFAULT_INIT_RATES: InitRates = {
+  perSource: { perSecond: 20, burst: 60 },
+  perNetwork: { perSecond: 100, burst: 300 },
+  total: { perSecond: 500, burst: 1000 },
+};
 
 export interface IkeEndpointOptions {
   readonly suite: Suite;

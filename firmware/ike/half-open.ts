@@ -13,8 +13,6 @@ export interface HalfOpenLimits {
   readonly perNetwork: number;
 }
 
-export const DEFAULT_HALF_OPEN_LIMITS: HalfOpenLimits = { cookieThreshold: 100, total: 1000, perSource: 10, perNetwork: 40 };
-
 export type Admission = 'admit' | 'cookie' | 'full';
 
 /** Whom a request counts for. */

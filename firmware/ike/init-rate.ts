@@ -17,12 +17,6 @@ export interface InitRates {
   readonly total: Rate;
 }
 
-export const DEFAULT_INIT_RATES: InitRates = {
-  perSource: { perSecond: 20, burst: 60 },
-  perNetwork: { perSecond: 100, burst: 300 },
-  total: { perSecond: 500, burst: 1000 },
-};
-
 /** Sources and networks that are remembered; the one that was silent longest goes first, and has its burst again then. */
 const MAX_BUCKETS = 4096;
 

@@ -1,5 +1,6 @@
 import { deepStrictEqual, strictEqual } from 'node:assert/strict';
-import { DEFAULT_HALF_OPEN_LIMITS, HalfOpenTable, originOf } from '../../firmware/ike/half-open.ts';
+import { DEFAULT_HALF_OPEN_LIMITS } from '../../firmware/ike/endpoint.ts';
+import { HalfOpenTable, originOf } from '../../firmware/ike/half-open.ts';
 
 const { perSource = 0, perNetwork } = DEFAULT_HALF_OPEN_LIMITS;
 
