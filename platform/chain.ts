@@ -1,16 +1,15 @@
 // Path validation of device certificates (RFC 5280 6): every path from the leaf to an anchor is tried, whatever the order
 // of the intermediates and however authorities certify each other. Names, purposes, name constraints and revocation
 // lists are checked; of policies only anyPolicy is understood, and other critical extensions are refused.
-import { X509Certificate } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import { toHex } from './bytes.ts';
-import { decodeCertificate, ExtensionOid } from './certificate.ts';
-import type { CertificateFields } from './certificate.ts';
+import { ExtensionOid } from './certificate.ts';
+import { ChainMemory, isNamed } from './chain-memory.ts';
+import type { Link } from './chain-memory.ts';
 import { SIGNATURE_HASHES } from './crl.ts';
 import type { CertificatePath, ChainRequest, ChainResult, RevocationCheck } from './crypto.ts';
-import { KeyMemory } from './key-memory.ts';
 import { nameProblem } from './name-constraints.ts';
-import { nameOf, revocationProblem, RevocationReader } from './revocation.ts';
+import { nameOf, revocationProblem } from './revocation.ts';
 import { LEAST_RSA_BITS } from './signature.ts';
 import { rfc3339 } from './time.ts';
 
@@ -40,11 +39,6 @@ const PURPOSES: ReadonlySet<string> = new Set([
 
 const KEY_TYPES: Readonly<Record<string, 'ecdsa' | 'ed25519' | 'rsa'>> = { ec: 'ecdsa', ed25519: 'ed25519', rsa: 'rsa' };
 
-interface Link {
-  readonly fields: CertificateFields;
-  readonly x509: X509Certificate;
-}
-
 /** A cause that becomes `ok: false`; never leaves this file. */
 class Refused extends Error {
   readonly more: { readonly revoked?: true; readonly path?: CertificatePath };
@@ -52,29 +46,6 @@ class Refused extends Error {
   constructor(cause: string, more: Refused['more'] = {}) {
     super(cause);
     this.more = more;
-  }
-}
-
-/** What checks have in common: revocation lists, keys, and anchors, which are the same octets again and again. */
-export class ChainMemory {
-  readonly revocations = new RevocationReader();
-  readonly #keys: KeyMemory;
-  readonly #anchors = new WeakMap<Uint8Array, Link>();
-
-  constructor(keys: KeyMemory = new KeyMemory()) {
-    this.#keys = keys;
-  }
-
-  /** `der` must not change. @throws Refused */
-  anchor(der: Uint8Array): Link {
-    const known = this.#anchors.get(der) ?? open(der, 'trust anchor');
-    this.#anchors.set(der, known);
-    return known;
-  }
-
-  /** Throws for a key that OpenSSL cannot read. */
-  keyOf({ fields, x509 }: Link): KeyObject {
-    return this.#keys.find(fields.publicKey) ?? this.#keys.remember(fields.publicKey, x509.publicKey);
   }
 }
 
@@ -93,26 +64,23 @@ function check(request: ChainRequest, memory: ChainMemory): ChainResult {
   const time: Time = { unixMs, isLowerBound: request.isLowerBound === true };
   if (chain.length === 0) throw new Refused('there is no certificate');
   if (chain.length > LONGEST_CHAIN) throw new Refused(`chain has ${chain.length} certificates, at most ${LONGEST_CHAIN} are read`);
-  const links = chain.map((der, i) => open(der, i === 0 ? 'certificate' : `intermediate certificate ${i}`));
-  const anchors = request.anchors.map((der) => memory.anchor(der));
+  const links = chain.map((der, i) => open(i === 0 ? 'certificate' : `intermediate certificate ${i}`, () => memory.certificate(der)));
+  const anchors = request.anchors.map((der) => open('trust anchor', () => memory.anchor(der)));
   const leaf = links[0]!;
   checkLeaf(leaf, time);
   const path = climb(leaf, links.slice(1), anchors, memory, (way) => checkPath(way, { ...time, revocation, memory }));
   const keyType = keyTypeOf(leaf, memory);
+  memory.keep(path.slice(0, -1));
   const { publicKey, names, serialNumber, notAfterUnixMs } = leaf.fields;
   return { ok: true, publicKey, keyType, ...names, serialNumber, notAfterUnixMs, ...(revocation === undefined ? {} : { path: derOf(path) }) };
 }
 
-function open(der: Uint8Array, what: string): Link {
-  let link: Link;
+function open(what: string, read: () => Link): Link {
   try {
-    link = { fields: decodeCertificate(der), x509: new X509Certificate(der) };
+    return read();
   } catch (error) {
     throw new Refused(`${what} is not readable (${(error as Error).message})`);
   }
-  // OpenSSL also takes PEM and ignores trailing octets; both views must be of the same octets.
-  if (!link.x509.raw.equals(der)) throw new Refused(`${what} has octets after its end`);
-  return link;
 }
 
 /** The key of a certificate, if it is readable and strong enough (RFC 8247 3.2.1). */
@@ -173,14 +141,13 @@ interface PathContext extends Time {
  * @throws Refused with the cause of the first way that led to an anchor, or why none did
  */
 function climb(leaf: Link, intermediates: readonly Link[], anchors: readonly Link[], memory: ChainMemory, judge: (path: Path) => void): Path {
-  const issuedBy = rememberIssued(memory);
   const waiting: Path[] = [[leaf]];
   let [judged, steps] = [0, 0];
   let refused: Refused | undefined;
   for (let way = waiting.pop(); way !== undefined && judged < MOST_PATHS && steps < MOST_STEPS; way = waiting.pop(), steps++) {
     const path = way;
     const top = path.at(-1)!;
-    for (const anchor of anchors.filter((candidate) => issuedBy(candidate, top))) {
+    for (const anchor of anchors.filter((candidate) => memory.isIssued(candidate, top))) {
       try {
         judged++;
         judge([...path, anchor]);
@@ -190,23 +157,12 @@ function climb(leaf: Link, intermediates: readonly Link[], anchors: readonly Lin
         refused ??= error;
       }
     }
-    const next = intermediates.filter((candidate) => !path.includes(candidate) && issuedBy(candidate, top));
+    const next = intermediates.filter((candidate) => !path.includes(candidate) && memory.isIssued(candidate, top));
     waiting.push(...next.reverse().map((candidate) => [...path, candidate]));
   }
   if (refused !== undefined) throw refused;
-  const isKnown = [...anchors, ...intermediates].some((candidate) => sameName(candidate, leaf)) && ![...anchors, ...intermediates].some((candidate) => issuedBy(candidate, leaf));
+  const isKnown = [...anchors, ...intermediates].some((candidate) => isNamed(candidate, leaf)) && ![...anchors, ...intermediates].some((candidate) => memory.isIssued(candidate, leaf));
   throw new Refused(isKnown ? 'certificate is not signed by the authority that it names' : 'certificate leads to no trust anchor');
-}
-
-function rememberIssued(memory: ChainMemory): (issuer: Link, subject: Link) => boolean {
-  const known = new Map<Link, Map<Link, boolean>>();
-  return (issuer, subject) => {
-    const ofIssuer = known.get(issuer) ?? new Map<Link, boolean>();
-    known.set(issuer, ofIssuer);
-    const answer = ofIssuer.get(subject) ?? issued(issuer, subject, memory);
-    ofIssuer.set(subject, answer);
-    return answer;
-  };
 }
 
 function checkPath(path: Path, context: PathContext): void {
@@ -255,19 +211,6 @@ function derOf(path: Path): CertificatePath {
 
 function isSelfIssued({ fields }: Link): boolean {
   return toHex(fields.subject) === toHex(fields.issuer);
-}
-
-function sameName(issuer: Link, subject: Link): boolean {
-  return toHex(issuer.fields.subject) === toHex(subject.fields.issuer);
-}
-
-function issued(issuer: Link, subject: Link, memory: ChainMemory): boolean {
-  if (!sameName(issuer, subject)) return false;
-  try {
-    return subject.x509.verify(memory.keyOf(issuer));
-  } catch {
-    return false; // key and signature are of different kinds
-  }
 }
 
 function day(unixMs: number): string {

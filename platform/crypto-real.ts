@@ -6,7 +6,8 @@ import {
 } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import { decodeCertificate } from './certificate.ts';
-import { ChainMemory, checkChain } from './chain.ts';
+import { ChainMemory } from './chain-memory.ts';
+import { checkChain } from './chain.ts';
 import type {
   ChainRequest, ChainResult, ControlAead, DhGroup, DhKeyPair, Encapsulation, HashName, HmacName, KemId, KemKeyPair, SignatureAlgorithm, Suite,
 } from './crypto.ts';
