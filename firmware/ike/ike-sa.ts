@@ -153,6 +153,8 @@ export class IkeSa {
   nonceResponder: Uint8Array = new Uint8Array(0);
   algorithms: IkeAlgorithms | undefined;
   keys: IkeKeys | undefined;
+  /** ESP SPIs that the peer deleted while a child of ours was being made; one may be that child's. */
+  readonly deletedEarly = new Set<number>();
   /** While IKE_AUTH goes on with EAP. */
   eap: EapRun | undefined;
   /** Additional key exchanges that must come before IKE_AUTH. */

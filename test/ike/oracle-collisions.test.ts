@@ -94,6 +94,19 @@ describe('ike: collisions with an independent peer', () => {
     deepStrictEqual(oracle.children().map((spis) => spis.split('/')[1]), ['c0ffee03']);
   });
 
+  it('a child that the peer deletes before its answer about it is here ends at once', () => {
+    const oracle = new OracleWorld();
+    const { session } = oracle;
+    const [request] = oracle.orders({ kind: 'rekey-child', child: oracle.controller.of('child-up')[0]!.child });
+    // CREATE_CHILD_SA { N(REKEY_SA, first) } -->   <-- its answer is late   <-- INFORMATIONAL { D(second) }
+    const late = session.answer(request!, session.child(SECOND_SPI, HIGHEST));
+    deepStrictEqual(session.takeAnswer(oracle.answerTo(session.request(INFORMATIONAL, [session.deleteChild(SECOND_SPI)]))), []);
+    const [deletion] = oracle.says(late);
+    oracle.says(session.answer(deletion!, [session.deleteChild(FIRST_SPI)]));
+    deepStrictEqual(oracle.children(), []);
+    deepStrictEqual(oracle.controller.of('child-down').map(({ reason }) => reason).toSorted(), ['rekeyed', 'the peer deleted it']);
+  });
+
   it('a child that is deleted while we rekey it is gone, and the rekey with it', () => {
     const oracle = new OracleWorld();
     const { session } = oracle;

@@ -56,6 +56,11 @@ export function makeChild(sa: IkeSa, agreed: AgreedChild, role: 'initiator' | 'r
   return createChild(sa, { ...agreed, keyIn, keyOut });
 }
 
+/** The peer's Delete overtook its answer to us. Left here, the child would send into nothing until its lifetime ends. */
+function endIfDeleted(sa: IkeSa, child: ChildSa, now: Instant): void {
+  if (sa.deletedEarly.delete(child.outbound.spi)) removeChild(sa, child, 'the peer deleted it', now);
+}
+
 export class ChildRequest implements Task {
   readonly #purpose: ChildPurpose;
   #spi: number | undefined;
@@ -97,6 +102,7 @@ export class ChildRequest implements Task {
       return;
     }
     const { profile, env } = sa;
+    if (!this.#retried) sa.deletedEarly.clear();
     this.#spi ??= env.allocateEspSpi();
     const offered = childProposals(sa, this.#first);
     const proposals = encodeChildProposals(offered, espSpiBytes(this.#spi), !this.#first);
@@ -202,7 +208,10 @@ export class ChildRequest implements Task {
   finish(sa: IkeSa, now: Instant): void {
     const child = this.#child!;
     const { old } = this;
-    if (old === undefined) return installChild(sa, child, undefined, { initiator: true }, now);
+    if (old === undefined) {
+      installChild(sa, child, undefined, { initiator: true }, now);
+      return endIfDeleted(sa, child, now);
+    }
     this.rival ??= pendingRekey(sa, old);
     if (this.rival !== undefined) {
       const lost = losesCollision(this.#agreed!.nonces, this.rival.nonces);
@@ -218,6 +227,7 @@ export class ChildRequest implements Task {
     const replaces = sa.children.has(old.number) ? old : undefined;
     installChild(sa, child, replaces, { initiator: true, ...(this.#purpose.kind === 'rekey' ? { reason: this.#purpose.reason } : {}) }, now);
     if (replaces !== undefined) sa.conversation.enqueue(deleteChildRequest(old, 'rekeyed'), now);
+    endIfDeleted(sa, child, now);
   }
 
   abandon(sa: IkeSa, now: Instant): void {

@@ -15,6 +15,8 @@ import { observedEndpoint, observedEndpointNotify, refusalText } from '../privat
 import { follow, redirection } from '../redirect.ts';
 import type { Failure, Request, Task } from '../task.ts';
 
+/** ESP SPIs of a peer that are remembered until our own request for a child is answered. */
+const MAX_DELETED_EARLY = 16;
 const IKE_DELETE: Payload = { kind: 'Delete', protocol: Protocol.IKE, spis: [] };
 
 /** An empty request: an answer shows that the peer lives. */
@@ -129,11 +131,12 @@ export class InformationalAnswer implements Task {
   #deleteChildren(sa: IkeSa, spis: readonly Uint8Array[]): void {
     const named = new Set(spis.map(espSpiNumber));
     for (const child of sa.children.values()) {
-      if (!named.has(child.outbound.spi)) continue;
+      if (!named.delete(child.outbound.spi)) continue;
       this.#gone.push(child);
       // RFC 7296 1.4.1: when both delete at once, the answer does not repeat what our own Delete says.
       if (child.state !== 'deleting') this.#ownSpis.push(espSpiBytes(child.inbound.spi));
     }
+    for (const spi of named) if (sa.deletedEarly.size < MAX_DELETED_EARLY) sa.deletedEarly.add(spi);
   }
 
   build(_sa: IkeSa, out: Payload[]): void {
