@@ -1,49 +1,18 @@
-// Boots an image in the lab, in place of branch-2: flashed to a blank disk, its ports on the wires of the branch, its
-// prestaging record on a USB stick. What was seen is the result.
-import { closeSync, openSync, truncateSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { settleInside } from '../provisioning/lab/enclosure.ts';
-import { hostCommand } from '../provisioning/lab/host-command.ts';
-import type { LabNode } from '../provisioning/lab/lab-node.ts';
-import { LabNetwork } from '../provisioning/lab/network.ts';
-import { Onboarding, serialOf } from '../provisioning/lab/onboarding.ts';
-import { familyOf, fewAtOnce } from '../provisioning/lab/reachability.ts';
-import { hostsOf, labTopology } from '../provisioning/lab/topology.ts';
-import { waitFor } from '../provisioning/lab/wait-for.ts';
+// What an image must show in the lab: it boots, is onboarded, carries traffic and is marked good; and with `life`, that it
+// takes an upgrade, goes back, and forgets everything when it is told to.
 import { OperationalError } from '../platform/errors.ts';
-import { SystemClock } from '../platform/time.ts';
-import type { Architecture } from './architecture.ts';
-import { copyInto } from './slot-image.ts';
-import { VirtualMachine } from './virtual-machine.ts';
-import type { DiskBus } from './virtual-machine.ts';
+import { ImageLab, STICK_LABEL } from './image-lab.ts';
+import type { ImageLabOptions, Reachability } from './image-lab.ts';
 
-/** Larger than the image, so that the data partition has something to grow into. */
-const DISK_BYTES = 4 * 1024 ** 3;
-const STICK_KIB = 8192;
-/** Software emulation on a machine that does other things, too. */
-const BOOT_MS = 600_000;
-const ONBOARDING_MS = 600_000;
-const ANSWER_MS = 20_000;
-const ASKED_AT_ONCE = 4;
-/** An emulated processor that waits for its turn reads its clock late, which is no broken clock. */
-const ARGUMENTS = 'tsc=nowatchdog mitigations=off';
-const FIRST_PARTITION = '1M';
-const GRUB_VARIABLES = 'grub-editenv /boot/efi/EFI/BOOT/grubenv list | tr "\\n" " "';
+const GOOD_MS = 300_000;
+const INSTALL_MS = 600_000;
+const COPY_MS = 300_000;
+const VARIABLES = 'grub-editenv /boot/efi/EFI/BOOT/grubenv list | tr "\\n" " "';
+const UPGRADE_LOG = 'selvage show system package; tail -n 20 /var/log/versa/versa-upgrade.log; journalctl -u rauc -n 20 --no-pager';
+/** Tells device keys apart; empty without one. */
+const DEVICE_KEY = 'find /data -type f -name "*device-key*" -exec sha256sum {} + | cut -c 1-64 | sort | tr "\n" " "';
 
-const REPLACED = 'branch-2';
-/** Wires of the branch by the number of the port, as the topology names them; port 1 has no cable. */
-const PORTS = ['vni-0_0', undefined, 'vni-0_2', 'vni-0_3'];
-
-export interface BootOptions {
-  readonly architecture: Architecture['machine'];
-  /** Raw image. */
-  readonly image: string;
-  readonly diskBus: DiskBus;
-  readonly runDirectory: string;
-  readonly print: (line: string) => void;
-}
-
-export interface BootResult {
+export interface BootResult extends Reachability {
   readonly loginSeconds: number;
   /** From power to the end of the Task. */
   readonly onboardedSeconds: number;
@@ -53,139 +22,85 @@ export interface BootResult {
   readonly dataMiB: number;
   readonly serial: string;
   readonly dataState: string;
-  /** GRUB's variables while slot A is on trial, and after RAUC was told that it is good. */
-  readonly onTrial: string;
-  readonly markedGood: string;
-  /** `tenant2-branch2 10.1.0.10 tcp` of every question between LANs that found no or a wrong host. */
-  readonly unreached: readonly string[];
-  readonly asked: number;
+  /** Only with `life`. */
+  readonly life?: LifeResult;
 }
 
-/** To be called as first process of the lab's enclosure. */
-export async function bootInLab(options: BootOptions): Promise<BootResult> {
-  const { print, runDirectory } = options;
-  const clock = new SystemClock();
-  settleInside();
-  const network = await LabNetwork.create(labTopology(), { natPolicy: 'drop', runDirectory });
-  network.startHosts();
-  const onboarding = new Onboarding({ network, runDirectory, exportKeys: false, print });
-  await onboarding.startDirector();
-  await onboarding.createInventory();
-  await onboarding.startController();
-  await onboarding.prestage('branch-1');
-  onboarding.startNode('branch-1');
-  const serial = serialOf(REPLACED);
-  const record = JSON.stringify(await onboarding.director.orderPrestaging(REPLACED));
+export interface LifeResult {
+  /** After the upgrade, and after the way back: the slot that runs, and who of the other branch was not reached. */
+  readonly upgraded: Stage;
+  readonly rolledBack: Stage;
+  /** After the factory reset and another onboarding. */
+  readonly reset: Stage;
+  readonly isKeyNew: boolean;
+}
 
-  const node = network.node(REPLACED);
-  const taps = joinTaps(node);
-  const disk = join(runDirectory, 'disk.img');
-  flash(options.image, disk);
-  const machine = VirtualMachine.start({
-    architecture: options.architecture,
-    disk,
-    diskBus: options.diskBus,
-    stick: makeStick(runDirectory, serial, record),
-    taps,
-    serial,
-    directory: runDirectory,
-    prefix: ['nsenter', '-t', String(node.holderPid), '--net', '--'],
-  });
-  print(`virtual machine: power on, disk on ${options.diskBus}; console in ${machine.consoleLog}`);
-  const started = clock.now();
-  const seconds = (): number => Math.round((clock.now() - started) / 100) / 10;
+export interface Stage extends Reachability {
+  readonly slot: string;
+  readonly failedUnits: string;
+}
+
+export type BootOptions = Omit<ImageLabOptions, 'cargo'> & {
+  /** Bundle for the upgrade of `life`; undefined = without it. */
+  readonly bundle: string | undefined;
+};
+
+/** To be called as first process of the lab's enclosure. Throws OperationalError with what the box says when it does not come so far. */
+export async function bootInLab(options: BootOptions): Promise<BootResult> {
+  const lab = await ImageLab.start({ ...options, cargo: options.bundle });
   try {
-    await machine.console.login(BOOT_MS);
-    const loginSeconds = seconds();
-    print(`virtual machine: login prompt after ${loginSeconds} s`);
-    await onboarding.awaitOnboarded('branch-1');
-    await awaitTask(onboarding, serial, clock, print, machine);
-    const onboardedSeconds = seconds();
-    print(`virtual machine: onboarded after ${onboardedSeconds} s`);
-    const unreached = await askHosts(network);
-    const say = (command: string): Promise<string> => machine.console.run(command);
-    return {
+    await lab.login();
+    const loginSeconds = lab.seconds;
+    const task = await lab.onboarded();
+    const onboardedSeconds = lab.seconds;
+    const reached = await lab.askHosts();
+    await slotIsGood(lab, 'A');
+    const result: BootResult = {
+      ...reached,
       loginSeconds,
       onboardedSeconds,
-      failedUnits: await say('systemctl --failed --plain --no-legend | cut -d " " -f 1 | tr "\\n" " "'),
-      memoryUsedMiB: Number(await say("free -m | awk '/^Mem/ { print $3 }'")),
-      dataMiB: Number(await say('df -m --output=size /data | tail -n 1')),
-      dataState: await say('cat /run/selvage-image/data'),
-      onTrial: await say(GRUB_VARIABLES),
-      markedGood: await say(`rauc status mark-good >/dev/null 2>&1; ${GRUB_VARIABLES}`),
-      serial: await say('cat /sys/class/dmi/id/product_serial'),
-      unreached: unreached.missing,
-      asked: unreached.asked,
+      failedUnits: await failedUnits(lab),
+      memoryUsedMiB: Number(await lab.say("free -m | awk '/^Mem/ { print $3 }'")),
+      dataMiB: Number(await lab.say('df -m --output=size /data | tail -n 1')),
+      dataState: await lab.say('cat /run/selvage-image/data'),
+      serial: await lab.say('cat /sys/class/dmi/id/product_serial'),
     };
+    return options.bundle === undefined ? result : { ...result, life: await live(lab, task) };
   } finally {
-    await machine.stop();
-    onboarding.close();
+    await lab.close();
   }
 }
 
-/** One bridge per wire joins the branch's end to a tap. */
-function joinTaps(node: LabNode): (string | undefined)[] {
-  return PORTS.map((device, index) => {
-    if (device === undefined) return undefined;
-    const [bridge, tap] = [`join${index}`, `tap${index}`];
-    const lines = [`link add name ${bridge} type bridge`, `tuntap add dev ${tap} mode tap`, ...[device, tap].map((each) => `link set ${each} master ${bridge}`), ...[device, tap, bridge].map((each) => `link set ${each} up`)];
-    node.run(['ip', '-batch', '-'], `${lines.join('\n')}\n`);
-    // The bridge is a cable: it has no address and says nothing.
-    node.run(['sysctl', '-q', '-w', `net.ipv6.conf.${bridge}.disable_ipv6=1`, `net.ipv6.conf.${device}.disable_ipv6=1`, `net.ipv6.conf.${tap}.disable_ipv6=1`]);
-    return tap;
-  });
+function failedUnits(lab: ImageLab): Promise<string> {
+  return lab.say('systemctl --failed --plain --no-legend | cut -d " " -f 1 | tr "\\n" " "');
 }
 
-function flash(image: string, disk: string): void {
-  writeFileSync(disk, '');
-  truncateSync(disk, DISK_BYTES);
-  const out = openSync(disk, 'r+');
-  try {
-    copyInto(image, out, 0);
-  } finally {
-    closeSync(out);
-  }
-  const settings = join(dirname(disk), 'arguments.cfg');
-  writeFileSync(settings, `set arguments="${ARGUMENTS}"\n`);
-  hostCommand('mcopy', ['-i', `${disk}@@${FIRST_PARTITION}`, settings, '::/EFI/BOOT/arguments.cfg']);
+/** The appliance itself has marked the slot that runs, in the variables that GRUB reads. */
+function slotIsGood(lab: ImageLab, slot: 'A' | 'B'): Promise<void> {
+  return lab.until(`slot ${slot} is good`, `${VARIABLES} | grep "${slot}_OK=1 ${slot}_TRY=0"`, GOOD_MS, `${VARIABLES}; ${UPGRADE_LOG}`);
 }
 
-function makeStick(directory: string, serial: string, record: string): string {
-  const stick = join(directory, 'stick.img');
-  const file = join(directory, 'record.json');
-  writeFileSync(file, record, { mode: 0o600 });
-  hostCommand('mformat', ['-C', '-i', stick, '-T', String(STICK_KIB * 2), '-h', '16', '-s', '63', '::']);
-  hostCommand('mmd', ['-i', stick, '::selvage']);
-  hostCommand('mcopy', ['-i', stick, file, `::selvage/${serial}.json`]);
-  return stick;
+async function stage(lab: ImageLab): Promise<Stage> {
+  const slot = await lab.say('sed "s/.*rauc.slot=\\([AB]\\).*/\\1/" /proc/cmdline');
+  return { slot, failedUnits: await failedUnits(lab), ...(await lab.askHosts()) };
 }
 
-async function awaitTask(onboarding: Onboarding, serial: string, clock: SystemClock, print: BootOptions['print'], machine: VirtualMachine): Promise<void> {
-  let shown = '';
-  const state = await waitFor({ clock, timeoutMs: ONBOARDING_MS, pauseMs: 500 }, async () => {
-    const task = (await onboarding.tasks()).find((each) => each.serial === serial);
-    const line = task === undefined ? 'no task yet' : `task ${task.id} ${task.status} ${task.percentage} %`;
-    if (line !== shown) print(`virtual machine: ${line}`);
-    shown = line;
-    return task?.status === 'COMPLETED' ? { ok: true, value: undefined } : { ok: false, cause: line };
-  });
-  if (state.ok) return;
-  const status = await machine.console.run('selvage show system status; systemctl status selvage --no-pager; tail -n 20 /var/log/versa/versa-ztp.log');
-  throw new OperationalError('image-onboarding', `the box was not onboarded (${state.cause}); it says:\n${status}`, 'read the console log that was named');
-}
-
-/** Every host of the replaced branch asks those of the other one, and is asked by them. */
-async function askHosts(network: LabNetwork): Promise<{ readonly missing: string[]; readonly asked: number }> {
-  const hosts = hostsOf(network.topology);
-  const questions = hosts.flatMap((from) =>
-    hosts
-      .filter((to) => to.tenant === from.tenant && to.branch !== from.branch)
-      .flatMap((to) => to.addresses.flatMap((address) => (['tcp', 'udp'] as const).map((transport) => ({ from, to, address, transport })))),
-  );
-  const missing: string[] = [];
-  await fewAtOnce(questions, ASKED_AT_ONCE, async ({ from, to, address, transport }) => {
-    const answered = await network.ask(from.name, address, transport, ANSWER_MS);
-    if (answered !== to.name) missing.push(`${from.name} ${address} ${familyOf(address)} ${transport}: ${answered ?? 'no answer'}`);
-  });
-  return { missing, asked: questions.length };
+async function live(lab: ImageLab, task: number): Promise<LifeResult> {
+  const said = await lab.say(`mkdir -p /run/cargo && mount -o ro /dev/disk/by-label/${STICK_LABEL} /run/cargo && cp /run/cargo/*.raucb /var/lib/selvage/ && umount /run/cargo && echo copied`, COPY_MS);
+  if (!said.endsWith('copied')) throw new OperationalError('image-bundle', `the bundle could not be copied to the box: ${said}`, 'read the console log that was named');
+  await lab.restart('selvage request system package upgrade /var/lib/selvage/*.raucb', INSTALL_MS);
+  await slotIsGood(lab, 'B');
+  const upgraded = await stage(lab);
+  await lab.restart('selvage request system rollback');
+  await slotIsGood(lab, 'A');
+  const rolledBack = await stage(lab);
+  const key = await lab.say(DEVICE_KEY);
+  await lab.orderRecord();
+  await lab.say('selvage request system factory-reset "$(cat /sys/class/dmi/id/product_serial)"');
+  // As when the stick is plugged in again.
+  await lab.say('udevadm trigger --action=add --subsystem-match=block');
+  await lab.onboarded(task);
+  const reset = await stage(lab);
+  const newKey = await lab.say(DEVICE_KEY);
+  return { upgraded, rolledBack, reset, isKeyNew: key !== '' && newKey !== '' && key !== newKey };
 }

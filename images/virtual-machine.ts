@@ -89,7 +89,8 @@ export class VirtualMachine {
       ...options.prefix,
       program,
       ...machine,
-      ...['-accel', 'tcg,thread=multi', '-smp', '2', '-m', String(MEMORY_MIB), '-nodefaults', '-no-user-config', '-display', 'none'],
+      // One processor: with several, emulated ones lose what one of them writes into code that another one runs.
+      ...['-accel', 'tcg', '-smp', '1', '-m', String(MEMORY_MIB), '-nodefaults', '-no-user-config', '-display', 'none'],
       ...['-drive', `if=pflash,unit=0,format=raw,readonly=on,file=${firmware}`, '-drive', `if=pflash,unit=1,format=raw,file=${ownVariables}`],
       ...['-chardev', 'stdio,id=serial,signal=off', '-serial', 'chardev:serial', '-device', 'virtio-rng-pci', '-device', 'qemu-xhci,id=usb'],
       ...['-smbios', `type=1,manufacturer=Selvage,product=virtual,serial=${options.serial}`],

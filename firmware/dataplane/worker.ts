@@ -5,13 +5,15 @@ import { createBurst } from '../../drivers/burst.ts';
 import { adoptPort, adoptWakeup, nativeAead, WAIT_LIMIT, waitFds } from '../../drivers/open.ts';
 import type { DatagramPort, Link, PortDescription } from '../../drivers/port.ts';
 import { wipe } from '../../platform/bytes.ts';
-import { SystemClock } from '../../platform/time.ts';
+import { after, SystemClock } from '../../platform/time.ts';
 import type { ForwardingState } from '../model.ts';
 import { BusyPoll } from './busy-poll.ts';
 import { Forwarder } from './forwarder.ts';
 import type { WorkerCommand, WorkerReport, WorkerStart } from './mailbox.ts';
 import { rehearse } from './rehearsal.ts';
 
+/** Who starts the thread waits for its answers. */
+const LONGEST_REHEARSAL_MS = 1000;
 /** Longest sleep; the deadline and wakeups end it earlier. */
 const LONGEST_WAIT_MS = 1000;
 /** With more ports than one wait takes, the wait goes round in shares, this long each. */
@@ -43,7 +45,8 @@ class ForwarderWorker {
     this.#wakeup = adoptWakeup(start.wakeupFd);
     const aead = nativeAead();
     const bursts = [createBurst(), createBurst()] as const;
-    rehearse(aead, bursts);
+    const rehearsed = after(this.#clock.now(), LONGEST_REHEARSAL_MS);
+    rehearse(aead, bursts, { isOver: () => this.#clock.now() >= rehearsed });
     this.#forwarder = new Forwarder({
       aead,
       bursts,

@@ -61,7 +61,8 @@ export class BranchControl implements Service {
   readonly ike: IkeService;
   readonly history: IkeHistory;
   readonly #connector: Connector;
-  readonly #bootCount: number;
+  /** Counted when keys are first made: by then what Director signed has corrected a clock that is behind. */
+  #bootCount: number | undefined;
   #circuits: readonly CircuitConfiguration[] = [];
   #staging: { readonly record: PrestagingRecord; director: readonly IpAddress[] } | undefined;
   #config: DeviceConfiguration | undefined;
@@ -73,7 +74,6 @@ export class BranchControl implements Service {
     this.#forwarding = forwarding;
     this.#routers = routers;
     this.#hooks = hooks;
-    this.#bootCount = nextBootCount(site.store);
     const endpoint = new IkeEndpoint({
       suite: site.suite,
       random: site.random,
@@ -300,6 +300,7 @@ export class BranchControl implements Service {
         kept.changeCircuits(config.circuits);
         continue;
       }
+      this.#bootCount ??= nextBootCount(this.#site.store, this.#site.clock.unixMs());
       const options = { config, tenant, identity, bootCount: this.#bootCount, ...hooks };
       const service = new TenantService(this.#site, this.#forwarding, options);
       this.#tenants.set(tenant.tenant, service);

@@ -1,11 +1,11 @@
 // What each command runs once the machine is set up. Every function resolves with the exit code.
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { spawnSync } from 'node:child_process';
 import { tmpdir } from 'node:os';
 import { join, relative, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { SetupFailure } from './failure.mjs';
-import { runAttached } from './run.mjs';
+import { runAttached, runLogged } from './run.mjs';
 
 /** @typedef {{ root: string, node: string, args: readonly string[] }} Context */
 /** @typedef {{ passed: number, failed: number }} Counts */
@@ -42,9 +42,23 @@ async function runScript({ root, node, args }, script) {
   return runAttached('setpriv', ['--pdeathsig', 'TERM', '--', node, '--disable-warning=ExperimentalWarning', path, ...args], { cwd: process.cwd() });
 }
 
-async function runTests({ root, node, args }) {
-  const { code, counts } = await mocha({ root, node, args }, 'test/**/*.test.ts');
-  return conclude(counts, code);
+/** Tests of whole images mostly wait for an emulated machine: they run beside the others, and report after them. */
+const IMAGE_TESTS = 'test/images/**/*.test.ts';
+
+async function runTests(context) {
+  if (context.args.length > 0) {
+    const { code, counts } = await mocha(context, 'test/**/*.test.ts');
+    return conclude(counts, code);
+  }
+  const log = join(context.root, '.selvage', 'image-tests.log');
+  writeFileSync(log, '');
+  const images = mocha({ ...context, args: [] }, IMAGE_TESTS, log);
+  const others = await mocha({ ...context, args: ['--ignore', IMAGE_TESTS] }, 'test/**/*.test.ts');
+  process.stdout.write('tests of images, which began with the others:\n');
+  const beside = await images;
+  process.stdout.write(readFileSync(log));
+  const counts = { passed: others.counts.passed + beside.counts.passed, failed: others.counts.failed + beside.counts.failed };
+  return conclude(counts, others.code || beside.code);
 }
 
 /**
@@ -80,10 +94,11 @@ async function runCheck({ root, node }) {
 }
 
 /**
- * Runs mocha; arguments that are paths choose the tests, everything else goes to mocha as it is.
+ * Runs mocha; arguments that are paths choose the tests, everything else goes to mocha as it is. With `log` its output
+ * goes there.
  * @returns {Promise<{ code: number, counts: Counts }>}
  */
-async function mocha({ root, node, args }, everything) {
+async function mocha({ root, node, args }, everything, log) {
   const chosen = args.map((arg) => asSpec(root, arg));
   const specs = chosen.some((spec, index) => spec !== args[index] || existsSync(join(root, spec))) ? [] : [everything];
   const directory = mkdtempSync(join(tmpdir(), 'selvage-test-'));
@@ -100,7 +115,7 @@ async function mocha({ root, node, args }, everything) {
       ...chosen,
       ...specs,
     ];
-    const code = await runAttached(node, command, { cwd: root });
+    const code = await (log === undefined ? runAttached(node, command, { cwd: root }) : runLogged(node, command, log, { cwd: root }));
     return { code, counts: readCounts(result, code) };
   } finally {
     rmSync(directory, { recursive: true, force: true });

@@ -38,7 +38,7 @@ export function runAttached(command, args, options = {}) {
  * @param {string} command
  * @param {readonly string[]} args
  * @param {string} log
- * @param {{ env?: NodeJS.ProcessEnv }} [options]
+ * @param {{ env?: NodeJS.ProcessEnv, cwd?: string }} [options]
  * @returns {Promise<number>}
  */
 export async function runLogged(command, args, log, options = {}) {

@@ -4,11 +4,16 @@ import { PortableAead } from '../../drivers/portable/aead.ts';
 import { rehearse } from '../../firmware/dataplane/rehearsal.ts';
 
 describe('rehearsal of a forwarder', () => {
+  it('ends when its time is over', () => {
+    let left = 10;
+    assert.equal(rehearse(new PortableAead(), [createBurst(), createBurst()], { isOver: () => left-- === 0 }), 20);
+  });
+
   it('carries every packet of its own, super-packets too, and leaves no key behind', () => {
     const aead = new PortableAead();
     const bursts = [createBurst(), createBurst()] as const;
     // Five packets of the LAN, one of them a super-packet of two and one without a route, and one of the TVI in each round.
-    assert.equal(rehearse(aead, bursts, 10), 20);
+    assert.equal(rehearse(aead, bursts, { rounds: 10 }), 20);
     const [burst] = bursts;
     for (let handle = 0; handle < 8; handle++) {
       burst.sa[handle] = handle;

@@ -1,0 +1,79 @@
+// An image as a user gets it: built, flashed to a blank disk, booted under emulation, onboarded from a USB stick by the
+// lab's Director, and carrying the traffic of its LANs; then upgraded, rolled back, and reset.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { architectureOf } from '../../images/architecture.ts';
+import type { BootResult, Stage } from '../../images/boot-lab.ts';
+import { imageFiles } from '../../images/image.ts';
+import { PLATFORM_VERSION } from '../../firmware/version.ts';
+
+const IMAGES = join(import.meta.dirname, '../../images');
+const BUILD_TIMEOUT_MS = 900_000;
+const BOOT_TIMEOUT_MS = 2_400_000;
+const COMPRESSED_LIMIT_BYTES = 400 * 1024 * 1024;
+const MEMORY_LIMIT_MIB = 350;
+const QUESTIONS = 16;
+const SHOWN_LINES = 60;
+
+function run(script: string, args: readonly string[], timeout: number): string {
+  const command = ['--disable-warning=ExperimentalWarning', join(IMAGES, script), ...args];
+  const { status, stdout, stderr } = spawnSync(process.execPath, command, { encoding: 'utf8', timeout, maxBuffer: 1 << 26 });
+  assert.equal(status, 0, `${script} ended with ${status}:\n${`${stdout}\n${stderr}`.split('\n').slice(-SHOWN_LINES).join('\n')}`);
+  return stdout;
+}
+
+function assertWorks(stage: Stage, slot: string): void {
+  assert.deepEqual(stage, { slot, failedUnits: '', asked: QUESTIONS, unreached: [] });
+}
+
+describe('the image for x86_64', function () {
+  this.timeout(BUILD_TIMEOUT_MS + BOOT_TIMEOUT_MS);
+  const output = mkdtempSync(join(tmpdir(), 'selvage-image-test-'));
+  const files = imageFiles({ version: PLATFORM_VERSION, architecture: architectureOf('x86_64') }, output);
+  let booted: BootResult;
+
+  before(() => {
+    run('main.ts', ['x86_64', '--output', output], BUILD_TIMEOUT_MS);
+    run('bundle-main.ts', ['x86_64', '--output', output], BUILD_TIMEOUT_MS);
+    const said = run('boot-main.ts', ['x86_64', '--image', files.raw, '--disk', 'sata', '--life', '--json'], BOOT_TIMEOUT_MS);
+    booted = JSON.parse(said.trim().split('\n').at(-1)!) as BootResult;
+  });
+
+  after(() => rmSync(output, { recursive: true, force: true }));
+
+  it('is small, and tells what it is made of', () => {
+    assert.ok(statSync(files.qcow2).size < COMPRESSED_LIMIT_BYTES);
+    const sbom = JSON.parse(readFileSync(files.sbom, 'utf8')) as { bomFormat: string; components: { purl: string }[] };
+    assert.equal(sbom.bomFormat, 'CycloneDX');
+    const purls = sbom.components.map(({ purl }) => purl);
+    assert.ok(purls.some((purl) => purl.startsWith('pkg:npm/fastify@')));
+    assert.ok(purls.some((purl) => purl.startsWith('pkg:deb/debian/rauc@1.13')));
+    assert.ok(!purls.some((purl) => /pkg:npm\/(?:mocha|typescript)@/.test(purl)), 'tools of development are not in an image');
+    assert.equal(new Set(purls).size, purls.length);
+  });
+
+  it('boots with every unit, in little memory, and takes the whole disk', () => {
+    assert.equal(booted.failedUnits, '');
+    assert.equal(booted.dataState, 'usable');
+    assert.ok(booted.memoryUsedMiB <= MEMORY_LIMIT_MIB, `${booted.memoryUsedMiB} MiB are in use`);
+    assert.ok(booted.dataMiB > 2000, `the data partition has ${booted.dataMiB} MiB of a disk of 4096`);
+  });
+
+  it('is onboarded under the serial number of its hardware, and carries traffic of both tenants to the other branch', () => {
+    assert.equal(booted.serial, 'LAB-BRANCH-2');
+    assert.deepEqual(booted.unreached, []);
+    assert.equal(booted.asked, QUESTIONS);
+  });
+
+  it('takes an upgrade in its other slot, finds it good, and carries traffic as before', () => assertWorks(booted.life!.upgraded, 'B'));
+
+  it('goes back to the former slot when it is told to', () => assertWorks(booted.life!.rolledBack, 'A'));
+
+  it('forgets its keys in a factory reset, and can be onboarded again', () => {
+    assert.ok(booted.life!.isKeyNew);
+    assertWorks(booted.life!.reset, 'A');
+  });
+});
