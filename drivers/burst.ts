@@ -95,6 +95,8 @@ class BurstColumns implements Readonly<Record<WordColumn, Int32Array>> {
   readonly transport = this.#column('transport');
   readonly trailer = this.#column('trailer');
   readonly address = new Uint8Array(this.memory, ADDRESS_OFFSET, BURST_PACKETS * 16);
+  /** All of `memory` in words of 4 octets, for copying. */
+  readonly words = new Int32Array(this.memory);
   /** The arena; offset[i] and esp[i] index it. */
   readonly bytes = new Uint8Array(this.memory, ARENA_OFFSET, OUTPUT_START + OUTPUT_BYTES);
   /** Packets in the burst. */

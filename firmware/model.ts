@@ -129,6 +129,8 @@ export interface TunnelSpec {
   readonly idleDummyMs: number;
   /** Find out what the path carries; for peers of our own kind. Default: only when the host refuses to send. */
   readonly probesMtu?: boolean;
+  /** Which of the forwarder's workers has its SAs, from 0, for the tunnel's whole life. Default 0; the forwarder's handle chooses. */
+  readonly worker?: number;
 }
 
 /** Longest-prefix route of packets read from `inside`. */
@@ -202,6 +204,8 @@ export interface TunnelCount {
 
 export interface ForwarderCounters {
   readonly version: number;
+  /** Packets that one worker of the forwarder handed to another. */
+  readonly handedOver: number;
   readonly drops: readonly DropCount[];
   readonly tunnels: readonly TunnelCount[];
 }

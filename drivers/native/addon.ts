@@ -56,7 +56,8 @@ export interface NativeLayout {
 function ownLayout(): NativeLayout {
   const burst = createBurst();
   const columns: Record<string, number> = {};
-  for (const [name, value] of Object.entries(burst)) if (ArrayBuffer.isView(value)) columns[name] = value.byteOffset;
+  // `words` is another view of the same memory.
+  for (const [name, value] of Object.entries(burst)) if (ArrayBuffer.isView(value) && name !== 'words') columns[name] = value.byteOffset;
   return {
     packets: BURST_PACKETS,
     slotBytes: SLOT_BYTES,

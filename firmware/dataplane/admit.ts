@@ -1,6 +1,6 @@
 // @hot  From the WAN, first half: what arrived, which SA it claims, whether its number is new. Everything here is
 // unauthenticated; the only traffic that gets through without a tag is IKE to the box's own clear address.
-import { BURST_PACKETS, Next, slotStart, type Burst } from '../../drivers/burst.ts';
+import { BURST_PACKETS, FIRST_PORT, Next, slotStart, type Burst } from '../../drivers/burst.ts';
 import type { Instant } from '../../platform/time.ts';
 import { addressText } from '../wire/address.ts';
 import { espSequence, espSpi, isEsp } from '../wire/esp.ts';
@@ -8,6 +8,7 @@ import { addressFault, ipDestinationAt, ipSourceAt, ipTotalBytes, ipVersion, rea
 import { isVxlan, vxlanPayload, vxlanVni, VXLAN_NEXT_ESP } from '../wire/vxlan.ts';
 import { isIke, isIp } from './classify.ts';
 import { Reason, sequenceWord } from './counters.ts';
+import { COPY_FROM_OUTSIDE, FROM_OUTSIDE, handOver } from './handover.ts';
 import { innerPacket, isExplicitNull } from './labelled.ts';
 import type { Slot } from './ports.ts';
 import { inferSequence, replayIsNew } from './replay.ts';
@@ -93,7 +94,9 @@ function admitEsp(burst: Burst, i: number, at: number, length: number, tenant: n
     return;
   }
   if (sas.after(first) < 0) {
-    claimSa(burst, i, first, REPLAY, tables);
+    const hand = sas.handTo[first]!;
+    if (hand === 0) claimSa(burst, i, first, REPLAY, tables);
+    else handOver(burst, i, hand, FROM_OUTSIDE, slot.owner, tables);
     return;
   }
   admitAmbiguous(burst, i, first, tenant, slot, tables);
@@ -104,19 +107,41 @@ function admitAmbiguous(burst: Burst, i: number, first: number, tenant: number, 
   const { sas, tunnels, extra } = tables;
   let hinted = false;
   for (let row = first; row >= 0; row = sas.after(row)) hinted ||= sas.tenant[row] === tenant;
+  if (sas.others > 0 && handOverAmbiguous(burst, i, first, hinted ? tenant : ANY_TENANT, slot, tables)) return;
   let best = -1;
   for (let row = first; row >= 0; row = sas.after(row)) {
-    if (hinted && sas.tenant[row] !== tenant) continue;
+    if (sas.handTo[row] !== 0 || (hinted && sas.tenant[row] !== tenant)) continue;
     const here = tunnels.sendsTo(sas.tunnel[row]!, slot.owner, burst.family[i]!, burst.address, i * 16, burst.port[i]!);
     if (best < 0 || here) best = row;
   }
   for (let row = first; row >= 0; row = sas.after(row)) {
-    if (row === best || (hinted && sas.tenant[row] !== tenant) || extra.count === BURST_PACKETS) continue;
+    if (row === best || sas.handTo[row] !== 0 || (hinted && sas.tenant[row] !== tenant) || extra.count === BURST_PACKETS) continue;
     const j = extra.count++;
     copyPacket(burst, i, extra, j);
     claimSa(extra, j, row, COLLISION_MISS, tables);
   }
   claimSa(burst, i, best, REPLAY, tables);
+}
+
+/** Workers of other SAs with this SPI get copies. Returns whether there is no SA for this worker to try: then packet `i` itself is away. */
+function handOverAmbiguous(burst: Burst, i: number, first: number, tenant: number, slot: Slot, tables: Tables): boolean {
+  const { sas, extra } = tables;
+  let away = true;
+  let told = 0;
+  for (let row = first; row >= 0; row = sas.after(row)) if (sas.handTo[row] === 0 && (tenant === ANY_TENANT || sas.tenant[row] === tenant)) away = false;
+  for (let row = first; row >= 0; row = sas.after(row)) {
+    const hand = sas.handTo[row]!;
+    const bit = 1 << (hand & 31);
+    if (hand === 0 || (told & bit) !== 0 || (tenant !== ANY_TENANT && sas.tenant[row] !== tenant)) continue;
+    if (away && told === 0) handOver(burst, i, hand, FROM_OUTSIDE, slot.owner, tables);
+    else if (!tables.handed && extra.count < BURST_PACKETS) {
+      const j = extra.count++;
+      copyPacket(burst, i, extra, j);
+      handOver(extra, j, hand, COPY_FROM_OUTSIDE, slot.owner, tables);
+    }
+    told |= bit;
+  }
+  return away;
 }
 
 function claimSa(burst: Burst, i: number, row: number, seenReason: number, tables: Tables): void {
@@ -163,6 +188,10 @@ function admitClear(burst: Burst, i: number, at: number, skip: number, protocol:
   const fault = faultOfClear(burst, i, ip, inner >>> 8, row, tables);
   if (fault !== 0) {
     burst.reason[i] = fault;
+    return;
+  }
+  if (tables.home !== 0) {
+    handOver(burst, i, tables.home, FROM_OUTSIDE, tables.ports.slots[slotNext - FIRST_PORT]!.owner, tables);
     return;
   }
   const version = ipVersion(bytes, ip);

@@ -33,21 +33,23 @@ function applyTunnels(tables: Tables, state: ForwardingState, insideById: Readon
   const usable = state.tunnels.filter((spec) => isUsable(spec, tables, insideById));
   for (let ignored = usable.length; ignored < state.tunnels.length; ignored++) countDrop(page, Reason['tunnel-ignored']);
   tunnels.retain(new Set(usable.map((spec) => spec.id)));
-  sas.retain(new Set(usable.flatMap((spec) => allSas(spec).map((sa) => sa.id))));
+  const handTo = (spec: TunnelSpec): number => handOverTo(tables, spec);
+  sas.retain(new Set(usable.flatMap((spec) => (handTo(spec) === 0 ? allSas(spec).map((sa) => sa.id) : []))));
   const peers = new Map<string, number>();
   const receivers: number[] = [];
   for (const spec of usable) {
     const key = `${spec.tenant}/${spec.peer}`;
     const peer = peers.get(key) ?? peers.size;
     peers.set(key, peer);
-    const row = tunnels.install(spec, peer, insides.rowOf(spec.inside), insides.vniOfTenant(spec.tenant));
+    const hand = handTo(spec);
+    const row = tunnels.install(spec, peer, insides.rowOf(spec.inside), insides.vniOfTenant(spec.tenant), hand);
     if (row < 0) {
       countDrop(page, Reason['tunnel-ignored']);
       continue;
     }
-    tunnels.txSa[row] = spec.tx === undefined ? -1 : installSa(tables, spec.tx, spec, row, false);
+    tunnels.txSa[row] = spec.tx === undefined || hand !== 0 ? -1 : installSa(tables, spec.tx, spec, row, false);
     for (const rx of spec.rx) {
-      const sa = installSa(tables, rx, spec, row, true);
+      const sa = hand === 0 ? installSa(tables, rx, spec, row, true) : noteSa(tables, rx, spec, row, hand);
       if (sa >= 0) receivers.push(sa);
     }
   }
@@ -65,6 +67,18 @@ function installSa(tables: Tables, sa: SaSpec, tunnel: TunnelSpec, row: number, 
   const installed = !fits ? -1 : tables.sas.install(sa, tunnel.tenant, row, receives);
   if (installed < 0) countDrop(tables.page, Reason['sa-ignored']);
   return installed;
+}
+
+function noteSa(tables: Tables, sa: SaSpec, tunnel: TunnelSpec, row: number, handTo: number): number {
+  const noted = tables.sas.note(sa, tunnel.tenant, row, handTo);
+  if (noted < 0) countDrop(tables.page, Reason['sa-ignored']);
+  return noted;
+}
+
+/** `next` of the worker that the tunnel belongs to; 0 = this one, or one that is not there. */
+function handOverTo({ worker, ports }: Tables, spec: TunnelSpec): number {
+  const owner = spec.worker ?? 0;
+  return owner === worker ? 0 : ports.nextOf(ports.find('worker', owner, 0));
 }
 
 /** A tunnel must not lead into another tenant's inside, and a VXLAN kind needs its tenant's VNI. */

@@ -3,6 +3,7 @@
 // Page layout, in 8-octet floating-point words (integers stay exact up to 2^53, and an aligned word is never torn):
 //   word 0                          version of the applied ForwardingState
 //   word 1, 2                       capacity: SAs, tunnels
+//   word 3                          packets handed over to other workers
 //   DROPS    + reason               packets dropped for that reason
 //   SAS      + row * 2              SA id (0 = free row), highest sequence number sent or accepted
 //   behind   + row * 5              tunnel id (0 = free row), TX packets, TX octets, RX packets, RX octets
@@ -76,6 +77,8 @@ export const DROP_REASONS = [
   // Appended later.
   'congestion-without-ecn',
   'path-probe',
+  'worker-queue-full',
+  'wrong-worker',
 ] as const;
 
 type DropReason = (typeof DROP_REASONS)[number];
@@ -87,7 +90,8 @@ const MAX_REASONS = 256;
 const VERSION = 0;
 const SA_CAPACITY = 1;
 const TUNNEL_CAPACITY = 2;
-const DROPS = 3;
+const HANDED_OVER = 3;
+const DROPS = 4;
 const SAS = DROPS + MAX_REASONS;
 const SA_WORDS = 2;
 const TUNNEL_WORDS = 5;
@@ -117,6 +121,10 @@ export function setPageVersion(page: CounterPage, version: number): void {
 
 export function countDrop(page: CounterPage, reason: number, packets = 1): void {
   page[DROPS + reason]! += packets;
+}
+
+export function countHandedOver(page: CounterPage, packets: number): void {
+  page[HANDED_OVER]! += packets;
 }
 
 /** Starts a row for a tunnel, or frees it with id 0. */
@@ -177,7 +185,7 @@ export function readCounters(page: CounterPage): ForwarderCounters {
     const [tunnel, txPackets, txBytes, rxPackets, rxBytes] = page.subarray(at, at + TUNNEL_WORDS) as unknown as [number, number, number, number, number];
     tunnels.push({ tunnel, txPackets, txBytes, rxPackets, rxBytes });
   }
-  return { version: page[VERSION]!, drops, tunnels };
+  return { version: page[VERSION]!, handedOver: page[HANDED_OVER]!, drops, tunnels };
 }
 
 /** Reason for a negative errno that a port reported. */

@@ -10,9 +10,11 @@ import { addressBytes, isAddress } from '../wire/address.ts';
 import { applyState, resolvePorts } from './commands.ts';
 import { countDrop, createCounterPage, readCounters, Reason, type CounterPage } from './counters.ts';
 import { sendDummies } from './dummies.ts';
+import { forwardHanded } from './handed.ts';
 import { forwardInside } from './inside.ts';
 import { forwardOutside } from './outside.ts';
 import { familyOf, type OutsidePorts, type Slot } from './ports.ts';
+import type { WorkerPort } from './ring.ts';
 import { countDrops, flush } from './send.ts';
 import { createTables, type Tables } from './tables.ts';
 import { NEVER } from './tunnel.ts';
@@ -22,6 +24,8 @@ const AT_ONCE = instant(0);
 const NON_ESP_MARKER_BYTES = 4;
 /** DSCP CS6, network control (RFC 4594 3.2). */
 const CONTROL_TRAFFIC_CLASS = 0xc0;
+/** The worker with everything that belongs to no single tunnel. */
+const HOME = 0;
 const NATT_KEEPALIVE = Uint8Array.of(0xff);
 
 export interface ForwarderOptions {
@@ -32,6 +36,8 @@ export interface ForwarderOptions {
   readonly counters?: CounterPage;
   /** Scratch memory, which forwarders that breathe on one thread may share. */
   readonly bursts?: readonly [Burst, Burst];
+  /** Number among the workers of one box; 0 has everything that is not one tunnel's: clear TVIs, UDP 4500, raw ESP. */
+  readonly worker?: number;
 }
 
 export class Forwarder {
@@ -46,13 +52,21 @@ export class Forwarder {
     this.#burst = burst;
     this.#aead = options.aead;
     this.#onEvent = options.onEvent;
-    this.#tables = createTables(options.aead, options.counters ?? createCounterPage(), extra);
+    this.#tables = createTables(options.aead, options.counters ?? createCounterPage(), extra, options.worker ?? 0);
   }
 
-  /** The link stays the caller's: detaching does not close it. */
-  attachInside(id: number, link: Link): void {
-    this.#tables.ports.attachLink(id, link);
+  /** The link stays the caller's: detaching does not close it. One that another worker reads is only written to. */
+  attachInside(id: number, link: Link, reads = true): void {
+    this.#tables.ports.attachLink(id, link, reads);
     this.#portsChanged();
+  }
+
+  /** Before the first state: another worker of the box. */
+  attachWorker(worker: number, port: WorkerPort): void {
+    const { ports, workers } = this.#tables;
+    workers.set(worker, port);
+    ports.attachWorker(worker, port);
+    if (worker === HOME) this.#tables.home = ports.nextOf(ports.find('worker', worker, 0));
   }
 
   detachInside(id: number): void {
@@ -121,22 +135,23 @@ export class Forwarder {
     countDrops(extra, false, this.#tables, NEVER);
   }
 
-  /** The descriptors to wait on, by slot; -1 where a slot is free. */
+  /** The descriptors to wait on, by slot; -1 where there is nothing to read. */
   descriptors(): readonly number[] {
-    return this.#tables.ports.slots.map((slot) => slot?.port.fd ?? -1);
+    return this.#tables.ports.slots.map((slot) => (slot?.reads === true ? slot.port.fd : -1));
   }
 
   /** One burst from every port, or from those that `ready` marks by slot. Returns how many rows were read; 0 = idle. */
   breathe(now: Instant, ready?: Uint8Array): number {
-    const { ports, insides, events, probes } = this.#tables;
+    const { ports, insides, events, probes, workers } = this.#tables;
     let moved = 0;
     for (let i = 0; i < ports.slots.length; i++) {
       const slot = ports.slots[i];
-      if (slot === undefined || (ready !== undefined && ready[i] === 0)) continue;
+      if (slot === undefined || !slot.reads || (ready !== undefined && ready[i] === 0)) continue;
       if (slot.role === 'link') {
         const row = insides.rowOf(slot.owner);
         moved += row < 0 ? discard(slot, this.#burst) : forwardInside(slot, row, this.#burst, this.#tables, this.#aead, now);
-      } else {
+      } else if (slot.role === 'worker') moved += forwardHanded(workers.get(slot.owner)!, this.#burst, this.#tables, this.#aead, now);
+      else {
         moved += forwardOutside(slot, ports.nextOf(i), this.#burst, this.#tables, this.#aead, now);
       }
     }

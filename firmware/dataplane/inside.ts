@@ -7,6 +7,7 @@ import { MPLS_EXPLICIT_NULL_IPV4, MPLS_EXPLICIT_NULL_IPV6 } from '../wire/mpls.t
 import { clampMss } from '../wire/tcp.ts';
 import { classify } from './classify.ts';
 import { Reason } from './counters.ts';
+import { FROM_INSIDE, handOver } from './handover.ts';
 import { INSIDE_CLEAR, INSIDE_LAN } from './insides.ts';
 import type { Slot } from './ports.ts';
 import { addressPackets, countDrops, flush, provisionalRow } from './send.ts';
@@ -27,12 +28,16 @@ const TCP_OVER_IPV6_BYTES = 60;
 export function forwardInside(slot: Slot, row: number, burst: Burst, tables: Tables, aead: AeadEngine, now: Instant): number {
   burst.count = 0;
   const read = slot.read(burst);
-  if (read === 0) return 0;
+  if (read > 0) acceptInside(burst, row, tables, aead, now);
+  return read;
+}
+
+/** Sends on what was read from inside `row`. */
+export function acceptInside(burst: Burst, row: number, tables: Tables, aead: AeadEngine, now: Instant): void {
   tables.extra.count = 0;
   classify(burst, tables.insides, row);
   sendRouted(burst, row, tables, aead, now);
   if (tables.extra.count > 0) sendRouted(tables.extra, row, tables, aead, now);
-  return read;
 }
 
 function sendRouted(burst: Burst, row: number, tables: Tables, aead: AeadEngine, now: Instant): void {
@@ -53,6 +58,7 @@ export function sealAndSend(burst: Burst, tables: Tables, aead: AeadEngine, now:
 export function route(burst: Burst, row: number, tables: Tables, now: Instant): void {
   const { bytes, offset, length, next, reason, mark, tunnel } = burst;
   const { insides, fib, tunnels } = tables;
+  const { handTo } = tunnels;
   const root4 = insides.root4[row]!;
   const root6 = insides.root6[row]!;
   const clear = insides.kind[row] === INSIDE_CLEAR;
@@ -65,6 +71,10 @@ export function route(burst: Burst, row: number, tables: Tables, now: Instant): 
     const destination = ipDestinationAt(bytes, at);
     const found = fib.lookup(version === 4 ? root4 : root6, bytes, destination);
     const to = fib.tunnelOf[found]!;
+    if (found !== 0 && handTo[to] !== 0) {
+      handOver(burst, i, handTo[to]!, FROM_INSIDE, insides.id[row]!, tables);
+      continue;
+    }
     mark[i] = ipTrafficClass(bytes, at);
     burst.inside[i] = version;
     length[i] = ipTotalBytes(bytes, at);

@@ -21,7 +21,7 @@ import { noticeSource } from './moved.ts';
 import type { Slot } from './ports.ts';
 import { replayCommit, replayIsNew } from './replay.ts';
 import { REPORTED_FIRST } from './sa-table.ts';
-import { countDrops, flush, markUsed } from './send.ts';
+import { countDrops, flush, markAllUsed, markUsed } from './send.ts';
 import type { Tables } from './tables.ts';
 import { KIND_ESP, KIND_ESP_UDP, KIND_VXLAN_ESP } from './tunnel.ts';
 
@@ -34,15 +34,21 @@ const AEAD_FAILED = Reason['aead-failed'];
 export function forwardOutside(slot: Slot, slotNext: number, burst: Burst, tables: Tables, aead: AeadEngine, now: Instant): number {
   burst.count = 0;
   const read = slot.read(burst);
-  if (read === 0) return 0;
+  if (read > 0) acceptOutside(burst, slot, slotNext, AEAD_FAILED, tables, aead, now);
+  return read;
+}
+
+/** Delivers what was read from an outside's port. */
+export function acceptOutside(burst: Burst, slot: Slot, slotNext: number, failReason: number, tables: Tables, aead: AeadEngine, now: Instant): void {
   const extra = tables.extra;
   extra.count = 0;
   if (slot.role === 'vxlan') admitVxlan(burst, slot, slotNext, tables, now);
   else if (slot.role === 'natt') admitNatt(burst, slot, (slot.port as DatagramPort).local, tables);
   else admitBareEsp(burst, slot, tables);
-  openAndDeliver(burst, slot, AEAD_FAILED, tables, aead, now);
-  if (extra.count > 0) openAndDeliver(extra, slot, Reason['spi-collision-miss'], tables, aead, now);
-  return read;
+  openAndDeliver(burst, slot, failReason, tables, aead, now);
+  if (extra.count === 0) return;
+  markAllUsed(extra, tables.ports);
+  openAndDeliver(extra, slot, Reason['spi-collision-miss'], tables, aead, now);
 }
 
 function openAndDeliver(burst: Burst, slot: Slot, failReason: number, tables: Tables, aead: AeadEngine, now: Instant): void {

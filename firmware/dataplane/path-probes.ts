@@ -48,7 +48,8 @@ export class PathProbes {
       const spec = row < tunnels.rows ? tunnels.specOf(row) : undefined;
       const known = this.#searched[row];
       const stays = known !== undefined && known.id === spec?.id && known.search.ceiling === ceilingOf(spec.mtu);
-      if (!stays) this.#searched[row] = spec?.probesMtu === true ? begin(spec.id, spec.mtu) : undefined;
+      const own = tunnels.handTo[row] === 0;
+      if (!stays) this.#searched[row] = spec?.probesMtu === true && own ? begin(spec.id, spec.mtu) : undefined;
       this.#use(row, tunnels);
     }
   }

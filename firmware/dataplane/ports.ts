@@ -12,14 +12,17 @@ export interface OutsidePorts {
   readonly esp: readonly DatagramPort[];
 }
 
-export type PortRole = 'link' | keyof OutsidePorts;
+/** `worker`: what goes to another worker of this forwarder, and comes from it. */
+export type PortRole = 'link' | 'worker' | keyof OutsidePorts;
 
 export interface Slot {
   readonly role: PortRole;
-  /** Id of the inside or outside that it belongs to. */
+  /** Id of the inside or outside that it belongs to; the other worker's number. */
   readonly owner: number;
   readonly family: number;
   readonly port: BurstPort;
+  /** Links that another worker reads are only written to. */
+  readonly reads: boolean;
   /**
    * The port's own functions. Calls through them have no type to be compiled for, so code that was compiled with one
    * kind of port (rehearsal.ts) stays good for another.
@@ -33,9 +36,14 @@ export class PortTable {
   /** 1 while the burst at hand holds packets for the slot. */
   used = new Uint8Array(16);
 
-  attachLink(inside: number, link: Link): void {
+  attachLink(inside: number, link: Link, reads = true): void {
     this.detach('link', inside);
-    this.#add('link', inside, 0, link);
+    this.#add('link', inside, 0, link, reads);
+  }
+
+  attachWorker(worker: number, port: BurstPort): void {
+    this.detach('worker', worker);
+    this.#add('worker', worker, 0, port);
   }
 
   attachOutside(outside: number, ports: OutsidePorts): void {
@@ -57,8 +65,8 @@ export class PortTable {
     }
   }
 
-  #add(role: PortRole, owner: number, family: number, port: BurstPort): void {
-    const slot: Slot = { role, owner, family, port, read: (burst) => port.read(burst), write: (burst, select) => port.write(burst, select) };
+  #add(role: PortRole, owner: number, family: number, port: BurstPort, reads = true): void {
+    const slot: Slot = { role, owner, family, port, reads, read: (burst) => port.read(burst), write: (burst, select) => port.write(burst, select) };
     const free = this.slots.indexOf(undefined);
     const index = free < 0 ? this.slots.length : free;
     this.slots[index] = slot;

@@ -25,6 +25,8 @@ export class SaTable {
   readonly tenant: Int32Array;
   /** Row of the tunnel. */
   readonly tunnel: Int32Array;
+  /** `next` of the worker that has the SA; 0 = this one. */
+  readonly handTo: Int32Array;
   readonly esn: Uint8Array;
   readonly window: Int32Array;
   readonly reported: Uint8Array;
@@ -36,6 +38,8 @@ export class SaTable {
   readonly hardPackets: Float64Array;
   readonly hardBytes: Float64Array;
   readonly rings: Int32Array[] = [];
+  /** Rows of SAs that other workers have. */
+  others = 0;
   /** Sequence numbers live on the shared page (counters.ts): sequences[sequenceWord(row)]. */
   readonly sequences: CounterPage;
 
@@ -43,6 +47,7 @@ export class SaTable {
   readonly #former: Map<number, number>;
   readonly #rowOfId = new Map<number, number>();
   readonly #free: number[] = [];
+  readonly #noted: number[] = [];
   #rows = 0;
   #heads = new Int32Array(16).fill(NO_ROW);
   readonly #following: Int32Array;
@@ -59,6 +64,7 @@ export class SaTable {
     this.spi = new Int32Array(sas);
     this.tenant = new Int32Array(sas);
     this.tunnel = new Int32Array(sas).fill(-1);
+    this.handTo = new Int32Array(sas);
     this.esn = new Uint8Array(sas);
     this.window = new Int32Array(sas);
     this.reported = new Uint8Array(sas);
@@ -79,7 +85,7 @@ export class SaTable {
   install(spec: SaSpec, tenant: TenantId, tunnel: number, receives: boolean): number {
     let row = this.#rowOfId.get(spec.id);
     if (row === undefined) {
-      row = this.#free.pop() ?? (this.#rows < this.#capacity ? this.#rows++ : NO_ROW);
+      row = this.#freeRow();
       if (row === NO_ROW) return NO_ROW;
       this.#start(row, spec, receives);
     }
@@ -92,10 +98,28 @@ export class SaTable {
     return row;
   }
 
+  /** A row by which packets for an SA of another worker are known, until the next `retain`. */
+  note(spec: SaSpec, tenant: TenantId, tunnel: number, handTo: number): number {
+    const row = this.#freeRow();
+    if (row === NO_ROW) return NO_ROW;
+    this.#noted.push(row);
+    this.others = this.#noted.length;
+    this.handTo[row] = handTo;
+    this.spi[row] = spec.spi;
+    this.tenant[row] = tenant;
+    this.tunnel[row] = tunnel;
+    return row;
+  }
+
+  #freeRow(): number {
+    return this.#free.pop() ?? (this.#rows < this.#capacity ? this.#rows++ : NO_ROW);
+  }
+
   #start(row: number, spec: SaSpec, receives: boolean): void {
     const former = this.#former.get(spec.id);
     this.#former.delete(spec.id);
     this.handle[row] = this.#engine.install(spec);
+    this.handTo[row] = 0;
     this.spi[row] = spec.spi;
     this.esn[row] = spec.esn ? 1 : 0;
     this.window[row] = windowSize(spec.windowPackets);
@@ -109,8 +133,13 @@ export class SaTable {
     this.#rowOfId.set(spec.id, row);
   }
 
-  /** Removes, and wipes the keys of, every SA whose id is not in `wanted`. */
+  /** Removes, and wipes the keys of, every SA whose id is not in `wanted`, and forgets those of other workers. */
   retain(wanted: ReadonlySet<number>): void {
+    for (const row of this.#noted.splice(0)) {
+      this.tunnel[row] = -1;
+      this.#free.push(row);
+    }
+    this.others = 0;
     for (const [id, row] of this.#rowOfId) {
       if (wanted.has(id)) continue;
       this.#engine.remove(this.handle[row]!);

@@ -12,6 +12,11 @@ export function markUsed(ports: PortTable, next: number): void {
   ports.used[next - FIRST_PORT] = 1;
 }
 
+/** The same for all packets that have their port already, when another burst was flushed meanwhile. */
+export function markAllUsed(burst: Burst, ports: PortTable): void {
+  for (let i = 0; i < burst.count; i++) if (burst.next[i]! >= FIRST_PORT) markUsed(ports, burst.next[i]!);
+}
+
 /** A `tunnel` column value below zero names an entry of the provisional endpoints. */
 export function provisionalRow(entry: number): number {
   return -1 - entry;

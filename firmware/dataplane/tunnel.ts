@@ -44,6 +44,8 @@ export class TunnelTable {
   readonly txSa: Int32Array;
   /** `next` of the port that packets leave through; 0 = no usable path. */
   readonly next: Int32Array;
+  /** `next` of the worker that the tunnel belongs to; 0 = this one. */
+  readonly handTo: Int32Array;
   readonly family: Uint8Array;
   readonly port: Int32Array;
   readonly address: Uint8Array;
@@ -76,6 +78,7 @@ export class TunnelTable {
     this.mtu = new Int32Array(tunnels);
     this.txSa = new Int32Array(tunnels).fill(-1);
     this.next = new Int32Array(tunnels);
+    this.handTo = new Int32Array(tunnels);
     this.family = new Uint8Array(tunnels);
     this.port = new Int32Array(tunnels);
     this.address = new Uint8Array(tunnels * 16);
@@ -96,7 +99,7 @@ export class TunnelTable {
   }
 
   /** The row of a tunnel, made when it is new; -1 when the table is full. A learned endpoint lasts until the first path changes. */
-  install(spec: TunnelSpec, peer: number, inside: number, vni: number): number {
+  install(spec: TunnelSpec, peer: number, inside: number, vni: number, handTo: number): number {
     let row = this.rowOf(spec.id);
     const former = row < 0 ? undefined : this.#cold[row];
     if (row < 0) {
@@ -113,6 +116,7 @@ export class TunnelTable {
     this.vni[row] = vni;
     this.peer[row] = peer;
     this.inside[row] = inside;
+    this.handTo[row] = handTo;
     this.mtu[row] = spec.mtu;
     this.idleDummyMs[row] = spec.idleDummyMs;
     return row;

@@ -2,8 +2,10 @@
 // collected (--expose-gc); prints how often memory was collected meanwhile, as JSON.
 import { GCProfiler } from 'node:v8';
 import { createBurst } from '../../drivers/burst.ts';
+import { createCounterPage } from '../../firmware/dataplane/counters.ts';
 import { Forwarder } from '../../firmware/dataplane/forwarder.ts';
-import { instant } from '../../platform/time.ts';
+import { createRing, WorkerPort } from '../../firmware/dataplane/ring.ts';
+import { instant, type Instant } from '../../platform/time.ts';
 import { side, udpPacket } from './boxes.ts';
 import { CatchDatagrams, IdleAead, ReplayDatagrams, ReplayLink } from './replayed.ts';
 
@@ -28,6 +30,25 @@ function outbound(packet: Uint8Array, segment: number, sample: CatchDatagrams, r
   forwarder.attachOutside(1, { vxlan: [sample], natt: [], esp: [] });
   forwarder.attachInside(LAN, new ReplayLink(packet, rows, segment, 28));
   return forwarder;
+}
+
+/** Packets that one worker reads and another one sends. */
+function handedOver(packet: Uint8Array, segment: number, rows: number): Forwarder {
+  const rings = [createRing(1 << 20), createRing(1 << 20)] as const;
+  const bell = { fd: -1, ring: () => undefined, silence: () => undefined };
+  const state = side({ end: 1, remote: '192.0.2.2' });
+  const workers = ([0, 1] as const).map((worker) => {
+    const page = createCounterPage();
+    const forwarder = new Forwarder({ aead: new IdleAead(), onEvent: () => undefined, bursts: BURSTS, counters: page, worker });
+    const other = 1 - worker;
+    forwarder.attachWorker(other, new WorkerPort({ name: 'other', from: rings[other]!, to: rings[worker], ownBell: bell, otherBell: bell, page }));
+    forwarder.apply({ ...state, tunnels: state.tunnels.map((spec) => (spec.kind === 'vxlan-esp' ? { ...spec, worker: 1 } : spec)) });
+    return forwarder;
+  }) as [Forwarder, Forwarder];
+  workers[0].attachInside(LAN, new ReplayLink(packet, rows, segment, 28));
+  workers[1].attachOutside(1, { vxlan: [new CatchDatagrams()], natt: [], esp: [] });
+  const breathe = (now: Instant): number => (workers[0].breathe(now), workers[1].breathe(now));
+  return { breathe } as Forwarder;
 }
 
 function inbound(datagram: Uint8Array): Forwarder {
@@ -56,7 +77,9 @@ const sample = new CatchDatagrams();
 carry(outbound(udpPacket('10.1.0.5', '10.2.0.7', 1300), 0, sample, 1), 1, 1);
 const out = collections(outbound(udpPacket('10.1.0.5', '10.2.0.7', 1300), 0, new CatchDatagrams()), 1);
 const superOut = collections(outbound(udpPacket('10.1.0.5', '10.2.0.7', 48 * 1300), 1300, new CatchDatagrams(), 32), 48);
+const handed = collections(handedOver(udpPacket('10.1.0.5', '10.2.0.7', 1300), 0, ROWS), 1);
+const superHanded = collections(handedOver(udpPacket('10.1.0.5', '10.2.0.7', 48 * 1300), 1300, 8), 48);
 const incoming = inbound(sample.caught);
 const into = collections(incoming, 1);
 const received = incoming.readCounters().tunnels.reduce((sum, { rxPackets }) => sum + rxPackets, 0);
-process.stdout.write(`${JSON.stringify({ out, superOut, into, received })}\n`);
+process.stdout.write(`${JSON.stringify({ out, superOut, into, handed, superHanded, received })}\n`);

@@ -158,7 +158,7 @@ describe('a forwarder that was started again', () => {
 
   it('does not mistake a fresh page for a former one', () => {
     const page = createCounterPage({ tunnels: 2, sas: 2 });
-    assert.deepEqual(new Box(pair().hub, '192.0.2.9', page).forwarder.readCounters(), { version: 0, drops: [], tunnels: [] });
+    assert.deepEqual(new Box(pair().hub, '192.0.2.9', page).forwarder.readCounters(), { version: 0, handedOver: 0, drops: [], tunnels: [] });
   });
 });
 
