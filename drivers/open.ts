@@ -8,11 +8,11 @@ import { requireNative } from './native/addon.ts';
 import { NativeDatagramPort } from './native/datagram.ts';
 import { NativeDevices, NativeOpener } from './native/sockets.ts';
 import { NativeTun } from './native/tun.ts';
-import type { DatagramPort, Devices, Kernel, Link, Network, PortDescription } from './port.ts';
+import type { DatagramPort, Kernel, Link, Network, ParallelDevices, PortDescription } from './port.ts';
 import { NodeNetwork } from './portable/sockets.ts';
 
 export interface Drivers {
-  readonly devices: Devices;
+  readonly devices: ParallelDevices;
   readonly network: Network;
   readonly kernel: Kernel;
   /** A new engine on this thread. */

@@ -162,3 +162,13 @@ export interface Devices {
   /** Raw IP protocol 50 on `address`. */
   openEsp(vr: string, address: string): DatagramPort;
 }
+
+/** Devices and sockets that several threads use side by side, each through a port of its own. */
+export interface ParallelDevices extends Devices {
+  /** One TUN device with `count` queues. The kernel keeps a flow on one queue: the one that its packets were last written to. */
+  openTunQueues(vr: string, device: string, mtu: number, count: number): readonly Link[];
+  /** `count` sockets on one address and port; without a program the kernel deals flows out among them. */
+  openUdpGroup(vr: string, local: SocketAddress, count: number): readonly DatagramPort[];
+  /** Has a classic BPF program choose a socket of the group that `port` is in, by its number. Throws OperationalError when the kernel refuses it. */
+  steer(port: DatagramPort, program: Uint8Array): void;
+}

@@ -5,7 +5,7 @@ import { OperationalError } from '../../platform/errors.ts';
 import { AREA_BYTES, AREAS, BURST_MEMORY_BYTES, BURST_PACKETS, createBurst, HEADROOM, LARGEST_READ, Next, OUTPUT_BYTES, SLOT_BYTES } from '../burst.ts';
 
 /** What `openSocket` opens; the numbers of src/sockets.c. */
-export const SocketKind = { portUdp: 0, portEsp: 1, controlUdp: 2, controlListener: 3, controlStream: 4 } as const;
+export const SocketKind = { portUdp: 0, portEsp: 1, controlUdp: 2, controlListener: 3, controlStream: 4, portUdpMember: 5 } as const;
 
 /** The kinds of burst ports of src/datagrams.c. */
 export const PortKind = { udp: 0, esp: 1 } as const;
@@ -21,6 +21,7 @@ export interface NativeAddon {
   writeTun(fd: number, memory: ArrayBuffer, count: number, select: number): number;
   openSocket(namespace: string | undefined, kind: number, address: string, port: number, bind: boolean): number;
   localPort(fd: number): number;
+  steer(fd: number, program: Uint8Array): void;
   readDatagrams(fd: number, kind: number, family: number, memory: ArrayBuffer, count: number): number;
   writeDatagrams(fd: number, kind: number, family: number, memory: ArrayBuffer, count: number, select: number): number;
   waitFds(fds: Int32Array, count: number, timeoutMs: number, ready: Uint8Array, spinUs: number): number;

@@ -1,7 +1,7 @@
-// Opens devices and sockets inside virtual routers; implements Devices and what portable/sockets.ts needs for namespaces.
+// Opens devices and sockets inside virtual routers; implements ParallelDevices and what portable/sockets.ts needs for namespaces.
 import { UsageError } from '../../platform/errors.ts';
 import { LARGEST_READ } from '../burst.ts';
-import type { DatagramPort, Devices, Link, SocketAddress } from '../port.ts';
+import type { DatagramPort, Link, ParallelDevices, SocketAddress } from '../port.ts';
 import { namespacePath } from '../vr-name.ts';
 import type { NativeAddon } from './addon.ts';
 import { opening, SocketKind } from './addon.ts';
@@ -17,7 +17,7 @@ const where = (vr: string | undefined): string => (vr === undefined ? '' : ` in 
 const shown = ({ address, port }: SocketAddress): string => (address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`);
 
 /** TUN devices, UDP and raw ESP ports of the addon. Failures are OperationalErrors with errno's name as code. */
-export class NativeDevices implements Devices {
+export class NativeDevices implements ParallelDevices {
   readonly kind = 'native';
   readonly #addon: NativeAddon;
 
@@ -26,26 +26,54 @@ export class NativeDevices implements Devices {
   }
 
   openTun(vr: string, device: string, mtu: number): Link {
+    return this.#openTun(vr, device, mtu, false);
+  }
+
+  openTunQueues(vr: string, device: string, mtu: number, count: number): readonly Link[] {
+    return openAll(count, () => this.#openTun(vr, device, mtu, true));
+  }
+
+  #openTun(vr: string, device: string, mtu: number, multiQueue: boolean): Link {
     if (!DEVICE_NAME.test(device)) throw new UsageError(`device ${JSON.stringify(device)}: 1 to 15 letters, digits, dots, underscores or dashes`);
     if (mtu < SMALLEST_MTU || mtu > LARGEST_READ) throw new UsageError(`MTU ${mtu} of ${device}: ${SMALLEST_MTU} to ${LARGEST_READ}`);
-    const fd = opening(`TUN device ${device}${where(vr)}`, () => this.#addon.openTun(path(vr), device, mtu, false));
+    const fd = opening(`TUN device ${device}${where(vr)}`, () => this.#addon.openTun(path(vr), device, mtu, multiQueue));
     return new NativeTun(this.#addon, device, fd);
   }
 
   openUdp(vr: string, local: SocketAddress): DatagramPort {
-    return this.#openPort(vr, 'udp', local);
+    return this.#openPort(vr, SocketKind.portUdp, local);
+  }
+
+  openUdpGroup(vr: string, local: SocketAddress, count: number): readonly DatagramPort[] {
+    return openAll(count, (first) => this.#openPort(vr, SocketKind.portUdpMember, first === undefined ? local : first.local));
+  }
+
+  steer(port: DatagramPort, program: Uint8Array): void {
+    opening(`steering of ${port.name}`, () => this.#addon.steer(port.fd, program));
   }
 
   openEsp(vr: string, address: string): DatagramPort {
-    return this.#openPort(vr, 'esp', { address, port: 0 });
+    return this.#openPort(vr, SocketKind.portEsp, { address, port: 0 });
   }
 
-  #openPort(vr: string, kind: 'udp' | 'esp', local: SocketAddress): DatagramPort {
-    const socketKind = kind === 'udp' ? SocketKind.portUdp : SocketKind.portEsp;
+  #openPort(vr: string, socketKind: number, local: SocketAddress): DatagramPort {
+    const kind = socketKind === SocketKind.portEsp ? 'esp' : 'udp';
     const what = kind === 'udp' ? `UDP port ${shown(local)}` : `ESP socket on ${local.address}`;
     const fd = opening(what + where(vr), () => this.#addon.openSocket(path(vr), socketKind, local.address, local.port, true));
     const bound = kind === 'udp' ? { address: local.address, port: this.#addon.localPort(fd) } : local;
     return new NativeDatagramPort(this.#addon, kind, kind === 'udp' ? `udp ${shown(bound)}` : `esp ${local.address}`, fd, bound);
+  }
+}
+
+/** All of them or none; each is told the first. */
+function openAll<P extends { close(): void }>(count: number, open: (first: P | undefined) => P): readonly P[] {
+  const opened: P[] = [];
+  try {
+    while (opened.length < count) opened.push(open(opened[0]));
+    return opened;
+  } catch (error) {
+    for (const port of opened) port.close();
+    throw error;
   }
 }
 

@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
 #include <stdio.h>
@@ -22,7 +23,15 @@
 #define LISTEN_BACKLOG 128
 
 /* The kinds of drivers/native/addon.ts. */
-enum socket_kind { PORT_UDP = 0, PORT_ESP = 1, CONTROL_UDP = 2, CONTROL_LISTENER = 3, CONTROL_STREAM = 4, SOCKET_KINDS };
+enum socket_kind {
+  PORT_UDP = 0,
+  PORT_ESP = 1,
+  CONTROL_UDP = 2,
+  CONTROL_LISTENER = 3,
+  CONTROL_STREAM = 4,
+  PORT_UDP_MEMBER = 5,
+  SOCKET_KINDS
+};
 
 struct socket_options {
   enum socket_kind kind;
@@ -32,7 +41,7 @@ struct socket_options {
 };
 
 static bool is_port(enum socket_kind kind) {
-  return kind == PORT_UDP || kind == PORT_ESP;
+  return kind == PORT_UDP || kind == PORT_UDP_MEMBER || kind == PORT_ESP;
 }
 
 static int set(int fd, int level, int option, int value) {
@@ -46,7 +55,7 @@ static void set_buffer(int fd, int forced, int limited) {
 /* Tunnels never fragment: DF is set and EMSGSIZE tells of a smaller path. */
 static int set_port_options(int fd, int family, enum socket_kind kind) {
   /* The kernel may hand over what it received joined; kernels before 5.0 cannot, and then do not. */
-  if (kind == PORT_UDP) set(fd, IPPROTO_UDP, UDP_GRO, 1);
+  if (kind != PORT_ESP) set(fd, IPPROTO_UDP, UDP_GRO, 1);
   set_buffer(fd, SO_RCVBUFFORCE, SO_RCVBUF);
   set_buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF);
   if (family == AF_INET) {
@@ -55,7 +64,7 @@ static int set_port_options(int fd, int family, enum socket_kind kind) {
   }
   if (set(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, 1) != 0) return -1;
   /* RFC 6935: tunnels over IPv6 may use zero checksums. */
-  if (kind == PORT_UDP && set(fd, IPPROTO_UDP, UDP_NO_CHECK6_RX, 1) != 0) return -1;
+  if (kind != PORT_ESP && set(fd, IPPROTO_UDP, UDP_NO_CHECK6_RX, 1) != 0) return -1;
   return set(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DO);
 }
 
@@ -63,6 +72,7 @@ static int create(const struct socket_options *options) {
   int family = options->local.ss_family;
   switch (options->kind) {
     case PORT_UDP:
+    case PORT_UDP_MEMBER:
       return socket(family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     case PORT_ESP:
       return socket(family, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, PROTOCOL_ESP);
@@ -78,6 +88,8 @@ static int prepare(int fd, const struct socket_options *options, const char **sy
   *syscall = "setsockopt";
   if (family == AF_INET6 && options->kind != PORT_ESP && set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1) != 0) return -1;
   if (options->kind == CONTROL_LISTENER && set(fd, SOL_SOCKET, SO_REUSEADDR, 1) != 0) return -1;
+  /* One of several sockets that share an address and port: the kernel chooses among them, or steer() does. */
+  if (options->kind == PORT_UDP_MEMBER && set(fd, SOL_SOCKET, SO_REUSEPORT, 1) != 0) return -1;
   if (is_port(options->kind) && set_port_options(fd, family, options->kind) != 0) return -1;
   *syscall = "bind";
   if (options->bind && bind(fd, (const struct sockaddr *)&options->local, options->local_length) != 0) return -1;
@@ -129,7 +141,30 @@ static napi_value local_port(napi_env env, napi_callback_info info) {
   return make_int(env, ntohs(((struct sockaddr_in6 *)&name)->sin6_port));
 }
 
+/* steer(fd, program): a classic BPF program, 8 octets per instruction as struct sock_filter has them, chooses the socket
+ * for each datagram that comes to the group of `fd`, by the order in which the sockets were bound. */
+static napi_value steer(napi_env env, napi_callback_info info) {
+  napi_value argv[2];
+  int32_t fd;
+  uint8_t *program;
+  size_t length;
+  if (!get_args(env, info, 2, argv) || !get_int(env, argv[0], "fd", &fd) ||
+      !get_bytes(env, argv[1], "program", &program, &length))
+    return NULL;
+  struct sock_filter filter[BPF_MAXINSNS];
+  if (length == 0 || length % sizeof *filter != 0 || length > sizeof filter) {
+    napi_throw_range_error(env, "ERR_OUT_OF_RANGE", "program must be 1 to 4096 instructions of 8 octets");
+    return NULL;
+  }
+  memcpy(filter, program, length);
+  struct sock_fprog attached = {.len = (unsigned short)(length / sizeof *filter), .filter = filter};
+  if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &attached, sizeof attached) != 0)
+    return throw_errno(env, errno, "SO_ATTACH_REUSEPORT_CBPF");
+  return undefined(env);
+}
+
 void register_sockets(napi_env env, napi_value exports) {
   define(env, exports, "openSocket", open_socket);
   define(env, exports, "localPort", local_port);
+  define(env, exports, "steer", steer);
 }
