@@ -7,12 +7,12 @@ import { createWakeup, notifySystemd, openDrivers } from '../drivers/open.ts';
 import { Rauc } from '../drivers/rauc.ts';
 import { rebootHost } from '../drivers/service-manager.ts';
 import { Alarms } from '../platform/alarms.ts';
-import { loadConfig, type Config } from '../platform/config.ts';
+import { loadConfig, MOST_WORKERS, type Config } from '../platform/config.ts';
 import { withCredentials } from '../platform/credentials.ts';
 import { RealSuite } from '../platform/crypto-real.ts';
 import { ConfigError, OperationalError, UsageError } from '../platform/errors.ts';
 import { statusLine, Watchdog, watchdogMsOf } from '../platform/health.ts';
-import { handleSignals, imageBuiltUnixMs, readHostFacts, uptimeMs } from '../platform/host.ts';
+import { handleSignals, imageBuiltUnixMs, processorCount, readHostFacts, uptimeMs } from '../platform/host.ts';
 import { FileSink, JournalSink } from '../platform/log-file.ts';
 import { SinkLog, type Logger } from '../platform/log.ts';
 import { SystemRandom, type Random } from '../platform/random.ts';
@@ -91,7 +91,7 @@ async function start(config: Config, rescue: boolean): Promise<void> {
     slots: slot && slotStore && { slot, upMs: uptimeMs(), forgetOtherConfiguration: () => slotStore.forgetOther(), host: raucHost() },
     forgetEverything: () => forgetEverything(config.dataDirectory, store),
     driversDescription: drivers.description,
-    forwarder: () => (forwarder = new ThreadForwarder({ devices: drivers.devices, clock, log: log.channel('forwarder'), wakeup: createWakeup() })),
+    forwarder: () => (forwarder = new ThreadForwarder({ devices: drivers.devices, clock, log: log.channel('forwarder'), createWakeup, workers: workersOf(config) })),
   });
   const watchdog = createWatchdog({ clock, services, forwarder, log: service, who: `${rescue ? 'rescue of ' : ''}${config.role} ${site.name}` });
   handleSignals({
@@ -107,6 +107,11 @@ async function start(config: Config, rescue: boolean): Promise<void> {
   tellSystemd('READY=1', service);
   watchdog.start();
   service.info('appliance runs', { role: config.role, name: site.name, version: PLATFORM_VERSION, drivers: drivers.description, processId: process.pid });
+}
+
+/** Worker threads: as configured, or one for each processor. */
+function workersOf({ forwarder }: Config): number {
+  return forwarder.workers === 0 ? Math.min(MOST_WORKERS, processorCount()) : forwarder.workers;
 }
 
 function raucHost(): SlotHost {

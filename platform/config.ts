@@ -54,6 +54,8 @@ export interface Config {
     readonly token: string;
   };
   readonly interfaces: readonly InterfaceConfig[];
+  /** Threads that forward packets; 0 = one for each processor, at most MOST_WORKERS. */
+  readonly forwarder: { readonly workers: number };
   readonly certificates: {
     /** Without a current revocation list peers are let in (`soft`, with an alarm) or refused (`hard`). */
     readonly revocation: 'soft' | 'hard';
@@ -88,6 +90,8 @@ function allowed(description: string, check: Check): (value: unknown) => void {
 const INTERFACE = /^vni-\d{1,2}\/\d{1,3}$/;
 const DEVICE = /^[A-Za-z0-9][A-Za-z0-9._-]{0,14}$/;
 const MOST_INTERFACES = 64;
+/** Each hands packets to each other one, so more bring less and less. */
+export const MOST_WORKERS = 8;
 
 function isInterfaceList(value: unknown): boolean {
   if (!Array.isArray(value) || value.length > MOST_INTERFACES) return false;
@@ -149,6 +153,7 @@ const SCHEMA = {
     format: allowed(`a list of at most ${MOST_INTERFACES} {"name": "vni-0/0", "device": "eth0"}, each name and device once`, isInterfaceList),
     default: [] as readonly InterfaceConfig[],
   },
+  forwarder: { workers: { format: allowed(`an integer from 0 to ${MOST_WORKERS}`, (value) => Number.isInteger(value) && (value as number) >= 0 && (value as number) <= MOST_WORKERS), default: 0 } },
   certificates: {
     revocation: { format: allowed('soft or hard', matches(/^(?:soft|hard)$/)), default: 'soft' as 'soft' | 'hard' },
     timeFloor: { format: allowed('a time such as 2026-01-02T03:04:05Z, or ""', (value) => value === '' || (typeof value === 'string' && unixMsFromRfc3339(value) !== undefined)), default: '' },

@@ -1,6 +1,6 @@
 // The machine under the appliance: what it is, when periodic jobs run, and its signals.
 import { readFileSync, statSync } from 'node:fs';
-import { arch, uptime } from 'node:os';
+import { arch, availableParallelism, uptime } from 'node:os';
 import cron from 'node-cron';
 import si from 'systeminformation';
 import { OperationalError, UsageError } from './errors.ts';
@@ -46,6 +46,11 @@ export function imageBuiltUnixMs(file = CLOCK_EPOCH): number | undefined {
 /** Since the host's boot. */
 export function uptimeMs(): number {
   return uptime() * 1000;
+}
+
+/** That this process may use. */
+export function processorCount(): number {
+  return availableParallelism();
 }
 
 /** DMI serial, else DMI UUID, else the machine id; only letters, digits, dot, underscore and dash remain. */

@@ -2,6 +2,7 @@
 import type { PortDescription } from '../../drivers/port.ts';
 import type { Endpoint, ForwarderEvent, ForwardingState } from '../model.ts';
 import type { CounterPage } from './counters.ts';
+import type { Ring } from './ring.ts';
 
 export interface OutsideDescriptions {
   readonly vxlan: readonly PortDescription[];
@@ -10,7 +11,7 @@ export interface OutsideDescriptions {
 }
 
 export type WorkerCommand =
-  | { readonly kind: 'attach-inside'; readonly id: number; readonly port: PortDescription }
+  | { readonly kind: 'attach-inside'; readonly id: number; readonly port: PortDescription; readonly reads: boolean }
   | { readonly kind: 'detach-inside'; readonly id: number; readonly token: number }
   | { readonly kind: 'attach-outside'; readonly id: number; readonly ports: OutsideDescriptions }
   | { readonly kind: 'detach-outside'; readonly id: number; readonly token: number }
@@ -28,8 +29,22 @@ export type WorkerReport =
   | { readonly kind: 'alive' }
   | { readonly kind: 'problem'; readonly message: string };
 
+/** Another worker, with the memory and the wakeups between the two. */
+export interface OtherWorker {
+  readonly worker: number;
+  readonly from: Ring;
+  readonly to: Ring;
+  readonly ownBellFd: number;
+  readonly otherBellFd: number;
+}
+
 export interface WorkerStart {
   readonly counters: CounterPage;
   /** Descriptor of the wakeup that follows every command. */
   readonly wakeupFd: number;
+  /** Its own number among the workers of the box. */
+  readonly worker: number;
+  readonly others: readonly OtherWorker[];
+  /** How long it may take to compile its code beforehand. */
+  readonly rehearsalMs: number;
 }

@@ -43,9 +43,9 @@ const QUEUE_FULL = Reason['worker-queue-full'];
 
 export type Ring = Int32Array;
 
-/** Zeroed memory that two threads can share. */
+/** Zeroed memory that two threads can share; whole words of it hold packets. */
 export function createRing(bytes: number): Ring {
-  return new Int32Array(new SharedArrayBuffer(RECORDS * 4 + bytes));
+  return new Int32Array(new SharedArrayBuffer((RECORDS + (bytes >>> 2)) * 4));
 }
 
 /** Wakes a reader that sleeps. */

@@ -8,12 +8,12 @@ import { wipe } from '../../platform/bytes.ts';
 import { after, SystemClock } from '../../platform/time.ts';
 import type { ForwardingState } from '../model.ts';
 import { BusyPoll } from './busy-poll.ts';
+import type { CounterPage } from './counters.ts';
 import { Forwarder } from './forwarder.ts';
-import type { WorkerCommand, WorkerReport, WorkerStart } from './mailbox.ts';
+import type { OtherWorker, WorkerCommand, WorkerReport, WorkerStart } from './mailbox.ts';
 import { rehearse } from './rehearsal.ts';
+import { WorkerPort, type Bell } from './ring.ts';
 
-/** Who starts the thread waits for its answers. */
-const LONGEST_REHEARSAL_MS = 1000;
 /** Longest sleep; the deadline and wakeups end it earlier. */
 const LONGEST_WAIT_MS = 1000;
 /** With more ports than one wait takes, the wait goes round in shares, this long each. */
@@ -45,14 +45,17 @@ class ForwarderWorker {
     this.#wakeup = adoptWakeup(start.wakeupFd);
     const aead = nativeAead();
     const bursts = [createBurst(), createBurst()] as const;
-    const rehearsed = after(this.#clock.now(), LONGEST_REHEARSAL_MS);
+    const rehearsed = after(this.#clock.now(), start.rehearsalMs);
     rehearse(aead, bursts, { isOver: () => this.#clock.now() >= rehearsed });
     this.#forwarder = new Forwarder({
       aead,
       bursts,
       counters: start.counters,
+      worker: start.worker,
       onEvent: (event) => this.#report({ kind: 'event', event }),
     });
+    for (const other of start.others) this.#forwarder.attachWorker(other.worker, portTo(other, start.counters));
+    this.#portsChanged();
   }
 
   /** Returns after the 'close' command. An error of ours ends the thread, but not before its descriptors are closed. */
@@ -108,7 +111,7 @@ class ForwarderWorker {
   #command(command: WorkerCommand): void {
     switch (command.kind) {
       case 'attach-inside':
-        this.#attachInside(command.id, command.port);
+        this.#attachInside(command.id, command.port, command.reads);
         break;
       case 'detach-inside':
         this.#forwarder.detachInside(command.id);
@@ -146,15 +149,19 @@ class ForwarderWorker {
         this.#closed = true;
         break;
     }
+    this.#portsChanged();
+  }
+
+  #portsChanged(): void {
     this.#descriptors = this.#forwarder.descriptors();
     this.#ready = new Uint8Array(this.#descriptors.length);
     this.#share = 0;
   }
 
-  #attachInside(id: number, description: PortDescription): void {
+  #attachInside(id: number, description: PortDescription, reads: boolean): void {
     for (const link of this.#adopt<Link>(description)) {
       this.#links.set(id, link);
-      this.#forwarder.attachInside(id, link);
+      this.#forwarder.attachInside(id, link, reads);
     }
   }
 
@@ -170,6 +177,15 @@ class ForwarderWorker {
   #report(report: WorkerReport): void {
     this.#mailbox.postMessage(report);
   }
+}
+
+function portTo({ worker, from, to, ownBellFd, otherBellFd }: OtherWorker, page: CounterPage): WorkerPort {
+  return new WorkerPort({ name: `worker ${worker}`, from, to, ownBell: bellOf(ownBellFd), otherBell: bellOf(otherBellFd), page });
+}
+
+function bellOf(fd: number): Bell {
+  const { wake, drain } = adoptWakeup(fd);
+  return { fd, ring: wake, silence: drain };
 }
 
 /** The state was copied for this thread; the engine has its own copies of the keys. */

@@ -2,32 +2,61 @@
 // UDP 4500 and raw ESP of the outsides. What cannot be opened stays wanted and is tried again.
 import { OperationalError } from '../../platform/errors.ts';
 import type { Logger } from '../../platform/log.ts';
-import type { DatagramPort, Devices, Link } from '../../drivers/port.ts';
+import type { DatagramPort, Devices, Link, ParallelDevices, SocketAddress } from '../../drivers/port.ts';
 import type { OutsidePorts } from '../dataplane/ports.ts';
 import { deviceName, type ForwardingState, type InsideSpec, type OutsideSpec } from '../model.ts';
 import { PORT_NATT, PORT_VXLAN_GPE } from '../wire/udp.ts';
 
 /** What the forwarder behind a handle has to do about ports. */
 export interface PortUser {
-  attachInside(id: number, link: Link): void;
+  /** A link for each worker, or one that worker 0 reads and all write to. */
+  attachInside(id: number, links: readonly Link[]): void;
   /** `closed` is to be called when the forwarder has let go of the port. */
   detachInside(id: number, closed: () => void): void;
-  attachOutside(id: number, ports: OutsidePorts): void;
+  /** The ports of each worker. */
+  attachOutside(id: number, shares: readonly OutsidePorts[]): void;
   detachOutside(id: number, closed: () => void): void;
+}
+
+/** Opens what workers use side by side: a LAN's device with a queue for each, and each one's own socket of UDP 4790. */
+export interface PortOpener {
+  readonly workers: number;
+  readonly devices: Devices;
+  openLan(vr: string, device: string, mtu: number): readonly Link[];
+  openVxlan(vr: string, local: SocketAddress): readonly DatagramPort[];
+}
+
+export function openerForOne(devices: Devices): PortOpener {
+  return {
+    workers: 1,
+    devices,
+    openLan: (vr, device, mtu) => [devices.openTun(vr, device, mtu)],
+    openVxlan: (vr, local) => [devices.openUdp(vr, local)],
+  };
+}
+
+export function openerForSeveral(devices: ParallelDevices, workers: number): PortOpener {
+  if (workers === 1) return openerForOne(devices);
+  return {
+    workers,
+    devices,
+    openLan: (vr, device, mtu) => devices.openTunQueues(vr, device, mtu, workers),
+    openVxlan: (vr, local) => devices.openUdpGroup(vr, local, workers),
+  };
 }
 
 interface OpenInside {
   readonly key: string;
-  readonly link: Link;
+  readonly links: readonly Link[];
 }
 
 interface OpenOutside {
   readonly key: string;
-  readonly ports: OutsidePorts;
+  readonly shares: readonly OutsidePorts[];
 }
 
 export class ForwarderPorts {
-  readonly #devices: Devices;
+  readonly #opener: PortOpener;
   readonly #log: Logger;
   readonly #user: PortUser;
   readonly #insides = new Map<number, OpenInside>();
@@ -35,8 +64,8 @@ export class ForwarderPorts {
   /** Problems that were logged, so that trying again says nothing new. */
   readonly #known = new Set<string>();
 
-  constructor(devices: Devices, log: Logger, user: PortUser) {
-    this.#devices = devices;
+  constructor(opener: PortOpener, log: Logger, user: PortUser) {
+    this.#opener = opener;
     this.#log = log;
     this.#user = user;
   }
@@ -59,10 +88,15 @@ export class ForwarderPorts {
     return complete;
   }
 
-  /** Hands every open port to the user again: it was started anew. */
-  attachAll(): void {
-    for (const [id, { link }] of this.#insides) this.#user.attachInside(id, link);
-    for (const [id, { ports }] of this.#outsides) this.#user.attachOutside(id, ports);
+  /** Hands every open port to a worker that was started anew. */
+  attachAll(to: Pick<PortUser, 'attachInside' | 'attachOutside'>): void {
+    for (const [id, { links }] of this.#insides) to.attachInside(id, links);
+    for (const [id, { shares }] of this.#outsides) to.attachOutside(id, shares);
+  }
+
+  /** The sockets of UDP 4790 that share an address, one group after the other. */
+  vxlanGroups(): readonly (readonly DatagramPort[])[] {
+    return [...this.#outsides.values()].flatMap(({ shares }) => shares[0]!.vxlan.map((_, i) => shares.map((share) => share.vxlan[i]!)));
   }
 
   closeAll(): void {
@@ -72,34 +106,41 @@ export class ForwarderPorts {
 
   #openInside(spec: InsideSpec): boolean {
     if (this.#insides.has(spec.id)) return true;
-    const link = this.#try(`${spec.vr} ${spec.name}`, () => this.#devices.openTun(spec.vr, deviceName(spec.name), spec.mtu));
-    if (link === undefined) return false;
-    this.#insides.set(spec.id, { key: insideKey(spec), link });
-    this.#user.attachInside(spec.id, link);
+    const { devices } = this.#opener;
+    const links = this.#try(`${spec.vr} ${spec.name}`, () =>
+      spec.kind === 'lan' ? this.#opener.openLan(spec.vr, deviceName(spec.name), spec.mtu) : [devices.openTun(spec.vr, deviceName(spec.name), spec.mtu)],
+    );
+    if (links === undefined) return false;
+    this.#insides.set(spec.id, { key: insideKey(spec), links });
+    this.#user.attachInside(spec.id, links);
     return true;
   }
 
   #openOutside(spec: OutsideSpec): boolean {
     if (this.#outsides.has(spec.id)) return true;
-    const opened: (DatagramPort | undefined)[] = [];
-    const open = (what: string, run: () => DatagramPort): DatagramPort[] => {
-      const port = this.#try(`${spec.vr} ${what}`, run);
-      opened.push(port);
-      return port === undefined ? [] : [port];
-    };
-    const udp = (port: number): DatagramPort[] =>
-      spec.addresses.flatMap((address) => open(`udp ${address} ${port}`, () => this.#devices.openUdp(spec.vr, { address, port })));
-    const ports: OutsidePorts = {
-      vxlan: udp(PORT_VXLAN_GPE),
-      natt: udp(PORT_NATT),
-      esp: spec.addresses.flatMap((address) => open(`esp ${address}`, () => this.#devices.openEsp(spec.vr, address))),
-    };
+    const { devices, workers } = this.#opener;
+    const opened: (readonly DatagramPort[] | undefined)[] = [];
+    /** Groups of sockets, one group for each address. */
+    const open = (what: (address: string) => string, run: (address: string) => readonly DatagramPort[]): (readonly DatagramPort[])[] =>
+      spec.addresses.flatMap((address) => {
+        const group = this.#try(`${spec.vr} ${what(address)}`, () => run(address));
+        opened.push(group);
+        return group === undefined ? [] : [group];
+      });
+    const vxlan = open((address) => `udp ${address} ${PORT_VXLAN_GPE}`, (address) => this.#opener.openVxlan(spec.vr, { address, port: PORT_VXLAN_GPE }));
+    const natt = open((address) => `udp ${address} ${PORT_NATT}`, (address) => [devices.openUdp(spec.vr, { address, port: PORT_NATT })]);
+    const esp = open((address) => `esp ${address}`, (address) => [devices.openEsp(spec.vr, address)]);
     if (opened.includes(undefined)) {
-      for (const port of opened) port?.close();
+      for (const port of opened.flatMap((group) => group ?? [])) port.close();
       return false;
     }
-    this.#outsides.set(spec.id, { key: outsideKey(spec), ports });
-    this.#user.attachOutside(spec.id, ports);
+    const shares = Array.from({ length: workers }, (_, worker): OutsidePorts => ({
+      vxlan: vxlan.map((group) => group[worker]!),
+      natt: worker === 0 ? natt.flat() : [],
+      esp: worker === 0 ? esp.flat() : [],
+    }));
+    this.#outsides.set(spec.id, { key: outsideKey(spec), shares });
+    this.#user.attachOutside(spec.id, shares);
     return true;
   }
 
@@ -118,15 +159,17 @@ export class ForwarderPorts {
     }
   }
 
-  #closeInside(id: number, { link }: OpenInside): void {
+  #closeInside(id: number, { links }: OpenInside): void {
     this.#insides.delete(id);
-    this.#user.detachInside(id, () => link.close());
+    this.#user.detachInside(id, () => {
+      for (const link of links) link.close();
+    });
   }
 
-  #closeOutside(id: number, { ports }: OpenOutside): void {
+  #closeOutside(id: number, { shares }: OpenOutside): void {
     this.#outsides.delete(id);
     this.#user.detachOutside(id, () => {
-      for (const port of [...ports.vxlan, ...ports.natt, ...ports.esp]) port.close();
+      for (const { vxlan, natt, esp } of shares) for (const port of [...vxlan, ...natt, ...esp]) port.close();
     });
   }
 }

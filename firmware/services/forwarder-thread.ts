@@ -1,15 +1,20 @@
-// The control plane's side of a forwarder: on the same thread (simulator, tests), or on a worker thread of its own.
-import { Worker } from 'node:worker_threads';
+// The control plane's side of a forwarder: on the same thread (simulator, tests), or on worker threads of its own.
 import type { AeadEngine } from '../../drivers/aead.ts';
 import type { Burst } from '../../drivers/burst.ts';
-import type { BurstPort, DatagramPort, Devices, Link, PortDescription } from '../../drivers/port.ts';
+import type { BurstPort, DatagramPort, Devices, Link, ParallelDevices, PortDescription } from '../../drivers/port.ts';
 import type { Logger } from '../../platform/log.ts';
-import { after, earlier, sleep, type CancelTimer, type Clock, type Instant } from '../../platform/time.ts';
+import { after, earlier, type CancelTimer, type Clock, type Instant } from '../../platform/time.ts';
 import { createCounterPage, readCounters, type Capacity, type CounterPage } from '../dataplane/counters.ts';
 import { Forwarder } from '../dataplane/forwarder.ts';
-import type { WorkerCommand, WorkerReport, WorkerStart } from '../dataplane/mailbox.ts';
+import type { OutsideDescriptions } from '../dataplane/mailbox.ts';
+import { mergeCounters } from '../dataplane/merged-counters.ts';
+import { Owners, shareOf } from '../dataplane/owners.ts';
+import type { OutsidePorts } from '../dataplane/ports.ts';
 import { EMPTY_FORWARDING_STATE, type Endpoint, type ForwarderCounters, type ForwarderEvent, type ForwardingState } from '../model.ts';
-import { ForwarderPorts } from './forwarder-ports.ts';
+import { ForwarderPorts, openerForOne, openerForSeveral, type PortUser } from './forwarder-ports.ts';
+import { WorkerThread, type ThreadWakeup } from './forwarder-worker.ts';
+import { connectWorkers, type WorkerRings } from './worker-rings.ts';
+import { WorkerSteering } from './worker-steering.ts';
 
 export interface ForwarderHandle {
   /** Opens the ports that the state wants, before it returns, and puts the state in force; 'applied' follows. */
@@ -25,10 +30,6 @@ export interface ForwarderHandle {
 
 /** Ports that could not be opened are tried again after this time. */
 const PORT_RETRY_MS = 2000;
-/** A thread that ends by itself is started again this often; the wait doubles each time. */
-const MAX_RESTARTS = 5;
-const RESTART_MS = 500;
-const CLOSE_MS = 2000;
 
 export interface LocalForwarderOptions {
   readonly devices: Devices;
@@ -58,9 +59,9 @@ export class LocalForwarder implements ForwarderHandle {
     });
     this.description = `${options.devices.kind} drivers, ${options.aead.name} AEAD`;
     const forwarder = this.#forwarder;
-    this.#ports = new ForwarderPorts(options.devices, options.log, {
-      attachInside: (id, link) => forwarder.attachInside(id, link),
-      attachOutside: (id, ports) => forwarder.attachOutside(id, ports),
+    this.#ports = new ForwarderPorts(openerForOne(options.devices), options.log, {
+      attachInside: (id, [link]) => forwarder.attachInside(id, link!),
+      attachOutside: (id, [ports]) => forwarder.attachOutside(id, ports!),
       detachInside: (id, closed) => (forwarder.detachInside(id), closed()),
       detachOutside: (id, closed) => (forwarder.detachOutside(id), closed()),
     });
@@ -110,171 +111,151 @@ export class LocalForwarder implements ForwarderHandle {
   }
 }
 
-/** What the thread is woken with; drivers/open.ts makes one. */
-export interface ThreadWakeup {
-  readonly fd: number;
-  wake(): void;
-  close(): void;
-}
-
 export interface ThreadForwarderOptions {
   /** Native devices: their ports have descriptors. */
-  readonly devices: Devices;
+  readonly devices: ParallelDevices;
   readonly clock: Clock;
   readonly log: Logger;
-  readonly wakeup: ThreadWakeup;
+  readonly createWakeup: () => ThreadWakeup;
+  /** Threads; default 1. */
+  readonly workers?: number;
+  /** Of each worker. */
   readonly capacity?: Capacity;
 }
 
 /**
- * A forwarder on a worker thread. The main thread opens the ports and keeps them, so that a thread that died can be
- * started again; it goes on from the sequence numbers on the counter page, never below them.
+ * A forwarder on worker threads. The main thread opens the ports and keeps them, so that a thread that died can be
+ * started again with the whole state, while the others go on.
  */
 export class ThreadForwarder implements ForwarderHandle {
   onEvent: (event: ForwarderEvent) => void = () => undefined;
-  readonly description = 'native drivers, worker thread';
+  readonly description: string;
   readonly #options: ThreadForwarderOptions;
-  readonly #log: Logger;
-  readonly #page: CounterPage;
+  readonly #pages: readonly CounterPage[];
+  readonly #rings: WorkerRings;
+  readonly #threads: readonly WorkerThread[];
   readonly #ports: ForwarderPorts;
-  /** Ports that the thread was told to let go of, by token. */
-  readonly #releases = new Map<number, () => void>();
-  #probes: (() => void)[] = [];
-  #worker: Worker | undefined;
+  readonly #owners: Owners;
+  /** Version that each worker has in force, and the one that was reported. */
+  readonly #applied: number[];
+  #reported = 0;
+  readonly #steering: WorkerSteering;
   #state: ForwardingState = EMPTY_FORWARDING_STATE;
-  #timer: CancelTimer | undefined;
-  #nextToken = 1;
-  #restarts = 0;
+  #portsTimer: CancelTimer | undefined;
   #closing = false;
 
   constructor(options: ThreadForwarderOptions) {
+    const { workers = 1, capacity, createWakeup } = options;
     this.#options = options;
-    this.#log = options.log;
-    this.#page = createCounterPage(options.capacity);
-    this.#ports = new ForwarderPorts(options.devices, options.log, {
-      attachInside: (id, link) => this.#send({ kind: 'attach-inside', id, port: described(link) }),
-      attachOutside: (id, ports) => {
-        const { vxlan, natt, esp } = ports;
-        this.#send({ kind: 'attach-outside', id, ports: { vxlan: vxlan.map(described), natt: natt.map(described), esp: esp.map(described) } });
-      },
-      detachInside: (id, closed) => this.#send({ kind: 'detach-inside', id, token: this.#tokenFor(closed) }),
-      detachOutside: (id, closed) => this.#send({ kind: 'detach-outside', id, token: this.#tokenFor(closed) }),
+    this.description = `native drivers, ${workers === 1 ? 'worker thread' : `${workers} worker threads`}`;
+    this.#owners = new Owners(workers);
+    this.#applied = new Array<number>(workers).fill(0);
+    this.#pages = Array.from({ length: workers }, () => createCounterPage(capacity));
+    this.#rings = connectWorkers(workers, createWakeup);
+    this.#threads = this.#pages.map((page, worker) => new WorkerThread({
+      ...options, worker, page, others: this.#rings.othersOf[worker]!, wakeup: createWakeup(),
+      onEvent: (event) => this.#event(worker, event),
+      onRestarted: () => this.#restarted(worker),
+    }));
+    this.#ports = new ForwarderPorts(openerForSeveral(options.devices, workers), options.log, {
+      attachInside: (id, links) => this.#threads.forEach((_, worker) => this.#userOf(worker).attachInside(id, links)),
+      attachOutside: (id, shares) => this.#threads.forEach((_, worker) => this.#userOf(worker).attachOutside(id, shares)),
+      detachInside: (id, closed) => this.#detach('detach-inside', id, closed),
+      detachOutside: (id, closed) => this.#detach('detach-outside', id, closed),
     });
-    this.#start();
+    this.#steering = new WorkerSteering({ ...options, workers, owners: this.#owners, groups: () => this.#ports.vxlanGroups() });
   }
 
   apply(state: ForwardingState): void {
-    this.#state = state;
+    this.#state = this.#threads.length === 1 ? state : this.#owners.assign(state);
     this.#matchPorts();
-    this.#send({ kind: 'apply', state });
+    for (const worker of this.#threads.keys()) this.#sendState(worker);
   }
 
   sendIke(outside: number, remote: Endpoint, bytes: Uint8Array): void {
-    this.#send({ kind: 'ike', outside, remote, bytes });
+    this.#threads[0]!.send({ kind: 'ike', outside, remote, bytes });
   }
 
   sendNatKeepalive(outside: number, remote: Endpoint): void {
-    this.#send({ kind: 'keepalive', outside, remote });
+    this.#threads[0]!.send({ kind: 'keepalive', outside, remote });
   }
 
   counters(): ForwarderCounters {
-    return readCounters(this.#page);
+    return mergeCounters(this.countersByWorker());
   }
 
-  /** Calls `answered` when the thread's loop has taken the question; a thread that is started again answers too. */
+  countersByWorker(): readonly ForwarderCounters[] {
+    return this.#pages.map(readCounters);
+  }
+
+  /** Calls `answered` when the loops of all threads have taken the question. */
   probe(answered: () => void): void {
-    this.#probes.push(answered);
-    this.#send({ kind: 'probe' });
+    let waiting = this.#threads.length;
+    for (const thread of this.#threads) thread.probe(() => --waiting === 0 && answered());
   }
 
   async close(): Promise<void> {
     if (this.#closing) return;
     this.#closing = true;
-    this.#timer?.();
-    const worker = this.#worker;
-    if (worker !== undefined) {
-      const ended = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
-      this.#send({ kind: 'close' });
-      await Promise.race([ended, sleep(CLOSE_MS)]);
-      await worker.terminate();
-    }
+    this.#portsTimer?.();
+    this.#steering.stop();
+    await Promise.all(this.#threads.map((thread) => thread.close()));
     this.#ports.closeAll();
-    this.#releaseAll();
-    this.#options.wakeup.close();
+    this.#rings.close();
   }
 
-  #start(): void {
-    const start: WorkerStart = { counters: this.#page, wakeupFd: this.#options.wakeup.fd };
-    const worker = new Worker(new URL('../dataplane/worker.ts', import.meta.url), { workerData: start, name: 'forwarder' });
-    let cause = 'it ended by itself';
-    worker.on('message', (report: WorkerReport) => this.#report(report));
-    worker.on('error', (error) => (cause = (error as Error).message));
-    worker.on('exit', () => this.#ended(worker, cause));
-    this.#worker = worker;
+  #userOf(worker: number): Pick<PortUser, 'attachInside' | 'attachOutside'> {
+    const thread = this.#threads[worker]!;
+    return {
+      attachInside: (id, links) => {
+        const own = links[worker];
+        thread.send({ kind: 'attach-inside', id, port: described(own ?? links[0]!), reads: own !== undefined });
+      },
+      attachOutside: (id, shares) => thread.send({ kind: 'attach-outside', id, ports: describedAll(shares[worker]!) }),
+    };
   }
 
-  #ended(worker: Worker, cause: string): void {
-    if (worker !== this.#worker) return;
-    this.#worker = undefined;
-    this.#releaseAll();
-    if (this.#closing) return;
-    if (this.#restarts === MAX_RESTARTS) {
-      this.#log.error('forwarder thread stays down', { cause, restarts: this.#restarts, nextStep: 'restart the appliance and report this cause' });
+  #detach(kind: 'detach-inside' | 'detach-outside', id: number, closed: () => void): void {
+    let waiting = this.#threads.length;
+    for (const thread of this.#threads) thread.release((token) => ({ kind, id, token }), () => --waiting === 0 && closed());
+  }
+
+  #restarted(worker: number): void {
+    this.#ports.attachAll(this.#userOf(worker));
+    this.#sendState(worker);
+  }
+
+  #sendState(worker: number): void {
+    const state = this.#threads.length === 1 ? this.#state : shareOf(this.#state, worker);
+    this.#threads[worker]!.send({ kind: 'apply', state });
+  }
+
+  #event(worker: number, event: ForwarderEvent): void {
+    if (event.kind !== 'applied') {
+      if (event.kind === 'endpoint-moved') this.#steering.moved(event.tunnel, event.remote.address);
+      this.onEvent(event);
       return;
     }
-    const waitMs = RESTART_MS * 2 ** this.#restarts++;
-    this.#log.error('forwarder thread ended', { cause, restartMs: waitMs });
-    this.#options.clock.at(after(this.#options.clock.now(), waitMs), () => {
-      if (this.#closing) return;
-      this.#start();
-      this.#ports.attachAll();
-      this.#send({ kind: 'apply', state: this.#state });
-      if (this.#probes.length > 0) this.#send({ kind: 'probe' });
-    });
-  }
-
-  #report(report: WorkerReport): void {
-    switch (report.kind) {
-      case 'event':
-        this.onEvent(report.event);
-        break;
-      case 'released':
-        this.#releases.get(report.token)?.();
-        this.#releases.delete(report.token);
-        break;
-      case 'alive':
-        for (const answered of this.#probes.splice(0)) answered();
-        break;
-      case 'problem':
-        this.#log.error('forwarder thread cannot take over a port', { cause: report.message });
-        break;
-    }
+    this.#applied[worker] = event.version;
+    const everywhere = Math.min(...this.#applied);
+    if (everywhere <= this.#reported) return;
+    this.#reported = everywhere;
+    this.onEvent({ kind: 'applied', version: everywhere });
   }
 
   #matchPorts(): void {
-    this.#timer?.();
-    this.#timer = undefined;
-    if (this.#ports.match(this.#state)) return;
+    this.#portsTimer?.();
+    this.#portsTimer = undefined;
+    const complete = this.#ports.match(this.#state);
+    this.#steering.update();
+    if (complete) return;
     const { clock } = this.#options;
-    this.#timer = clock.at(after(clock.now(), PORT_RETRY_MS), () => this.#matchPorts());
+    this.#portsTimer = clock.at(after(clock.now(), PORT_RETRY_MS), () => this.#matchPorts());
   }
+}
 
-  #tokenFor(closed: () => void): number {
-    const token = this.#nextToken++;
-    if (this.#worker === undefined) closed();
-    else this.#releases.set(token, closed);
-    return token;
-  }
-
-  #releaseAll(): void {
-    for (const closed of this.#releases.values()) closed();
-    this.#releases.clear();
-  }
-
-  #send(command: WorkerCommand): void {
-    this.#worker?.postMessage(command);
-    this.#options.wakeup.wake();
-  }
+function describedAll({ vxlan, natt, esp }: OutsidePorts): OutsideDescriptions {
+  return { vxlan: vxlan.map(described), natt: natt.map(described), esp: esp.map(described) };
 }
 
 function described(port: BurstPort & (Link | DatagramPort)): PortDescription {

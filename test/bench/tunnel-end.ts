@@ -42,7 +42,7 @@ function openSite(): { site: Site; forwarding: ForwardingService } {
   const log = new SinkLog([sink], () => clock.unixMs());
   const drivers = openDrivers();
   const site: Site = { name: 'bench', clock, random: new SystemRandom(), suite: new RealSuite(), log, alarms: new Alarms(log.channel('alarms'), () => clock.unixMs()), store: new MemoryStore(), network: drivers.network, kernel: drivers.kernel };
-  const handle = new ThreadForwarder({ devices: drivers.devices, clock, log: log.channel('forwarder'), wakeup: createWakeup() });
+  const handle = new ThreadForwarder({ devices: drivers.devices, clock, log: log.channel('forwarder'), createWakeup });
   return { site, forwarding: new ForwardingService(site, handle) };
 }
 

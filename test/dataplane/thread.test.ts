@@ -17,7 +17,7 @@ class Node {
   constructor() {
     const log = new SinkLog([this.sink], () => 0).channel('forwarder');
     this.handle = new ThreadForwarder({
-      devices: openDrivers().devices, clock: new SystemClock(), log, wakeup: createWakeup(), capacity: { tunnels: 16, sas: 16 },
+      devices: openDrivers().devices, clock: new SystemClock(), log, createWakeup, capacity: { tunnels: 16, sas: 16 },
     });
     this.handle.onEvent = (event) => this.events.push(event);
   }

@@ -31,6 +31,7 @@ describe('platform/config', () => {
       director: { addresses: [], listenAddress: '::', listenPort: 443, database: '' },
       enrolment: { url: '', anchorSha256: '', token: '' },
       interfaces: [],
+      forwarder: { workers: 0 },
       certificates: { revocation: 'soft', timeFloor: '', ocspResponder: '' },
       rescue: { firstRetrySeconds: 120, longestRetrySeconds: 3600 },
       debug: { exportKeys: false },
@@ -51,6 +52,7 @@ describe('platform/config', () => {
       director: { addresses: ['10.0.0.1'], listenAddress: '10.0.0.1', listenPort: 8443, database: 'postgres://u:p@h/db' },
       enrolment: { url: 'https://10.0.0.1:8443', anchorSha256: 'ab'.repeat(32), token: 't' },
       interfaces: [{ name: 'vni-0/0', device: 'eth0' }, { name: 'vni-0/1', device: 'eth1' }],
+      forwarder: { workers: 3 },
       certificates: { revocation: 'hard', timeFloor: '2026-01-02T03:04:05Z', ocspResponder: 'http://10.0.0.1/ocsp' },
       rescue: { firstRetrySeconds: 10, longestRetrySeconds: 100 },
       debug: { exportKeys: true },
@@ -68,6 +70,7 @@ describe('platform/config', () => {
     strictEqual(problem({}), 'selvage.json: role is missing; allowed: branch, controller or director');
     strictEqual(problem({ role: 'branch', director: { listenPort: 0 } }), 'selvage.json: director.listenPort is 0; allowed: an integer from 1 to 65535');
     strictEqual(problem({ role: 'branch', debug: { exportKeys: 'yes' } }), 'selvage.json: debug.exportKeys is "yes"; allowed: true or false');
+    strictEqual(problem({ role: 'branch', forwarder: { workers: 9 } }), 'selvage.json: forwarder.workers is 9; allowed: an integer from 0 to 8');
     strictEqual(problem({ role: 'branch', dataDirectory: 'relative' }), 'selvage.json: dataDirectory is "relative"; allowed: an absolute path');
   });
 

@@ -183,7 +183,7 @@ function openSite(): { site: Site; forwarding: ForwardingService } {
     network: drivers.network,
     kernel: drivers.kernel,
   };
-  const handle = new ThreadForwarder({ devices: drivers.devices, clock, log: log.channel('forwarder'), wakeup: createWakeup() });
+  const handle = new ThreadForwarder({ devices: drivers.devices, clock, log: log.channel('forwarder'), createWakeup });
   return { site, forwarding: new ForwardingService(site, handle) };
 }
 
