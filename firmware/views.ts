@@ -84,6 +84,18 @@ export interface DropView {
   readonly packets: number;
 }
 
+/** What one worker of the forwarder did so far. */
+export interface WorkerView {
+  readonly worker: number;
+  /** That it has carried a packet for. */
+  readonly tunnels: number;
+  readonly txPackets: number;
+  readonly rxPackets: number;
+  /** Arrived here, and belonged to another worker. */
+  readonly handedOver: number;
+  readonly dropped: number;
+}
+
 export interface ServiceView {
   readonly service: string;
   readonly state: string;

@@ -12,12 +12,18 @@ const DEALT_TUNNELS = 64;
 const MOST_ENTRIES = 128;
 const NO_KEY = new Uint8Array(0);
 
+/** What the kernel makes of a tenant's packets from an address. */
+interface Source {
+  readonly family: number;
+  readonly key: number;
+}
+
 interface Owned {
   readonly worker: number;
   vni: number;
-  configured: readonly string[];
+  configured: readonly Source[];
   /** Where the peer was last seen. */
-  learned: string | undefined;
+  learned: Source | undefined;
 }
 
 export class Owners {
@@ -37,13 +43,14 @@ export class Owners {
   }
 
   #ownerOf(spec: TunnelSpec, vni: number): number {
-    const configured = spec.paths.map(({ remote }) => remote.address).filter(isAddress);
+    const configured = spec.paths.map(({ remote }) => remote.address).filter(isAddress).map((address) => sourceOf(vni, address));
     const known = this.#owned.get(spec.id);
     if (known !== undefined) {
-      Object.assign(known, { vni, configured });
+      known.vni = vni;
+      known.configured = configured;
       return known.worker;
     }
-    const worker = this.#choose(spec.id, configured.map((address) => keyOf(vni, address)));
+    const worker = this.#choose(spec.id, configured.map(({ key }) => key));
     this.#owned.set(spec.id, { worker, vni, configured, learned: undefined });
     return worker;
   }
@@ -53,42 +60,42 @@ export class Owners {
     const load = new Array<number>(this.#workers).fill(0);
     for (const owned of this.#owned.values()) {
       // The kernel cannot tell two peers behind one address apart.
-      if (addressesOf(owned).some((address) => keys.includes(keyOf(owned.vni, address)))) return owned.worker;
+      if (sourcesOf(owned).some(({ key }) => keys.includes(key))) return owned.worker;
       load[owned.worker]!++;
     }
     return load.indexOf(Math.min(...load));
   }
 
-  /** Returns whether tables change. */
+  /** The peer was seen at this address. Returns whether tables may change. */
   moved(tunnel: number, address: string): boolean {
     const owned = this.#owned.get(tunnel);
-    if (owned === undefined || owned.learned === address || !isAddress(address)) return false;
-    owned.learned = address;
+    if (owned === undefined || !isAddress(address)) return false;
+    const source = sourceOf(owned.vni, address);
+    if (owned.learned?.key === source.key) return false;
+    owned.learned = source;
     return true;
   }
 
   /** Where the sum alone would send packets to the wrong worker. */
   table(family: 4 | 6): SteeringTable {
+    const seen = new Set<number>();
     const table = new Map<number, number>();
-    const wrong = new Map<number, number>();
     for (const owned of this.#owned.values()) {
-      for (const address of addressesOf(owned)) {
-        if (familyOf(address) !== family) continue;
-        const key = keyOf(owned.vni, address);
-        if (table.has(key)) continue;
-        table.set(key, owned.worker);
-        if (wrong.size < MOST_ENTRIES && workerOfKey(key, this.#workers) !== owned.worker) wrong.set(key, owned.worker);
+      for (const source of sourcesOf(owned)) {
+        if (source.family !== family || seen.has(source.key) || table.size === MOST_ENTRIES) continue;
+        seen.add(source.key);
+        if (workerOfKey(source.key, this.#workers) !== owned.worker) table.set(source.key, owned.worker);
       }
     }
-    return wrong;
+    return table;
   }
 }
 
-function keyOf(vni: number, address: string): number {
-  return steeringKey(vni, addressBytes(address));
+function sourceOf(vni: number, address: string): Source {
+  return { family: familyOf(address), key: steeringKey(vni, addressBytes(address)) };
 }
 
-function addressesOf({ configured, learned }: Owned): readonly string[] {
+function sourcesOf({ configured, learned }: Owned): readonly Source[] {
   return learned === undefined ? configured : [learned, ...configured];
 }
 

@@ -23,6 +23,8 @@ export interface ForwarderHandle {
   /** One octet 0xFF from UDP 4500 (RFC 3948 2.3). */
   sendNatKeepalive(outside: number, remote: Endpoint): void;
   counters(): ForwarderCounters;
+  /** A forwarder of one worker need not have it. */
+  countersByWorker?(): readonly ForwarderCounters[];
   onEvent: (event: ForwarderEvent) => void;
   close(): Promise<void>;
   readonly description: string;

@@ -96,6 +96,11 @@ export class ForwardingService implements Service {
     return this.#handle.counters();
   }
 
+  /** Of each worker, when there are several. */
+  countersByWorker(): readonly ForwarderCounters[] {
+    return this.#handle.countersByWorker?.() ?? [this.counters()];
+  }
+
   sendIke(outside: number, remote: Endpoint, bytes: Uint8Array): void {
     this.#handle.sendIke(outside, remote, bytes);
   }

@@ -3,8 +3,8 @@
 import type { Alarms } from '../../platform/alarms.ts';
 import { UsageError } from '../../platform/errors.ts';
 import { rfc3339 } from '../../platform/time.ts';
-import { formatEndpoint, type Endpoint, type TenantId } from '../model.ts';
-import type { AlarmView, BgpNeighborView, ChildSaView, DhkeyView, DropView, DynamicTunnelView, IkeHistoryView, IkeSaView, RekeyView, SystemView } from '../views.ts';
+import { formatEndpoint, type Endpoint, type ForwarderCounters, type TenantId } from '../model.ts';
+import type { AlarmView, BgpNeighborView, ChildSaView, DhkeyView, DropView, DynamicTunnelView, IkeHistoryView, IkeSaView, RekeyView, SystemView, WorkerView } from '../views.ts';
 import { PLATFORM_VERSION } from '../version.ts';
 import type { HistoryEntry } from '../ike/input-output.ts';
 import type { BgpSpeaker } from '../bgp/speaker.ts';
@@ -128,6 +128,7 @@ function commonQueries(plane: ControlPlane, forwarding: ForwardingService): Quer
         ...plane.ike.refusals().map(({ answer, requests }) => ({ reason: `ike-refused-${answer.toLowerCase().replaceAll('_', '-')}`, packets: requests })),
       ],
     ],
+    ['workers', () => forwarding.countersByWorker().map(workerView)],
     ['request-rekey-child', ({ tenant }) => rekeyChildren(plane, tenant!)],
   ];
 }
@@ -258,6 +259,17 @@ function dynamicTunnels(plane: ControlPlane, forwarding: ForwardingService): Dyn
     txPackets: counts.get(t.id)?.txPackets ?? 0,
     rxPackets: counts.get(t.id)?.rxPackets ?? 0,
   }));
+}
+
+function workerView({ tunnels, handedOver, drops }: ForwarderCounters, worker: number): WorkerView {
+  return {
+    worker,
+    tunnels: tunnels.filter(({ txPackets, rxPackets }) => txPackets + rxPackets > 0).length,
+    txPackets: tunnels.reduce((sum, { txPackets }) => sum + txPackets, 0),
+    rxPackets: tunnels.reduce((sum, { rxPackets }) => sum + rxPackets, 0),
+    handedOver,
+    dropped: drops.reduce((sum, { packets }) => sum + packets, 0),
+  };
 }
 
 function rekeyChildren(plane: ControlPlane, tenant: string): { children: number } {

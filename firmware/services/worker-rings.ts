@@ -4,8 +4,8 @@ import type { OtherWorker } from '../dataplane/mailbox.ts';
 import { createRing } from '../dataplane/ring.ts';
 import type { ThreadWakeup } from './forwarder-worker.ts';
 
-/** All rings together; each holds some super-packets at least. */
-const RINGS_BYTES = 8 << 20;
+/** All rings together: with two workers each holds a whole burst. The smallest holds some super-packets. */
+const RINGS_BYTES = 6 << 20;
 const SMALLEST_RING_BYTES = 1 << 20;
 
 export interface WorkerRings {

@@ -12,6 +12,7 @@ import type {
   KeyExportView,
   RekeyView,
   SystemView,
+  WorkerView,
 } from '../views.ts';
 import { stagingFlags, stagingParameters } from './staging.ts';
 import { textTable } from './text-table.ts';
@@ -42,6 +43,7 @@ export const COMMANDS: readonly Command[] = [
   command('show bgp neighbor', 'bgp-neighbors', 'BGP sessions of every tenant', renderNeighbors),
   command('show interfaces dynamic-tunnels', 'dynamic-tunnels', 'tunnels to peers, their endpoints, MTU, SPIs and packets', renderTunnels),
   command('show counters drops', 'drops', 'dropped packets by reason', renderDrops),
+  command('show counters workers', 'workers', 'what each worker of the forwarder carried, handed to another one and dropped', renderWorkers),
   command('show rekey tenant <tenant>', 'rekey', 'a Controller\'s supervision of a tenant\'s rekeys', renderRekey),
   command('show alarms', 'alarms', 'conditions that need an operator, oldest first', renderAlarms),
   command('show certificates', 'certificates', 'own certificate, trust anchors, their ends, and the revocation list', renderCertificates),
@@ -222,6 +224,21 @@ function renderTunnels(rows: readonly DynamicTunnelView[]): string {
     ],
     rows,
     'no tunnel is configured',
+  );
+}
+
+function renderWorkers(rows: readonly WorkerView[]): string {
+  return textTable(
+    [
+      { title: 'Worker', cell: (r) => r.worker },
+      { title: 'Tunnels', cell: (r) => r.tunnels },
+      { title: 'TX packets', cell: (r) => r.txPackets },
+      { title: 'RX packets', cell: (r) => r.rxPackets },
+      { title: 'Handed over', cell: (r) => r.handedOver },
+      { title: 'Dropped', cell: (r) => r.dropped },
+    ],
+    rows,
+    'there is no forwarder',
   );
 }
 

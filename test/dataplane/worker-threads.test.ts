@@ -1,13 +1,13 @@
 // Several worker threads per box over real devices: two namespaces, four tenants, LANs with a queue for each worker.
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import { promisify } from 'node:util';
 import { createWakeup, openDrivers, type Drivers } from '../../drivers/open.ts';
 import type { ForwarderEvent, ForwardingState } from '../../firmware/model.ts';
 import { ThreadForwarder } from '../../firmware/services/forwarder-thread.ts';
 import { MemorySink, SinkLog } from '../../platform/log.ts';
 import { sleep, SystemClock } from '../../platform/time.ts';
-import { connectNamespaces, ip, namespaceName, withNamespace } from '../drivers/namespaces.ts';
+import { connectNamespaces, namespaceName, withNamespace } from '../drivers/namespaces.ts';
 import { ENCRYPTED, LAN, merge, side, TUNNEL } from './boxes.ts';
 
 const TENANTS = [1, 2, 3, 4];
@@ -102,11 +102,11 @@ describe('several workers on threads', () => {
     for (const end of [1, 2] as const) {
       const vr = vrs[end - 1]!;
       nodes[end - 1]!.handle.apply(stateOf(end, vr, 1));
-      for (const tenant of TENANTS) {
-        ip('netns', 'exec', vr, 'sysctl', '-q', '-w', `net.ipv6.conf.core${tenant}.disable_ipv6=1`);
-        ip('-n', vr, 'addr', 'add', `${hostOf(tenant, end)}/32`, 'dev', `core${tenant}`);
-        ip('-n', vr, 'route', 'add', `${hostOf(tenant, 3 - end)}/32`, 'dev', `core${tenant}`, 'src', hostOf(tenant, end));
-      }
+      const lines = TENANTS.flatMap((tenant) => {
+        const [own, other, device] = [hostOf(tenant, end), hostOf(tenant, 3 - end), `core${tenant}`];
+        return [`addr add ${own}/32 dev ${device}`, `route add ${other}/32 dev ${device} src ${own}`];
+      });
+      execFileSync('ip', ['-n', vr, '-batch', '-'], { input: lines.join('\n'), timeout: 10_000 });
     }
     await until('both applied', () => nodes.every((node) => node.applied().length > 0));
     assert.deepEqual(nodes.map((node) => node.applied()), [[1], [1]]);
