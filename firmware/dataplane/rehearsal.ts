@@ -5,29 +5,37 @@ import type { AeadEngine } from '../../drivers/aead.ts';
 import { appendPacket, datagramsAt, Next, type Burst } from '../../drivers/burst.ts';
 import type { DatagramPort, Link, SocketAddress } from '../../drivers/port.ts';
 import { instant } from '../../platform/time.ts';
-import type { ForwardingState, SaSpec } from '../model.ts';
+import type { ForwardingState, SaSpec, TunnelSpec } from '../model.ts';
 import { addressBytes } from '../wire/address.ts';
 import { writeIpv4, writeIpv4Checksum, writeIpv6, IPV4_HEADER_BYTES, IPV6_HEADER_BYTES, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ip.ts';
 import { MPLS_EXPLICIT_NULL_IPV4 } from '../wire/mpls.ts';
 import { writeUdp } from '../wire/udp.ts';
 import { createCounterPage } from './counters.ts';
 import { Forwarder } from './forwarder.ts';
+import { createRing, WorkerPort } from './ring.ts';
 
 /** Enough for the optimizing compiler; some tens of milliseconds. */
-const ROUNDS = 2500;
+const ROUNDS = 3500;
 const LAN = 1;
 const WAN = 2;
 const TUNNEL = 3;
 const TVI = 4;
+/** Tunnels that the sender, or the receiver, believes to be another worker's. */
+const SENDERS_OTHER = 5;
+const RECEIVERS_OTHER = 6;
 const TENANT = 1;
 const LABEL = 1024;
 const PORT = 4790;
 const PACKET_BYTES = 200;
+const RING_BYTES = 1 << 14;
+const SILENT = { fd: -1, ring: (): void => undefined, silence: (): void => undefined };
 const HEADERS = IPV4_HEADER_BYTES + 8;
 /** Documentation addresses (RFC 5737, RFC 3849); nothing of this leaves the thread. */
 const OUTSIDE = ['192.0.2.1', '192.0.2.2'] as const;
 const HOSTS = ['198.51.100.1', '203.0.113.1'] as const;
 const OVERLAY = ['198.51.100.2', '203.0.113.2'] as const;
+/** Behind the tunnels of other workers. */
+const OTHER_HOSTS = ['203.0.113.2', '203.0.113.3'] as const;
 const HOSTS_6 = ['2001:db8::1', '2001:db8::2'] as const;
 
 interface Sample {
@@ -124,17 +132,20 @@ function sa(id: number): SaSpec {
 function stateOf(end: 0 | 1): ForwardingState {
   const other = (1 - end) as 0 | 1;
   const inside = { tenant: TENANT, vr: '', name: 'rehearsal', mtu: 1400 } as const;
+  const tunnel = (id: number, first: number, worker: number): TunnelSpec => ({
+    id, tenant: TENANT, peer: 'rehearsal', kind: 'vxlan-esp', inside: TVI, mtu: 1400, idleDummyMs: 0, worker,
+    paths: [{ outside: WAN, remote: { address: OUTSIDE[other], port: PORT } }], tx: sa(first + end), rx: [sa(first + other)],
+  });
   return {
     version: 1,
     tenants: [{ tenant: TENANT, vni: TENANT }],
     insides: [{ ...inside, id: LAN, kind: 'lan', addresses: [] }, { ...inside, id: TVI, kind: 'encrypted-tvi', addresses: [OVERLAY[end]] }],
     outsides: [{ id: WAN, name: 'rehearsal', vr: '', addresses: [] }],
-    tunnels: [{
-      id: TUNNEL, tenant: TENANT, peer: 'rehearsal', kind: 'vxlan-esp', inside: TVI, mtu: 1400, idleDummyMs: 0,
-      paths: [{ outside: WAN, remote: { address: OUTSIDE[other], port: PORT } }], tx: sa(1 + end), rx: [sa(1 + other)],
-    }],
+    tunnels: [tunnel(TUNNEL, 1, 0), tunnel(SENDERS_OTHER, 3, 1 - end), tunnel(RECEIVERS_OTHER, 5, end)],
     routes: [
       { inside: LAN, prefix: `${HOSTS[other]}/32`, tunnel: TUNNEL, label: LABEL },
+      { inside: LAN, prefix: `${OTHER_HOSTS[0]}/32`, tunnel: SENDERS_OTHER, label: LABEL },
+      { inside: LAN, prefix: `${OTHER_HOSTS[1]}/32`, tunnel: RECEIVERS_OTHER, label: LABEL },
       { inside: LAN, prefix: `${HOSTS_6[other]}/128`, tunnel: TUNNEL, label: LABEL },
       { inside: TVI, prefix: `${OVERLAY[other]}/32`, tunnel: TUNNEL, label: MPLS_EXPLICIT_NULL_IPV4 },
     ],
@@ -160,7 +171,7 @@ function ipv6(): Uint8Array {
   return packet;
 }
 
-/** What makes the stages take their usual branches; the last one finds no route. */
+/** What makes the stages take their usual branches; the last ones go to another worker and find no route. */
 function samples(): { readonly lan: readonly Sample[]; readonly tvi: readonly Sample[] } {
   const udp = ipv4(HOSTS[1], HOSTS[0], PROTOCOL_UDP);
   return {
@@ -169,7 +180,7 @@ function samples(): { readonly lan: readonly Sample[]; readonly tvi: readonly Sa
       { packet: udp, segment: (PACKET_BYTES - HEADERS) / 2 },
       { packet: ipv4(HOSTS[1], HOSTS[0], PROTOCOL_TCP), segment: 0 },
       { packet: ipv6(), segment: 0 },
-      { packet: ipv4(OUTSIDE[0], HOSTS[0], PROTOCOL_UDP), segment: 0 },
+      ...[...OTHER_HOSTS, OUTSIDE[0]].map((host) => ({ packet: ipv4(host, HOSTS[0], PROTOCOL_UDP), segment: 0 })),
     ],
     tvi: [{ packet: ipv4(OVERLAY[1], OVERLAY[0], PROTOCOL_ICMP), segment: 0 }],
   };
@@ -187,7 +198,11 @@ export function rehearse(aead: AeadEngine, bursts: readonly [Burst, Burst], { ro
   const hosts = [[new Host(lan), new Host(tvi)], [new Host([]), new Host([])]] as const;
   const wires = [new Wire(OUTSIDE[0], OUTSIDE[1]), new Wire(OUTSIDE[1], OUTSIDE[0])] as const;
   const forwarders = ([0, 1] as const).map((end) => {
-    const forwarder = new Forwarder({ aead, bursts, counters: createCounterPage({ tunnels: 1, sas: 2 }), onEvent: () => undefined });
+    const page = createCounterPage({ tunnels: 3, sas: 6 });
+    const forwarder = new Forwarder({ aead, bursts, counters: page, onEvent: () => undefined });
+    // What it hands over comes back to itself, and is refused then.
+    const ring = createRing(RING_BYTES);
+    forwarder.attachWorker(1, new WorkerPort({ name: 'rehearsal', from: ring, to: ring, ownBell: SILENT, otherBell: SILENT, page }));
     wires[end].other = wires[1 - end];
     forwarder.attachInside(LAN, hosts[end][0]);
     forwarder.attachInside(TVI, hosts[end][1]);

@@ -5,25 +5,25 @@ import { rehearse } from '../../firmware/dataplane/rehearsal.ts';
 
 describe('rehearsal of a forwarder', () => {
   it('ends when its time is over', () => {
-    let left = 10;
-    assert.equal(rehearse(new PortableAead(), [createBurst(), createBurst()], { isOver: () => left-- === 0 }), 20);
+    let left = 14;
+    assert.equal(rehearse(new PortableAead(), [createBurst(), createBurst()], { isOver: () => left-- === 0 }), 24);
   });
 
   it('carries every packet of its own, super-packets too, and leaves no key behind', () => {
     const aead = new PortableAead();
     const bursts = [createBurst(), createBurst()] as const;
-    // Five packets of the LAN, one of them a super-packet of two and one without a route, and one of the TVI in each round.
-    assert.equal(rehearse(aead, bursts, { rounds: 10 }), 20);
+    // Seven packets of the LAN, one of them a super-packet of two, two of other workers and one without a route, and one of the TVI in each round.
+    assert.equal(rehearse(aead, bursts, { rounds: 14 }), 24);
     const [burst] = bursts;
-    for (let handle = 0; handle < 8; handle++) {
+    for (let handle = 0; handle < 12; handle++) {
       burst.sa[handle] = handle;
       burst.next[handle] = Next.seal;
       burst.esp[handle] = 0;
       burst.espLength[handle] = 100;
       burst.segment[handle] = 0;
     }
-    burst.count = 8;
+    burst.count = 12;
     aead.seal(burst, Next.seal, Next.send, 1);
-    assert.ok(burst.next.subarray(0, 8).every((next) => next === Next.drop));
+    assert.ok(burst.next.subarray(0, 12).every((next) => next === Next.drop));
   });
 });
