@@ -3,9 +3,10 @@
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { createWakeup, notifySystemd, openDrivers } from '../drivers/open.ts';
+import { notifySystemd, openDrivers } from '../drivers/open.ts';
 import { Rauc } from '../drivers/rauc.ts';
 import { rebootHost } from '../drivers/service-manager.ts';
+import { createWakeup } from '../drivers/threads.ts';
 import { Alarms } from '../platform/alarms.ts';
 import { loadConfig, MOST_WORKERS, type Config } from '../platform/config.ts';
 import { withCredentials } from '../platform/credentials.ts';

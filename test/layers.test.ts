@@ -103,7 +103,7 @@ const LAYERS: readonly Layer[] = [
   {
     name: "the forwarder's thread",
     files: FORWARDER_THREAD,
-    may: [/^firmware\/dataplane\//, /^drivers\/open\.ts$/, DRIVER_INTERFACES, NOUNS, PLATFORM, /^node:worker_threads$/],
+    may: [/^firmware\/dataplane\//, /^drivers\/threads\.ts$/, DRIVER_INTERFACES, NOUNS, PLATFORM, /^node:worker_threads$/],
     because: 'the thread joins the data plane to its devices and clock, and knows no protocol',
   },
   {

@@ -2,7 +2,7 @@
 // returns to Node's event loop; commands are taken from the mailbox after the wakeup.
 import { isMainThread, parentPort, receiveMessageOnPort, workerData, type MessagePort } from 'node:worker_threads';
 import { createBurst } from '../../drivers/burst.ts';
-import { adoptPort, adoptWakeup, nativeAead, WAIT_LIMIT, waitFds } from '../../drivers/open.ts';
+import { adoptPort, adoptWakeup, nativeAead, WAIT_LIMIT, waitFds } from '../../drivers/threads.ts';
 import type { DatagramPort, Link, PortDescription } from '../../drivers/port.ts';
 import { wipe } from '../../platform/bytes.ts';
 import { after, SystemClock } from '../../platform/time.ts';

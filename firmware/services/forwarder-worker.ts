@@ -19,7 +19,7 @@ const YOUNG_GENERATION_MB = 2;
 /** Far more than any state takes. The engine lets garbage of former states lie the longer, the higher its limit is. */
 const OLD_GENERATION_MB = 1024;
 
-/** What the thread is woken with; drivers/open.ts makes one. */
+/** What the thread is woken with; drivers/threads.ts makes one. */
 export interface ThreadWakeup {
   readonly fd: number;
   wake(): void;

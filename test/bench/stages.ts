@@ -2,7 +2,7 @@
 // One thread, nothing of the kernel. A stage is timed over whole bursts; the median of many bursts counts.
 import type { AeadEngine } from '../../drivers/aead.ts';
 import { createBurst, FIRST_PORT, Next } from '../../drivers/burst.ts';
-import { nativeAead } from '../../drivers/open.ts';
+import { nativeAead } from '../../drivers/threads.ts';
 import { admitVxlan } from '../../firmware/dataplane/admit.ts';
 import { classify } from '../../firmware/dataplane/classify.ts';
 import { applyState, resolvePorts } from '../../firmware/dataplane/commands.ts';

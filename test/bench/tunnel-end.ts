@@ -1,7 +1,8 @@
 // One end of the tunnel bench as a process of its own: the product's drivers and its forwarder on its thread, with one
 // tunnel of fixed keys. The configuration is JSON on standard input; says `ready` and runs until it is killed.
 import { createInterface } from 'node:readline';
-import { createWakeup, openDrivers } from '../../drivers/open.ts';
+import { openDrivers } from '../../drivers/open.ts';
+import { createWakeup } from '../../drivers/threads.ts';
 import { deviceName, encryptedTviName } from '../../firmware/model.ts';
 import type { SaSpec } from '../../firmware/model.ts';
 import { ForwardingService } from '../../firmware/services/forwarding.ts';

@@ -3,7 +3,8 @@
 // until its input ends; the sender keeps a rate for a time. Both answer with one JSON line.
 import { createInterface } from 'node:readline';
 import { appendPacket, BURST_PACKETS, createBurst, FIRST_PORT } from '../../drivers/burst.ts';
-import { openDrivers, waitFds } from '../../drivers/open.ts';
+import { openDrivers } from '../../drivers/open.ts';
+import { waitFds } from '../../drivers/threads.ts';
 import { addressOctets } from '../../drivers/address.ts';
 import { SystemClock } from '../../platform/time.ts';
 

@@ -1,7 +1,8 @@
 // A forwarder on a worker thread over real devices: two namespaces joined by a cable, two TUN devices, one packet.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { createWakeup, openDrivers } from '../../drivers/open.ts';
+import { openDrivers } from '../../drivers/open.ts';
+import { createWakeup } from '../../drivers/threads.ts';
 import type { ForwarderEvent, ForwardingState } from '../../firmware/model.ts';
 import { ThreadForwarder } from '../../firmware/services/forwarder-thread.ts';
 import { MemorySink, SinkLog } from '../../platform/log.ts';

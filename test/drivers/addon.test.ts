@@ -3,14 +3,15 @@ import { createSocket } from 'node:dgram';
 import { Worker } from 'node:worker_threads';
 import { BURST_PACKETS, createBurst } from '../../drivers/burst.ts';
 import { layoutDifference, loadNative, nativeLoadError, requireNative } from '../../drivers/native/addon.ts';
-import { createWakeup, openDrivers, waitFds } from '../../drivers/open.ts';
+import { openDrivers } from '../../drivers/open.ts';
+import { createWakeup, nativeAead, waitFds } from '../../drivers/threads.ts';
 
 const WORKER = `
   import { parentPort, workerData } from 'node:worker_threads';
-  const { adoptWakeup, nativeAead, openDrivers, waitFds } = await import(workerData.open);
+  const { adoptWakeup, nativeAead, waitFds } = await import(workerData.threads);
   const wakeup = adoptWakeup(workerData.fd);
   const key = { suite: 'aes-256-gcm-16', key: new Uint8Array(32), salt: new Uint8Array(4), esn: true };
-  parentPort.postMessage({ description: openDrivers().description, handle: nativeAead().install(key) });
+  parentPort.postMessage({ engine: nativeAead().name, handle: nativeAead().install(key) });
   const woken = waitFds(Int32Array.of(wakeup.fd), 1, 10000);
   wakeup.drain();
   parentPort.postMessage({ woken, after: waitFds(Int32Array.of(wakeup.fd), 1, 0) });
@@ -92,9 +93,9 @@ describe('native addon', () => {
 
   it('loads in a worker thread, which the main thread wakes', async () => {
     const wakeup = createWakeup();
-    const open = new URL('../../drivers/open.ts', import.meta.url).href;
+    const threads = new URL('../../drivers/threads.ts', import.meta.url).href;
     const source = new URL(`data:text/javascript,${encodeURIComponent(WORKER)}`);
-    const worker = new Worker(source, { workerData: { fd: wakeup.fd, open } });
+    const worker = new Worker(source, { workerData: { fd: wakeup.fd, threads } });
     const messages: unknown[] = [];
     worker.on('message', (message) => {
       messages.push(message);
@@ -106,7 +107,7 @@ describe('native addon', () => {
     });
     wakeup.close();
     assert.equal(code, 0);
-    assert.deepEqual(messages, [{ description: openDrivers().description, handle: 0 }, { woken: 1, after: 0 }]);
+    assert.deepEqual(messages, [{ engine: nativeAead().name, handle: 0 }, { woken: 1, after: 0 }]);
   });
 
   it('refuses a notification that nobody receives, with the name of the error', () => {

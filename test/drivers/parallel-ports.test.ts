@@ -1,7 +1,7 @@
 // Ports for several workers: sockets that share an address, with the kernel told whom a packet is for, and TUN devices
 // with several queues.
 import { strict as assert } from 'node:assert';
-import { appendPacket, createBurst, Next, packetAt } from '../../drivers/burst.ts';
+import { appendPacket, createBurst, Next, packetAt, type Burst } from '../../drivers/burst.ts';
 import { requireNative } from '../../drivers/native/addon.ts';
 import { NativeDevices } from '../../drivers/native/sockets.ts';
 import type { DatagramPort, Link } from '../../drivers/port.ts';
@@ -26,10 +26,9 @@ function vxlan(vni: number): Uint8Array {
   return bytes;
 }
 
-/** Waits until the ports have `count` packets in all, and a moment more for packets that should not be there. */
-async function arrivals(ports: readonly (DatagramPort | Link)[], count: number): Promise<number[]> {
+/** Waits until the ports have `count` packets in all. */
+async function arrivals(ports: readonly (DatagramPort | Link)[], count: number, burst: Burst): Promise<number[]> {
   const counts = ports.map(() => 0);
-  const burst = createBurst();
   for (let round = 0; round < 200; round++) {
     for (const [i, port] of ports.entries()) {
       burst.count = 0;
@@ -44,6 +43,7 @@ async function arrivals(ports: readonly (DatagramPort | Link)[], count: number):
 describe('ports side by side', () => {
   const a = withNamespace('par-a');
   const b = withNamespace('par-b');
+  const [out, scratch] = [createBurst(), createBurst()];
   before(() => {
     connectNamespaces(a, b);
     for (let host = 10; host < 16; host++) {
@@ -70,11 +70,11 @@ describe('ports side by side', () => {
           used.add(worker);
           for (let n = 0; n < 3; n++) {
             const sender = devices().openUdp(a, { address: remote(host), port: 0 });
-            const out = createBurst();
+            out.count = 0;
             for (let i = 0; i < 4; i++) addressed(out, vxlan(vni), { address: local, port: 4790 });
             assert.equal(sender.write(out, Next.seal), 4);
             const expected = group.map((_, i) => (i === worker ? 4 : 0));
-            assert.deepEqual(await arrivals(group, 4), expected, `VNI ${vni} from ${remote(host)}`);
+            assert.deepEqual(await arrivals(group, 4, scratch), expected, `VNI ${vni} from ${remote(host)}`);
             sender.close();
           }
         }
@@ -88,12 +88,12 @@ describe('ports side by side', () => {
     const group = devices().openUdpGroup(b, { address: '192.0.2.2', port: 4790 }, WORKERS);
     for (let n = 0; n < 20; n++) {
       const sender = devices().openUdp(a, { address: '192.0.2.10', port: 0 });
-      const out = createBurst();
+      out.count = 0;
       addressed(out, vxlan(1), { address: '192.0.2.2', port: 4790 });
       sender.write(out, Next.seal);
       sender.close();
     }
-    assert.equal((await arrivals(group, 20)).reduce((sum, count) => sum + count, 0), 20);
+    assert.equal((await arrivals(group, 20, scratch)).reduce((sum, count) => sum + count, 0), 20);
     for (const port of group) port.close();
   });
 
@@ -124,18 +124,18 @@ describe('ports side by side', () => {
       const [client, server] = [`10.9.0.${10 + flow}`, '10.9.0.1'];
       // A host behind the device answers what came for it from the socket that it came to.
       const socket = devices().openUdp(b, { address: server, port: 7000 + flow });
-      const into = createBurst();
-      into.next[appendPacket(into, udpPacket(client, server, 30, [6000, 7000 + flow]))] = Next.seal;
-      assert.equal(queues[queue]!.write(into, Next.seal), 1);
+      out.count = 0;
+      out.next[appendPacket(out, udpPacket(client, server, 30, [6000, 7000 + flow]))] = Next.seal;
+      assert.equal(queues[queue]!.write(out, Next.seal), 1);
       for (let round = 0; round < 200 && host.count === 0; round++) {
         socket.read(host);
         if (host.count === 0) await sleep(5);
       }
       assert.equal(host.count, 1);
-      const out = createBurst();
+      out.count = 0;
       for (let n = 0; n < 5; n++) addressed(out, packetAt(host, 0), { address: client, port: 6000 });
       socket.write(out, Next.seal);
-      const counts = await arrivals(queues, 1);
+      const counts = await arrivals(queues, 1, scratch);
       assert.deepEqual(counts.map((count) => count > 0), queues.map((_, i) => i === queue), `flow ${flow}`);
       host.count = 0;
       socket.close();

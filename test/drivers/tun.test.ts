@@ -2,7 +2,7 @@ import { strict as assert } from 'node:assert';
 import { appendPacket, AREAS, createBurst, HEADROOM, Next, packetAt, TAILROOM } from '../../drivers/burst.ts';
 import { requireNative } from '../../drivers/native/addon.ts';
 import { NativeDevices } from '../../drivers/native/sockets.ts';
-import { adoptPort, describePort, waitFds } from '../../drivers/open.ts';
+import { adoptPort, describePort, waitFds } from '../../drivers/threads.ts';
 import type { Link } from '../../drivers/port.ts';
 import { OperationalError, UsageError } from '../../platform/errors.ts';
 import { sleep } from '../../platform/time.ts';

@@ -3,7 +3,8 @@
 // live as long as the process.
 import { createBurst, appendPacket, Next } from '../../drivers/burst.ts';
 import type { Burst } from '../../drivers/burst.ts';
-import { openDrivers, waitFds } from '../../drivers/open.ts';
+import { openDrivers } from '../../drivers/open.ts';
+import { waitFds } from '../../drivers/threads.ts';
 import type { Link } from '../../drivers/port.ts';
 import { innerPacketsAt } from '../../drivers/super-packet.ts';
 import { SeededRandom } from '../../platform/random.ts';

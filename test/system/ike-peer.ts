@@ -3,7 +3,8 @@
 // input is the configuration, the following ones are commands; events go to standard output, log lines to standard
 // error. The process ends with its standard input.
 import { createInterface } from 'node:readline';
-import { createWakeup, openDrivers } from '../../drivers/open.ts';
+import { openDrivers } from '../../drivers/open.ts';
+import { createWakeup } from '../../drivers/threads.ts';
 import { IkeEndpoint } from '../../firmware/ike/endpoint.ts';
 import type { EapCredentials, EapMethodName } from '../../firmware/ike/eap/method.ts';
 import type { HalfOpenLimits } from '../../firmware/ike/half-open.ts';
