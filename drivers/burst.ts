@@ -99,6 +99,8 @@ class BurstColumns implements Readonly<Record<WordColumn, Int32Array>> {
   readonly words = new Int32Array(this.memory);
   /** The arena; offset[i] and esp[i] index it. */
   readonly bytes = new Uint8Array(this.memory, ARENA_OFFSET, OUTPUT_START + OUTPUT_BYTES);
+  /** The same octets, to compare four at once. */
+  readonly view = new DataView(this.memory, ARENA_OFFSET, OUTPUT_START + OUTPUT_BYTES);
   /** Packets in the burst. */
   count = 0;
 

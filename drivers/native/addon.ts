@@ -57,8 +57,12 @@ export interface NativeLayout {
 function ownLayout(): NativeLayout {
   const burst = createBurst();
   const columns: Record<string, number> = {};
+<<<<<<< HEAD
   // `words` is another view of the same memory.
   for (const [name, value] of Object.entries(burst)) if (ArrayBuffer.isView(value) && name !== 'words') columns[name] = value.byteOffset;
+=======
+  for (const [name, value] of Object.entries(burst)) if (ArrayBuffer.isView(value) && !(value instanceof DataView)) columns[name] = value.byteOffset;
+>>>>>>> 4f1d7de (Datagrams that repeat the headers of the one before share its verdict)
   return {
     packets: BURST_PACKETS,
     slotBytes: SLOT_BYTES,

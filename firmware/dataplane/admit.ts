@@ -3,9 +3,9 @@
 import { BURST_PACKETS, FIRST_PORT, Next, slotStart, type Burst } from '../../drivers/burst.ts';
 import type { Instant } from '../../platform/time.ts';
 import { addressText } from '../wire/address.ts';
-import { espSequence, espSpi, isEsp } from '../wire/esp.ts';
+import { espSequence, espSpi, isEsp, ESP_SHORTEST_BYTES } from '../wire/esp.ts';
 import { addressFault, ipDestinationAt, ipSourceAt, ipTotalBytes, ipVersion, read32, AddressFault } from '../wire/ip.ts';
-import { isVxlan, vxlanPayload, vxlanVni, VXLAN_NEXT_ESP } from '../wire/vxlan.ts';
+import { isSameVxlanPrefix, isVxlan, vxlanPayload, vxlanVni, VXLAN_NEXT_ESP, VXLAN_PREFIX_BYTES } from '../wire/vxlan.ts';
 import { isIke, isIp } from './classify.ts';
 import { Reason, sequenceWord } from './counters.ts';
 import { COPY_FROM_OUTSIDE, FROM_OUTSIDE, handOver } from './handover.ts';
@@ -19,17 +19,29 @@ const TWO_32 = 0x1_0000_0000;
 const NATT_KEEPALIVE = 0xff;
 const NON_ESP_MARKER_BYTES = 4;
 const ANY_TENANT = -1;
+const SHORTEST_SEALED_BYTES = VXLAN_PREFIX_BYTES + ESP_SHORTEST_BYTES;
 const REPLAY = Reason.replay;
 const MALFORMED_VXLAN = Reason['malformed-vxlan'];
 /** For copies of a packet that another SA with the same SPI was meant to open. */
 const COLLISION_MISS = Reason['spi-collision-miss'];
 
-/** VXLAN: next = open for ESP, the clear TVI's link for IKE, else drop. `slotNext` is the port's own `next`. */
+/**
+ * VXLAN: next = open for ESP, the clear TVI's link for IKE, else drop. `slotNext` is the port's own `next`.
+ * A datagram with the headers of the one before it (`like`) belongs to the same SA: it was joined with it on its way.
+ */
 export function admitVxlan(burst: Burst, slot: Slot, slotNext: number, tables: Tables, now: Instant): void {
   const { bytes, offset, length, next, reason } = burst;
   const count = burst.count;
+  let like = -1;
   for (let i = 0; i < count; i++) {
     const at = offset[i]!;
+    if (like >= 0 && isLikeBefore(burst, i, like)) {
+      burst.esp[i] = at + VXLAN_PREFIX_BYTES;
+      burst.espLength[i] = length[i]! - VXLAN_PREFIX_BYTES;
+      claimSa(burst, i, burst.tunnel[like]!, REPLAY, tables);
+      continue;
+    }
+    like = -1;
     next[i] = Next.drop;
     reason[i] = MALFORMED_VXLAN;
     if (!isVxlan(bytes, at, length[i]!)) continue;
@@ -37,9 +49,19 @@ export function admitVxlan(burst: Burst, slot: Slot, slotNext: number, tables: T
     if (payload < 0) continue;
     const protocol = payload & 0xff;
     const skip = payload >>> 8;
-    if (protocol === VXLAN_NEXT_ESP) admitEsp(burst, i, at + skip, length[i]! - skip, tables.insides.tenantOfVni(vxlanVni(bytes, at)), slot, tables);
-    else admitClear(burst, i, at, skip, protocol, slotNext, tables, now);
+    if (protocol !== VXLAN_NEXT_ESP) admitClear(burst, i, at, skip, protocol, slotNext, tables, now);
+    else if (admitEsp(burst, i, at + skip, length[i]! - skip, tables.insides.tenantOfVni(vxlanVni(bytes, at)), slot, tables) && skip === VXLAN_PREFIX_BYTES) like = i;
   }
+}
+
+/** Same VXLAN headers and SPI as row `like`, and a length that ESP can have. */
+function isLikeBefore(burst: Burst, i: number, like: number): boolean {
+  const { view, length } = burst;
+  const a = burst.offset[i]!;
+  const b = burst.offset[like]!;
+  return (
+    length[i]! >= SHORTEST_SEALED_BYTES && (length[i]! & 3) === 0 && isSameVxlanPrefix(view, a, b) && view.getInt32(a + VXLAN_PREFIX_BYTES) === view.getInt32(b + VXLAN_PREFIX_BYTES)
+  );
 }
 
 /** UDP 4500: IKE goes to the control plane, the rest is ESP. */
@@ -76,13 +98,14 @@ function reportIke(burst: Burst, i: number, outside: number, local: { address: s
 
 /**
  * Finds the SA and infers the sequence number: next = open, `tunnel` = row of the SA. The VNI only says where to look
- * first; SAs of other tenants with this SPI are considered when the hinted tenant has none.
+ * first; SAs of other tenants with this SPI are considered when the hinted tenant has none. Returns whether the SPI names
+ * one SA only, and this worker has it.
  */
-function admitEsp(burst: Burst, i: number, at: number, length: number, tenant: number, slot: Slot, tables: Tables): void {
+function admitEsp(burst: Burst, i: number, at: number, length: number, tenant: number, slot: Slot, tables: Tables): boolean {
   burst.next[i] = Next.drop;
   if (!isEsp(burst.bytes, at, length) || (length & 3) !== 0) {
     burst.reason[i] = Reason['malformed-esp'];
-    return;
+    return false;
   }
   burst.esp[i] = at;
   burst.espLength[i] = length;
@@ -91,15 +114,16 @@ function admitEsp(burst: Burst, i: number, at: number, length: number, tenant: n
   const first = sas.first(spi);
   if (first < 0) {
     burst.reason[i] = Reason['unknown-spi'];
-    return;
+    return false;
   }
   if (sas.after(first) < 0) {
     const hand = sas.handTo[first]!;
     if (hand === 0) claimSa(burst, i, first, REPLAY, tables);
     else handOver(burst, i, hand, FROM_OUTSIDE, slot.owner, tables);
-    return;
+    return hand === 0;
   }
   admitAmbiguous(burst, i, first, tenant, slot, tables);
+  return false;
 }
 
 /** Several SAs have this SPI: the likeliest gets the packet, the others copies of it. At most one tag will be good. */

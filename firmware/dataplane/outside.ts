@@ -5,9 +5,9 @@ import type { DatagramPort } from '../../drivers/port.ts';
 import type { Instant } from '../../platform/time.ts';
 import { espNextHeader, espPayloadBytes, espSequence, ESP_PAYLOAD_OFFSET } from '../wire/esp.ts';
 import {
-  addressFault, ipDestinationAt, ipSourceAt, ipTotalBytes, ipTrafficClass, ipVersion, setEcn,
+  addressFault, ipDestinationAt, ipSourceAt, isSameIpPair, ipTotalBytes, ipTrafficClass, ipVersion, setEcn,
   ECN_CONGESTION, ECN_ECT_0, ECN_ECT_1, ECN_MASK, ECN_NOT_CAPABLE,
-  PROTOCOL_GRE, PROTOCOL_IPV4, PROTOCOL_IPV6, PROTOCOL_NONE,
+  IPV6_HEADER_BYTES, PROTOCOL_GRE, PROTOCOL_IPV4, PROTOCOL_IPV6, PROTOCOL_NONE,
 } from '../wire/ip.ts';
 import { clampMss } from '../wire/tcp.ts';
 import { vxlanVni } from '../wire/vxlan.ts';
@@ -28,6 +28,8 @@ import { KIND_ESP, KIND_ESP_UDP, KIND_VXLAN_ESP } from './tunnel.ts';
 const TWO_32 = 0x1_0000_0000;
 const TCP_OVER_IPV4_BYTES = 40;
 const TCP_OVER_IPV6_BYTES = 60;
+/** The headers that `isLikeBefore` looks at: IPv6, the largest. What is shorter with its trailer and ICV is looked at in full. */
+const LARGEST_COMPARED_BYTES = IPV6_HEADER_BYTES;
 const AEAD_FAILED = Reason['aead-failed'];
 
 /** Reads one burst from an outside's port and delivers it. Returns how many packets were read. */
@@ -62,18 +64,48 @@ function openAndDeliver(burst: Burst, slot: Slot, failReason: number, tables: Ta
 export function unwrap(burst: Burst, slot: Slot, tables: Tables, now: Instant): void {
   const { next, reason, tunnel } = burst;
   const { sas } = tables;
+  let like = -1;
   for (let i = 0; i < burst.count; i++) {
     if (next[i] !== Next.unwrap) {
       if (next[i] === Next.drop && reason[i] === AEAD_FAILED) countFailure(tunnel[i]!, tables);
       continue;
     }
     const sa = tunnel[i]!;
-    const fault = commit(burst, i, sa, slot, tables, now) || deliver(burst, i, sas.tunnel[sa]!, sas.tenant[sa]!, tables, now);
-    if (fault !== 0) {
+    let fault = commit(burst, i, sa, slot, tables, now);
+    if (fault === 0) {
+      if (like >= 0 && tunnel[like] === sa && isLikeBefore(burst, i, like)) fault = deliverLike(burst, i, like, sas.tunnel[sa]!, tables);
+      else fault = deliver(burst, i, sas.tunnel[sa]!, sas.tenant[sa]!, tables, now);
+    }
+    if (fault === 0) like = i;
+    else {
       next[i] = Next.drop;
       reason[i] = fault;
     }
   }
+}
+
+/**
+ * Whether packet `i` of the same SA has the next header, labels and inner addresses of row `like`, which was delivered:
+ * then it goes where that one went, and its source is as good.
+ */
+function isLikeBefore(burst: Burst, i: number, like: number): boolean {
+  const { view, bytes, esp, espLength } = burst;
+  const a = esp[i]!;
+  const b = esp[like]!;
+  const skip = burst.offset[like]! - b;
+  if (espLength[i]! < skip + LARGEST_COMPARED_BYTES || espNextHeader(bytes, a, espLength[i]!) !== espNextHeader(bytes, b, espLength[like]!)) return false;
+  for (let o = ESP_PAYLOAD_OFFSET; o < skip; o += 4) if (view.getInt32(a + o) !== view.getInt32(b + o)) return false;
+  return isSameIpPair(view, a + skip, b + skip);
+}
+
+function deliverLike(burst: Burst, i: number, like: number, row: number, tables: Tables): number {
+  const { bytes } = burst;
+  const skip = burst.offset[like]! - burst.esp[like]!;
+  const at = burst.esp[i]! + skip;
+  const payload = espPayloadBytes(bytes, burst.esp[i]!, burst.espLength[i]!);
+  if (payload < 0) return Reason['malformed-esp'];
+  if (!isIp(bytes, at, payload - (skip - ESP_PAYLOAD_OFFSET))) return Reason['malformed-inner-ip'];
+  return place(burst, i, at, burst.inside[like]!, row, tables);
 }
 
 function countFailure(sa: number, tables: Tables): void {
@@ -141,19 +173,26 @@ function deliver(burst: Burst, i: number, row: number, tenant: number, tables: T
 
 function deliverIp(burst: Burst, i: number, at: number, left: number, inside: number, row: number, tables: Tables): number {
   const { bytes } = burst;
-  const { insides, tunnels, page, ports } = tables;
   if (!isIp(bytes, at, left)) return Reason['malformed-inner-ip'];
   const version = ipVersion(bytes, at);
   const fault = reasonOfFault(addressFault(bytes, ipDestinationAt(bytes, at), version));
   if (fault !== 0) return fault;
   if (!sourceIsBehind(bytes, at, version, inside, row, tables)) return Reason['source-spoofed'];
+  return place(burst, i, at, inside, row, tables);
+}
+
+/** Last step for a packet whose addresses are good: it leaves through the link of its inside. 0, or a drop reason. */
+function place(burst: Burst, i: number, at: number, inside: number, row: number, tables: Tables): number {
+  const { bytes } = burst;
+  const { insides, tunnels, page, ports } = tables;
   if (!mergeEcn(bytes, at, burst.mark[i]!)) return Reason['congestion-without-ecn'];
   if (insides.kind[inside] === INSIDE_LAN) {
     const mtu = tunnels.mtu[row]! < insides.mtu[inside]! ? tunnels.mtu[row]! : insides.mtu[inside]!;
-    clampMss(bytes, at, mtu - (version === 4 ? TCP_OVER_IPV4_BYTES : TCP_OVER_IPV6_BYTES));
+    clampMss(bytes, at, mtu - (ipVersion(bytes, at) === 4 ? TCP_OVER_IPV4_BYTES : TCP_OVER_IPV6_BYTES));
   }
   burst.offset[i] = at;
   burst.length[i] = ipTotalBytes(bytes, at);
+  burst.inside[i] = inside;
   burst.next[i] = insides.next[inside]!;
   markUsed(ports, insides.next[inside]!);
   countRx(page, row, burst.length[i]!);

@@ -31,18 +31,16 @@ export function fillRing(ring: Int32Array, top: number): void {
 /** The 64-bit number that the low 32 bits stand for, seen from the window that ends at `top`; -1 when there is none. */
 export function inferSequence(top: number, window: number, low: number, esn: boolean): number {
   if (!esn) return low === 0 ? -1 : low;
-  const topHi = Math.floor(top / TWO_32);
-  const topLow = top - topHi * TWO_32;
-  let hi = topHi;
+  const topLow = top >>> 0;
+  let sequence = top - topLow + low;
   if (topLow >= window - 1) {
     // Case A: the window lies within one subspace.
-    if (low < topLow - window + 1) hi++;
+    if (low < topLow - window + 1) sequence += TWO_32;
   } else if (low >= topLow - window + 1 + TWO_32) {
     // Case B: the window reaches back into the subspace before.
-    hi--;
+    sequence -= TWO_32;
   }
-  const sequence = hi * TWO_32 + low;
-  return hi < 0 || sequence === 0 || sequence > LARGEST_SEQUENCE ? -1 : sequence;
+  return sequence <= 0 || sequence > LARGEST_SEQUENCE ? -1 : sequence;
 }
 
 /** Whether `sequence` is new: right of the window, or in it and not seen. */
@@ -58,9 +56,10 @@ export function replayCommit(ring: Int32Array, top: number, sequence: number): v
   const mask = ring.length - 1;
   if (sequence > top) {
     // Clear the words that the window moves into; at most the whole ring.
-    const topWord = Math.floor(top / 32);
-    const words = Math.min(Math.floor(sequence / 32) - topWord, ring.length);
-    for (let i = 1; i <= words; i++) ring[(topWord + i) & mask] = 0;
+    const topLow = top >>> 0;
+    const moved = sequence - top + (topLow & 31);
+    const words = moved >= ring.length * 32 ? ring.length : moved >>> 5;
+    for (let i = 1; i <= words; i++) ring[((topLow >>> 5) + i) & mask] = 0;
   }
   const low = sequence >>> 0;
   ring[(low >>> 5) & mask]! |= 1 << (low & 31);

@@ -113,6 +113,14 @@ export function ipDestinationAt(bytes: Uint8Array, at: number): number {
   return bytes[at]! >>> 4 === 4 ? at + 16 : at + 24;
 }
 
+/** Whether two headers agree in version, header length, traffic class and both addresses (IPv6: in the flow label, too). */
+export function isSameIpPair(view: DataView, a: number, b: number): boolean {
+  if (view.getInt16(a) !== view.getInt16(b)) return false;
+  if (view.getUint8(a) >>> 4 === 4) return view.getInt32(a + 12) === view.getInt32(b + 12) && view.getInt32(a + 16) === view.getInt32(b + 16);
+  for (let octet = 8; octet < IPV6_HEADER_BYTES; octet += 4) if (view.getInt32(a + octet) !== view.getInt32(b + octet)) return false;
+  return view.getInt16(a + 2) === view.getInt16(b + 2);
+}
+
 /** First octet of the transport header, counted from the first of the packet; without extension headers. */
 export function ipPayloadOffset(bytes: Uint8Array, at: number): number {
   return bytes[at]! >>> 4 === 4 ? ipv4HeaderBytes(bytes, at) : IPV6_HEADER_BYTES;

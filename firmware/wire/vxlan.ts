@@ -64,6 +64,11 @@ export function vxlanPayload(bytes: Uint8Array, at: number, length: number): num
   return (offset << 8) | next;
 }
 
+/** Whether two headers with one extension each (VXLAN_PREFIX_BYTES) say the same; what the extension carries does not matter. */
+export function isSameVxlanPrefix(view: DataView, a: number, b: number): boolean {
+  return view.getInt32(a) === view.getInt32(b) && view.getInt32(a + 4) === view.getInt32(b + 4) && view.getInt32(a + 8) === view.getInt32(b + 8);
+}
+
 /** Protocols from 0x80 up are shims that can be skipped, except those that VOS uses for payloads. */
 function isShim(next: number): boolean {
   return next >= FIRST_SHIM && next !== VXLAN_NEXT_ESP && next !== VXLAN_NEXT_GRE && next !== VXLAN_NEXT_VMLH;
