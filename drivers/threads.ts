@@ -6,6 +6,7 @@ import { NativeAead } from './native/aead.ts';
 import { requireNative } from './native/addon.ts';
 import { NativeDatagramPort } from './native/datagram.ts';
 import { NativeTun } from './native/tun.ts';
+import { Waiter } from './native/waiter.ts';
 import type { DatagramPort, Link, PortDescription } from './port.ts';
 
 /** An engine for a worker thread. */
@@ -36,17 +37,9 @@ export function adoptPort(description: PortDescription): Link | DatagramPort {
   return new NativeDatagramPort(addon, kind, name, fd, local ?? { address: '0.0.0.0', port: 0 });
 }
 
-/** Most descriptors of one wait. */
-export const WAIT_LIMIT = 1024;
-
-/**
- * Waits until one of the first `count` (at most WAIT_LIMIT) descriptors can be read, or for `timeoutMs` (negative: for
- * ever); looks without letting the processor go for the first `spinUs`. Sets ready[i] to 1 for each fds[i] that can be
- * read, is broken or closed, else to 0, and returns how many those are; 0 after the timeout or a signal. Negative
- * descriptors are ignored.
- */
-export function waitFds(fds: Int32Array, count: number, timeoutMs: number, ready = new Uint8Array(count), spinUs = 0): number {
-  return requireNative().waitFds(fds, count, timeoutMs, ready, spinUs);
+/** For a thread that waits on descriptors. */
+export function createWaiter(fds: readonly number[] = []): Waiter {
+  return new Waiter(requireNative(), fds);
 }
 
 export interface Wakeup {

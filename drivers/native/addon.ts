@@ -24,7 +24,7 @@ export interface NativeAddon {
   steer(fd: number, program: Uint8Array): void;
   readDatagrams(fd: number, kind: number, family: number, memory: ArrayBuffer, count: number): number;
   writeDatagrams(fd: number, kind: number, family: number, memory: ArrayBuffer, count: number, select: number): number;
-  waitFds(fds: Int32Array, count: number, timeoutMs: number, ready: Uint8Array, spinUs: number): number;
+  wait(memory: ArrayBuffer, count: number, timeoutMs: number, spinUs: number): number;
   createWakeup(): number;
   wake(fd: number): void;
   drain(fd: number): void;
@@ -57,12 +57,8 @@ export interface NativeLayout {
 function ownLayout(): NativeLayout {
   const burst = createBurst();
   const columns: Record<string, number> = {};
-<<<<<<< HEAD
-  // `words` is another view of the same memory.
-  for (const [name, value] of Object.entries(burst)) if (ArrayBuffer.isView(value) && name !== 'words') columns[name] = value.byteOffset;
-=======
-  for (const [name, value] of Object.entries(burst)) if (ArrayBuffer.isView(value) && !(value instanceof DataView)) columns[name] = value.byteOffset;
->>>>>>> 4f1d7de (Datagrams that repeat the headers of the one before share its verdict)
+  // `words` and `view` are other views of the same memory.
+  for (const [name, value] of Object.entries(burst)) if (ArrayBuffer.isView(value) && name !== 'words' && name !== 'view') columns[name] = value.byteOffset;
   return {
     packets: BURST_PACKETS,
     slotBytes: SLOT_BYTES,

@@ -19,6 +19,7 @@ const TWO_32 = 0x1_0000_0000;
 const NATT_KEEPALIVE = 0xff;
 const NON_ESP_MARKER_BYTES = 4;
 const ANY_TENANT = -1;
+const NO_VNI = -1;
 const SHORTEST_SEALED_BYTES = VXLAN_PREFIX_BYTES + ESP_SHORTEST_BYTES;
 const REPLAY = Reason.replay;
 const MALFORMED_VXLAN = Reason['malformed-vxlan'];
@@ -50,7 +51,7 @@ export function admitVxlan(burst: Burst, slot: Slot, slotNext: number, tables: T
     const protocol = payload & 0xff;
     const skip = payload >>> 8;
     if (protocol !== VXLAN_NEXT_ESP) admitClear(burst, i, at, skip, protocol, slotNext, tables, now);
-    else if (admitEsp(burst, i, at + skip, length[i]! - skip, tables.insides.tenantOfVni(vxlanVni(bytes, at)), slot, tables) && skip === VXLAN_PREFIX_BYTES) like = i;
+    else if (admitEsp(burst, i, at + skip, length[i]! - skip, vxlanVni(bytes, at), slot, tables) && skip === VXLAN_PREFIX_BYTES) like = i;
   }
 }
 
@@ -73,13 +74,13 @@ export function admitNatt(burst: Burst, slot: Slot, local: { address: string; po
     next[i] = Next.drop;
     if (length[i] === 1 && bytes[at] === NATT_KEEPALIVE) reason[i] = Reason['natt-keepalive'];
     else if (length[i]! > NON_ESP_MARKER_BYTES && read32(bytes, at) === 0) reportIke(burst, i, slot.owner, local, tables);
-    else admitEsp(burst, i, at, length[i]!, ANY_TENANT, slot, tables);
+    else admitEsp(burst, i, at, length[i]!, NO_VNI, slot, tables);
   }
 }
 
 export function admitBareEsp(burst: Burst, slot: Slot, tables: Tables): void {
   const count = burst.count;
-  for (let i = 0; i < count; i++) admitEsp(burst, i, burst.offset[i]!, burst.length[i]!, ANY_TENANT, slot, tables);
+  for (let i = 0; i < count; i++) admitEsp(burst, i, burst.offset[i]!, burst.length[i]!, NO_VNI, slot, tables);
 }
 
 function reportIke(burst: Burst, i: number, outside: number, local: { address: string; port: number }, tables: Tables): void {
@@ -101,7 +102,7 @@ function reportIke(burst: Burst, i: number, outside: number, local: { address: s
  * first; SAs of other tenants with this SPI are considered when the hinted tenant has none. Returns whether the SPI names
  * one SA only, and this worker has it.
  */
-function admitEsp(burst: Burst, i: number, at: number, length: number, tenant: number, slot: Slot, tables: Tables): boolean {
+function admitEsp(burst: Burst, i: number, at: number, length: number, vni: number, slot: Slot, tables: Tables): boolean {
   burst.next[i] = Next.drop;
   if (!isEsp(burst.bytes, at, length) || (length & 3) !== 0) {
     burst.reason[i] = Reason['malformed-esp'];
@@ -122,7 +123,7 @@ function admitEsp(burst: Burst, i: number, at: number, length: number, tenant: n
     else handOver(burst, i, hand, FROM_OUTSIDE, slot.owner, tables);
     return hand === 0;
   }
-  admitAmbiguous(burst, i, first, tenant, slot, tables);
+  admitAmbiguous(burst, i, first, tables.insides.tenantOfVni(vni), slot, tables);
   return false;
 }
 

@@ -25,6 +25,7 @@ export function applyState(tables: Tables, state: ForwardingState): void {
 export function resolvePorts(tables: Tables): void {
   const { insides, ports, tunnels } = tables;
   for (let row = 0; row < insides.rows; row++) insides.next[row] = ports.nextOf(ports.find('link', insides.id[row]!, 0));
+  ports.rows = Int32Array.from(ports.slots, (slot) => (slot?.role === 'link' ? insides.rowOf(slot.owner) : -1));
   tunnels.resolveAll(ports);
 }
 

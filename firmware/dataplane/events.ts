@@ -17,10 +17,14 @@ export class EventQueue {
     if (this.#events.length < MAX_EVENTS) this.#events.push(event);
   }
 
+  get waiting(): boolean {
+    return this.#events.length > 0;
+  }
+
   /** What waits, oldest first; the queue is empty afterwards. */
   drain(): readonly ForwarderEvent[] {
     const events = this.#events;
-    if (events.length > 0) this.#events = [];
+    this.#events = [];
     return events;
   }
 }

@@ -142,13 +142,13 @@ export class Forwarder {
 
   /** One burst from every port, or from those that `ready` marks by slot. Returns how many rows were read; 0 = idle. */
   breathe(now: Instant, ready?: Uint8Array): number {
-    const { ports, insides, events, probes, workers } = this.#tables;
+    const { ports, events, probes, workers } = this.#tables;
     let moved = 0;
     for (let i = 0; i < ports.slots.length; i++) {
       const slot = ports.slots[i];
       if (slot === undefined || !slot.reads || (ready !== undefined && ready[i] === 0)) continue;
       if (slot.role === 'link') {
-        const row = insides.rowOf(slot.owner);
+        const row = ports.rows[i]!;
         moved += row < 0 ? discard(slot, this.#burst) : forwardInside(slot, row, this.#burst, this.#tables, this.#aead, now);
       } else if (slot.role === 'worker') moved += forwardHanded(workers.get(slot.owner)!, this.#burst, this.#tables, this.#aead, now);
       else {
@@ -159,7 +159,7 @@ export class Forwarder {
       this.#dummiesDue = sendDummies(this.#tables.extra, this.#tables, this.#aead, now);
     }
     if (probes.due !== undefined && now >= probes.due) probes.send(this.#tables.extra, this.#tables, this.#aead, now);
-    for (const event of events.drain()) this.#onEvent(event);
+    if (events.waiting) for (const event of events.drain()) this.#onEvent(event);
     return moved;
   }
 

@@ -42,7 +42,7 @@ export function acceptInside(burst: Burst, row: number, tables: Tables, aead: Ae
 
 function sendRouted(burst: Burst, row: number, tables: Tables, aead: AeadEngine, now: Instant): void {
   route(burst, row, tables, now);
-  wrap(burst, tables.insides.vniOfTenant(tables.insides.tenant[row]!), tables);
+  wrap(burst, tables.insides.vni[row]!, tables);
   sealAndSend(burst, tables, aead, now);
 }
 
@@ -118,7 +118,7 @@ function faultOfTunnel(row: number, clear: boolean, tables: Tables): number {
 /** IKE to a peer without endpoint goes back to where its own IKE came from. */
 function routeProvisionally(burst: Burst, i: number, row: number, version: number, destination: number, tables: Tables): void {
   const entry = tables.provisional.find(tables.insides.id[row]!, version, burst.bytes, destination);
-  if (entry < 0 || tables.insides.vniOfTenant(tables.insides.tenant[row]!) < 0) {
+  if (entry < 0 || tables.insides.vni[row]! < 0) {
     burst.next[i] = Next.drop;
     burst.reason[i] = Reason['no-path'];
     return;

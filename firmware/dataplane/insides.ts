@@ -14,6 +14,8 @@ export class InsideTable {
   readonly kind: Uint8Array;
   readonly tenant: Int32Array;
   readonly mtu: Int32Array;
+  /** Of its tenant, or -1. */
+  readonly vni: Int32Array;
   /** Roots in the FIB. */
   readonly root4: Int32Array;
   readonly root6: Int32Array;
@@ -48,6 +50,7 @@ export class InsideTable {
       this.#tenantOfVni.set(vni, tenant);
       this.#vniOfTenant.set(tenant, vni);
     }
+    this.vni = Int32Array.from(state.insides, (inside) => this.vniOfTenant(inside.tenant));
     this.#rowOfLabel = labelRows(state, this.#rowOfId);
   }
 

@@ -33,6 +33,8 @@ export interface Slot {
 
 export class PortTable {
   readonly slots: (Slot | undefined)[] = [];
+  /** By slot: row of the inside that a link belongs to, or -1. */
+  rows = new Int32Array(0);
   /** 1 while the burst at hand holds packets for the slot. */
   used = new Uint8Array(16);
 

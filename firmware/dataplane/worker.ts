@@ -2,7 +2,7 @@
 // returns to Node's event loop; commands are taken from the mailbox after the wakeup.
 import { isMainThread, parentPort, receiveMessageOnPort, workerData, type MessagePort } from 'node:worker_threads';
 import { createBurst } from '../../drivers/burst.ts';
-import { adoptPort, adoptWakeup, nativeAead, WAIT_LIMIT, waitFds } from '../../drivers/threads.ts';
+import { adoptPort, adoptWakeup, createWaiter, nativeAead } from '../../drivers/threads.ts';
 import type { DatagramPort, Link, PortDescription } from '../../drivers/port.ts';
 import { wipe } from '../../platform/bytes.ts';
 import { after, SystemClock } from '../../platform/time.ts';
@@ -16,8 +16,6 @@ import { WorkerPort, type Bell } from './ring.ts';
 
 /** Longest sleep; the deadline and wakeups end it earlier. */
 const LONGEST_WAIT_MS = 1000;
-/** With more ports than one wait takes, the wait goes round in shares, this long each. */
-const SHARED_WAIT_MS = 1;
 /** After so many rounds for nothing each further one is followed by a pause that only a command ends. */
 const FRUITLESS_ROUNDS = 32;
 const FRUITLESS_PAUSE_MS = 10;
@@ -25,18 +23,15 @@ const FRUITLESS_PAUSE_MS = 10;
 class ForwarderWorker {
   readonly #mailbox: MessagePort;
   readonly #wakeup: ReturnType<typeof adoptWakeup>;
-  readonly #clock = new SystemClock();
   readonly #forwarder: Forwarder;
   readonly #links = new Map<number, Link>();
   readonly #outsides = new Map<number, DatagramPort[]>();
   readonly #spin = new BusyPoll();
-  readonly #waiting = new Int32Array(WAIT_LIMIT);
-  readonly #woken = new Uint8Array(WAIT_LIMIT);
-  #descriptors: readonly number[] = [];
-  #ready = new Uint8Array(0);
-  #share = 0;
-  /** Descriptors that the last wait found ready, and rounds in a row in which they had nothing to read. */
-  #found = 0;
+  /** Waits on the wakeup, then on the ports by slot. */
+  readonly #waiter = createWaiter();
+  /** The waiter's marks of the ports. */
+  #ready = this.#waiter.ready;
+  /** Rounds in a row in which what was ready had nothing to read. */
   #fruitless = 0;
   #closed = false;
 
@@ -45,8 +40,9 @@ class ForwarderWorker {
     this.#wakeup = adoptWakeup(start.wakeupFd);
     const aead = nativeAead();
     const bursts = [createBurst(), createBurst()] as const;
-    const rehearsed = after(this.#clock.now(), start.rehearsalMs);
-    rehearse(aead, bursts, { isOver: () => this.#clock.now() >= rehearsed });
+    const clock = new SystemClock();
+    const rehearsed = after(clock.now(), start.rehearsalMs);
+    rehearse(aead, bursts, { isOver: () => clock.now() >= rehearsed });
     this.#forwarder = new Forwarder({
       aead,
       bursts,
@@ -71,14 +67,19 @@ class ForwarderWorker {
 
   /** Only ports that have something are read: a look at an empty one costs as much as a packet. */
   #round(): void {
-    this.#wait();
-    if (this.#woken[0] === 1) this.#takeCommands();
+    const waiter = this.#waiter;
+    const due = this.#forwarder.deadline();
+    const untilDue = due === undefined ? LONGEST_WAIT_MS : Math.ceil(due - waiter.now);
+    const found = waiter.wait(untilDue > LONGEST_WAIT_MS ? LONGEST_WAIT_MS : untilDue < 0 ? 0 : untilDue, this.#spin.budgetUs);
+    this.#spin.waited(waiter.waitedUs, found > 0);
+    const commanded = waiter.ready[0] === 1;
+    if (commanded) this.#takeCommands();
     if (this.#closed) return;
-    const moved = this.#forwarder.breathe(this.#clock.now(), this.#ready);
-    const fruitless = moved === 0 && this.#found > 0 && this.#woken[0] === 0;
+    const moved = this.#forwarder.breathe(waiter.now, this.#ready);
+    const fruitless = moved === 0 && found > 0 && !commanded;
     this.#fruitless = fruitless ? this.#fruitless + 1 : 0;
     // A device that was removed stays ready for ever and has nothing to read.
-    if (this.#fruitless >= FRUITLESS_ROUNDS) waitFds(this.#waiting, 1, FRUITLESS_PAUSE_MS, this.#woken);
+    if (this.#fruitless >= FRUITLESS_ROUNDS) waiter.wait(FRUITLESS_PAUSE_MS, 0, 1);
   }
 
   #takeCommands(): void {
@@ -88,24 +89,6 @@ class ForwarderWorker {
       if (received === undefined) return;
       this.#command(received.message);
     }
-  }
-
-  #wait(): void {
-    const due = this.#forwarder.deadline();
-    const before = this.#clock.now();
-    const untilDue = due === undefined ? LONGEST_WAIT_MS : Math.ceil(due - before);
-    const all = this.#descriptors.length;
-    const first = this.#share;
-    const count = Math.min(all, WAIT_LIMIT - 1);
-    this.#waiting[0] = this.#wakeup.fd;
-    for (let i = 0; i < count; i++) this.#waiting[i + 1] = this.#descriptors[(first + i) % all]!;
-    const shared = all > count;
-    if (shared) this.#share = (first + count) % all;
-    const longest = shared ? SHARED_WAIT_MS : LONGEST_WAIT_MS;
-    this.#found = waitFds(this.#waiting, count + 1, Math.max(0, Math.min(longest, untilDue)), this.#woken, this.#spin.budgetUs);
-    this.#spin.waited((this.#clock.now() - before) * 1000, this.#found > 0);
-    this.#ready.fill(0);
-    for (let i = 0; i < count; i++) this.#ready[(first + i) % all] = this.#woken[i + 1]!;
   }
 
   #command(command: WorkerCommand): void {
@@ -153,9 +136,8 @@ class ForwarderWorker {
   }
 
   #portsChanged(): void {
-    this.#descriptors = this.#forwarder.descriptors();
-    this.#ready = new Uint8Array(this.#descriptors.length);
-    this.#share = 0;
+    this.#waiter.watch([this.#wakeup.fd, ...this.#forwarder.descriptors()]);
+    this.#ready = this.#waiter.ready.subarray(1);
   }
 
   #attachInside(id: number, description: PortDescription, reads: boolean): void {

@@ -4,7 +4,7 @@
 import { createInterface } from 'node:readline';
 import { appendPacket, BURST_PACKETS, createBurst, FIRST_PORT } from '../../drivers/burst.ts';
 import { openDrivers } from '../../drivers/open.ts';
-import { waitFds } from '../../drivers/threads.ts';
+import { createWaiter } from '../../drivers/threads.ts';
 import { addressOctets } from '../../drivers/address.ts';
 import { SystemClock } from '../../platform/time.ts';
 
@@ -24,7 +24,7 @@ const clock = new SystemClock();
 function receive({ vr, local, port, seconds }: Extract<UdpLoad, { role: 'receive' }>): Record<string, number> {
   const socket = openDrivers().devices.openUdp(vr, { address: local, port });
   const burst = createBurst();
-  const waiting = Int32Array.of(socket.fd);
+  const waiter = createWaiter([socket.fd]);
   process.stdout.write('ready\n');
   let packets = 0;
   const givenUpAt = clock.now() + seconds * 1000;
@@ -33,7 +33,7 @@ function receive({ vr, local, port, seconds }: Extract<UdpLoad, { role: 'receive
     const read = socket.read(burst);
     packets += read;
     if (read > 0) quietMs = 0;
-    else if (waitFds(waiting, 1, QUIET_MS / 4) === 0) quietMs += QUIET_MS / 4;
+    else if (waiter.wait(QUIET_MS / 4) === 0) quietMs += QUIET_MS / 4;
   }
   socket.close();
   return { packets };
@@ -51,7 +51,7 @@ function send({ vr, local, remote, port, payloadBytes, packetsPerSecond, seconds
     burst.family[i] = 4;
     burst.port[i] = port;
   }
-  const nothing = new Int32Array(1);
+  const pause = createWaiter();
   const startedAt = clock.now();
   let sent = 0;
   let offered = 0;
@@ -60,7 +60,7 @@ function send({ vr, local, remote, port, payloadBytes, packetsPerSecond, seconds
     if (elapsedMs >= seconds * 1000) break;
     const due = Math.floor((elapsedMs * packetsPerSecond) / 1000) - offered;
     if (due < SEGMENTS && elapsedMs + TICK_MS < seconds * 1000) {
-      waitFds(nothing, 0, TICK_MS);
+      pause.wait(TICK_MS);
       continue;
     }
     burst.count = Math.min(due, SEGMENTS);

@@ -4,17 +4,18 @@ import { Worker } from 'node:worker_threads';
 import { BURST_PACKETS, createBurst } from '../../drivers/burst.ts';
 import { layoutDifference, loadNative, nativeLoadError, requireNative } from '../../drivers/native/addon.ts';
 import { openDrivers } from '../../drivers/open.ts';
-import { createWakeup, nativeAead, waitFds } from '../../drivers/threads.ts';
+import { createWaiter, createWakeup, nativeAead } from '../../drivers/threads.ts';
 
 const WORKER = `
   import { parentPort, workerData } from 'node:worker_threads';
-  const { adoptWakeup, nativeAead, waitFds } = await import(workerData.threads);
+  const { adoptWakeup, createWaiter, nativeAead } = await import(workerData.threads);
   const wakeup = adoptWakeup(workerData.fd);
   const key = { suite: 'aes-256-gcm-16', key: new Uint8Array(32), salt: new Uint8Array(4), esn: true };
   parentPort.postMessage({ engine: nativeAead().name, handle: nativeAead().install(key) });
-  const woken = waitFds(Int32Array.of(wakeup.fd), 1, 10000);
+  const waiter = createWaiter([wakeup.fd]);
+  const woken = waiter.wait(10000);
   wakeup.drain();
-  parentPort.postMessage({ woken, after: waitFds(Int32Array.of(wakeup.fd), 1, 0) });
+  parentPort.postMessage({ woken, after: waiter.wait(0) });
 `;
 
 describe('native addon', () => {
@@ -52,8 +53,11 @@ describe('native addon', () => {
     assert.throws(() => addon['openTun']!(undefined, 'a-name-longer-than-15', 1400, false), TypeError);
     assert.throws(() => addon['openSocket']!(undefined, 9, '127.0.0.1', 0, true), RangeError);
     assert.throws(() => addon['openSocket']!(undefined, 0, 'localhost', 0, true), TypeError);
-    assert.throws(() => addon['waitFds']!(new Int32Array(2), 3, 0, new Uint8Array(3), 0), TypeError);
-    assert.throws(() => addon['waitFds']!(new Int32Array(3), 3, 0, new Uint8Array(2), 0), TypeError);
+    // Times and two descriptors.
+    assert.equal(addon['wait']!(new ArrayBuffer(16 + 2 * 9), 0, 0, 0), 0);
+    assert.throws(() => addon['wait']!(new ArrayBuffer(16 + 2 * 9), 3, 0, 0), TypeError);
+    assert.throws(() => addon['wait']!(new ArrayBuffer(16 + 2 * 9 + 1), 2, 0, 0), TypeError);
+    assert.throws(() => addon['wait']!(new ArrayBuffer(15), 0, 0, 0), TypeError);
   });
 
   it('reports a bad descriptor by name, or as an empty read', () => {
@@ -67,12 +71,12 @@ describe('native addon', () => {
 
   it('waits for several descriptors and tells which are ready', () => {
     const [a, b] = [createWakeup(), createWakeup()];
-    const fds = Int32Array.of(a.fd, -1, b.fd);
+    const waiter = createWaiter([a.fd, -1, b.fd]);
     const wait = (timeoutMs: number, spinUs = 0): number[] => {
-      const ready = new Uint8Array(3).fill(9);
-      const found = waitFds(fds, 3, timeoutMs, ready, spinUs);
-      assert.equal(found, ready.filter((mark) => mark === 1).length);
-      return [...ready];
+      waiter.ready.fill(9);
+      const found = waiter.wait(timeoutMs, spinUs);
+      assert.equal(found, waiter.ready.filter((mark) => mark === 1).length);
+      return [...waiter.ready];
     };
     assert.deepEqual(wait(0), [0, 0, 0]);
     b.wake();

@@ -2,7 +2,7 @@ import { strict as assert } from 'node:assert';
 import { appendPacket, AREAS, createBurst, HEADROOM, Next, packetAt, TAILROOM } from '../../drivers/burst.ts';
 import { requireNative } from '../../drivers/native/addon.ts';
 import { NativeDevices } from '../../drivers/native/sockets.ts';
-import { adoptPort, describePort, waitFds } from '../../drivers/threads.ts';
+import { adoptPort, createWaiter, describePort } from '../../drivers/threads.ts';
 import type { Link } from '../../drivers/port.ts';
 import { OperationalError, UsageError } from '../../platform/errors.ts';
 import { sleep } from '../../platform/time.ts';
@@ -95,7 +95,7 @@ describe('TUN device in a namespace', () => {
     const out = createBurst();
     out.next[appendPacket(out, echoRequest(5, 8))] = Next.seal;
     assert.equal(second.write(out, Next.seal), 1);
-    assert.equal(waitFds(Int32Array.of(second.fd), 1, 2000), 1);
+    assert.equal(createWaiter([second.fd]).wait(2000), 1);
     assert.ok(isEchoReply(packetAt(await readAll(second, 1), 0)));
     second.close();
     assert.throws(() => ip('-n', vr, 'link', 'show', 'core0'));

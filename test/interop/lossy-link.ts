@@ -4,7 +4,7 @@
 import { createBurst, appendPacket, Next } from '../../drivers/burst.ts';
 import type { Burst } from '../../drivers/burst.ts';
 import { openDrivers } from '../../drivers/open.ts';
-import { waitFds } from '../../drivers/threads.ts';
+import { createWaiter } from '../../drivers/threads.ts';
 import type { Link } from '../../drivers/port.ts';
 import { innerPacketsAt } from '../../drivers/super-packet.ts';
 import { SeededRandom } from '../../platform/random.ts';
@@ -37,9 +37,9 @@ class LossyLink {
   }
 
   run(): never {
-    const descriptors = Int32Array.from(this.#directions, ({ from }) => from.fd);
+    const waiter = createWaiter(this.#directions.map(({ from }) => from.fd));
     for (;;) {
-      waitFds(descriptors, descriptors.length, this.#waitMs());
+      waiter.wait(this.#waitMs());
       for (const direction of this.#directions) this.#take(direction);
       this.#deliver();
     }

@@ -95,7 +95,7 @@ static int32_t read_esp(const struct port *port, struct burst *burst, int32_t co
   _Alignas(struct cmsghdr) uint8_t controls[RAW_MESSAGES][READ_CONTROL_BYTES];
   /* A raw IPv4 packet starts that much earlier, so that its payload lies at the slot's usual place. */
   int32_t early = port->family == 4 ? IPV4_HEADER_BYTES : 0;
-  int32_t free_slots = BURST_PACKETS - count < RAW_MESSAGES ? BURST_PACKETS - count : RAW_MESSAGES, i = count;
+  int32_t free_slots = BURST_PACKETS - count < RAW_MESSAGES ? BURST_PACKETS - count : RAW_MESSAGES;
   for (int32_t k = 0; k < free_slots; k++) {
     vectors[k] = (struct iovec){burst->bytes + slot_start(count + k) - early, (size_t)(LARGEST_READ + early)};
     messages[k].msg_hdr = (struct msghdr){.msg_name = &remotes[k],
@@ -109,10 +109,8 @@ static int32_t read_esp(const struct port *port, struct burst *burst, int32_t co
   for (int32_t k = 0; k < received; k++) {
     int32_t length = (int32_t)messages[k].msg_len, segment = 0, traffic_class;
     int32_t header = header_bytes(port, vectors[k].iov_base, length);
-    if (header < 0 || (messages[k].msg_hdr.msg_flags & MSG_TRUNC) != 0) continue;
+    if (header < 0 || (messages[k].msg_hdr.msg_flags & MSG_TRUNC) != 0) header = length;
     int32_t start = slot_start(i) - early + header;
-    /* A packet that was left out moves its followers one slot down. */
-    if (i != count + k) memmove(burst->bytes + start, (uint8_t *)vectors[k].iov_base + header, (size_t)(length - header));
     read_control(&messages[k].msg_hdr, &traffic_class, &segment);
     fill_slot(burst, i, start, length - header, traffic_class);
     set_remote(burst, i, &remotes[k]);
@@ -127,16 +125,13 @@ static int32_t read_esp(const struct port *port, struct burst *burst, int32_t co
 /* Messages taken from the kernel at once. */
 #define MESSAGES_LIMIT 32
 
-/* Splits a message that lies in an area into rows; what is larger than the smallest slot is left out. */
+/* Splits a message that lies in an area into rows; what is larger than the smallest slot becomes an empty one. */
 static int32_t split(struct burst *burst, int32_t i, int32_t area, int32_t length, int32_t segment, int32_t traffic_class,
                      const union remote *remote) {
   for (int32_t position = 0; (position < length || length == 0) && i < BURST_PACKETS; position += segment) {
     int32_t part = length - position < segment ? length - position : segment;
-    if (part <= LARGEST_READ) {
-      fill_slot(burst, i, area_start(area) + position, part, traffic_class);
-      set_remote(burst, i, remote);
-      i++;
-    }
+    fill_slot(burst, i, area_start(area) + position, part <= LARGEST_READ ? part : 0, traffic_class);
+    set_remote(burst, i++, remote);
     if (length == 0) break;
   }
   return i;
@@ -174,7 +169,8 @@ static int32_t read_udp(const struct port *port, struct burst *burst, int32_t co
   }
 }
 
-/* readDatagrams(fd, kind, family, memory, count): packets added. What is larger than a slot is left out. */
+/* readDatagrams(fd, kind, family, memory, count): packets added. What is larger than a slot, or has no whole IP header,
+ * becomes an empty packet: its reader counts it as malformed. */
 static napi_value read_datagrams(napi_env env, napi_callback_info info) {
   napi_value argv[5];
   struct port port;

@@ -12,50 +12,51 @@
 #include <time.h>
 #include <unistd.h>
 
-/* More than the devices and sockets of a box; each is looked at once per wait. */
-#define WAIT_LIMIT 1024
+/* The memory of drivers/native/waiter.ts: times, then an entry for each descriptor, then a mark for each. */
+struct wait_area {
+  double began_ms, ended_ms;
+  struct pollfd entries[];
+};
+#define ENTRY_BYTES (sizeof(struct pollfd) + 1)
+
+static double now_ms(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
+}
 
 /* Looks again and again for `spin_us` before it lets the processor go. */
-static int poll_spinning(struct pollfd *waits, nfds_t count, int timeout, int32_t spin_us) {
-  struct timespec start, now;
-  if (spin_us > 0) clock_gettime(CLOCK_MONOTONIC, &start);
+static int poll_spinning(struct pollfd *waits, nfds_t count, int timeout, int32_t spin_us, double began_ms) {
   while (spin_us > 0) {
     int ready = poll(waits, count, 0);
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    int64_t elapsed_us = (int64_t)(now.tv_sec - start.tv_sec) * 1000000 + (now.tv_nsec - start.tv_nsec) / 1000;
     if (ready != 0) return ready;
-    if (elapsed_us >= spin_us) break;
+    if ((now_ms() - began_ms) * 1e3 >= spin_us) break;
   }
   return poll(waits, count, timeout);
 }
 
-/* waitFds(fds, count, timeoutMs, ready, spinUs): ready[i] = 1 when fds[i] is readable, broken or closed, else 0; returns
+/* wait(memory, count, timeoutMs, spinUs): marks the first `count` descriptors that are readable, broken or closed; returns
  * how many are, 0 after the timeout. */
-static napi_value wait_fds(napi_env env, napi_callback_info info) {
-  napi_value argv[5];
+static napi_value wait_for(napi_env env, napi_callback_info info) {
+  napi_value argv[4];
+  struct wait_area *area;
+  size_t size = 0;
   int32_t count, timeout, spin_us;
-  uint8_t *marks;
-  size_t marks_length;
-  bool is = false;
-  napi_typedarray_type type;
-  size_t length = 0;
-  int32_t *fds = NULL;
-  if (!get_args(env, info, 5, argv) || !get_int(env, argv[1], "count", &count) ||
-      !get_int(env, argv[2], "timeoutMs", &timeout) || !get_bytes(env, argv[3], "ready", &marks, &marks_length) ||
-      !get_int(env, argv[4], "spinUs", &spin_us))
+  if (!get_args(env, info, 4, argv) || !get_int(env, argv[1], "count", &count) ||
+      !get_int(env, argv[2], "timeoutMs", &timeout) || !get_int(env, argv[3], "spinUs", &spin_us))
     return NULL;
-  if (napi_is_typedarray(env, argv[0], &is) != napi_ok || !is ||
-      napi_get_typedarray_info(env, argv[0], &type, &length, (void **)&fds, NULL, NULL) != napi_ok ||
-      type != napi_int32_array || count < 0 || count > WAIT_LIMIT || (size_t)count > length ||
-      (size_t)count > marks_length) {
-    napi_throw_type_error(env, "ERR_INVALID_ARG_VALUE", "waitFds takes an Int32Array, at most 1024 descriptors of it and a mark for each");
+  if (napi_get_arraybuffer_info(env, argv[0], (void **)&area, &size) != napi_ok || size < sizeof *area ||
+      (size - sizeof *area) % ENTRY_BYTES != 0 || count < 0 || (size_t)count > (size - sizeof *area) / ENTRY_BYTES) {
+    napi_throw_type_error(env, "ERR_INVALID_ARG_VALUE", "wait takes the memory of a Waiter and at most as many descriptors as it has");
     return NULL;
   }
-  struct pollfd waits[WAIT_LIMIT];
-  for (int32_t i = 0; i < count; i++) waits[i] = (struct pollfd){.fd = fds[i], .events = POLLIN};
-  int ready = poll_spinning(waits, (nfds_t)count, timeout < 0 ? -1 : timeout, spin_us);
+  uint8_t *marks = (uint8_t *)&area->entries[(size - sizeof *area) / ENTRY_BYTES];
+  for (int32_t i = 0; i < count; i++) area->entries[i].events = POLLIN;
+  area->began_ms = now_ms();
+  int ready = poll_spinning(area->entries, (nfds_t)count, timeout < 0 ? -1 : timeout, spin_us, area->began_ms);
   if (ready < 0 && errno != EINTR) return throw_errno(env, errno, "poll");
-  for (int32_t i = 0; i < count; i++) marks[i] = ready > 0 && waits[i].revents != 0;
+  area->ended_ms = now_ms();
+  for (int32_t i = 0; i < count; i++) marks[i] = ready > 0 && area->entries[i].revents != 0;
   return make_int(env, ready < 0 ? 0 : ready);
 }
 
@@ -122,7 +123,7 @@ static napi_value notify(napi_env env, napi_callback_info info) {
 }
 
 void register_wait(napi_env env, napi_value exports) {
-  define(env, exports, "waitFds", wait_fds);
+  define(env, exports, "wait", wait_for);
   define(env, exports, "createWakeup", create_wakeup);
   define(env, exports, "wake", wake);
   define(env, exports, "drain", drain);
