@@ -1,8 +1,9 @@
 // Benches from the command line: main.ts ike [--handshakes N] [--rounds N] [--sas N], main.ts tunnel [--rounds N]
-// [--seconds N] [--peers NAME,...] [--only PART,...] [--quick], main.ts stages, main.ts scale. The last line is JSON.
+// [--seconds N] [--peers NAME,...] [--only PART,...] [--quick], main.ts rekeys [--rekeys N], main.ts stages, main.ts scale. The last line is JSON.
 import { parseArgs } from 'node:util';
 import { UsageError } from '../../platform/errors.ts';
 import { benchIke } from './ike.ts';
+import { benchRekeys } from './rekeys.ts';
 import { benchScale } from './scale.ts';
 import { benchStages } from './stages.ts';
 import { benchTunnel, chosenParts, chosenPeers } from './tunnel.ts';
@@ -20,6 +21,7 @@ const OPTIONS = {
   seconds: { type: 'string', default: '3' },
   peers: { type: 'string', default: '' },
   only: { type: 'string', default: '' },
+  rekeys: { type: 'string', default: '100' },
   quick: { type: 'boolean', default: false },
 } as const;
 
@@ -29,6 +31,7 @@ async function main(): Promise<void> {
   const rounds = positive('rounds', values.rounds);
   const benches: Readonly<Record<string, () => Promise<Record<string, unknown>>>> = {
     ike: () => benchIke({ handshakes: positive('handshakes', values.handshakes), rounds, sas: positive('sas', values.sas) }),
+    rekeys: () => benchRekeys(positive('rekeys', values.rekeys)),
     scale: () => benchScale(),
     stages: () => benchStages(),
     tunnel: () => benchTunnel({

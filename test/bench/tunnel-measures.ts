@@ -63,24 +63,28 @@ export function runTcp({ network }: TunnelLab, contestant: Contestant, { seconds
   return { bitsPerSecond: received.bits_per_second, cpuSecondsPerGigabyte: ((processorTime(contestant) - before) / received.bytes) * 1e9 };
 }
 
-interface LoadProcess {
+export interface LoadProcess {
   readonly child: ChildProcess;
   readonly lines: AsyncIterator<string>;
 }
 
-function startLoad(load: UdpLoad): LoadProcess {
+export function startLoad(load: UdpLoad): LoadProcess {
   const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', LOAD_SCRIPT], { stdio: ['pipe', 'pipe', 'inherit'] });
   child.stdin.write(`${JSON.stringify(load)}\n`);
   return { child, lines: createInterface(child.stdout)[Symbol.asyncIterator]() };
 }
 
-async function nextLine({ lines }: LoadProcess): Promise<string> {
+/** The next JSON line that a load process writes. */
+export async function nextLine({ lines }: LoadProcess): Promise<string> {
   const line = await lines.next();
   if (line.done === true) throw new OperationalError('bench', 'a UDP load stopped', 'Read its error above');
   return line.value;
 }
 
-async function holds(contestant: Contestant, payloadBytes: number, packetsPerSecond: number): Promise<boolean> {
+/** What the UDP ladder takes of a contestant. */
+type Way = Pick<Contestant, 'namespaces' | 'addresses'>;
+
+async function holds(contestant: Way, payloadBytes: number, packetsPerSecond: number): Promise<boolean> {
   const { namespaces, addresses } = contestant;
   const receiver = startLoad({ role: 'receive', vr: namespaces[1], local: addresses[1], port: UDP_PORT, seconds: UDP_SECONDS + 3 });
   await nextLine(receiver);
@@ -91,7 +95,7 @@ async function holds(contestant: Contestant, payloadBytes: number, packetsPerSec
 }
 
 /** The highest rung, in thousand packets per second, that arrives with less than one per cent of loss; 0 = not even the first. */
-export async function udpLadder(contestant: Contestant, packetBytes: number): Promise<number> {
+export async function udpLadder(contestant: Way, packetBytes: number): Promise<number> {
   let held = -1;
   let failed = LADDER.length as number;
   while (failed - held > 1) {
