@@ -17,7 +17,8 @@ export interface BurstPort {
    * Reads what is there without waiting, behind the packets that the burst has, as far as it has room; a port may keep
    * rows free for what the kernel hands over joined. Sets offset, length, segment, mark and, on datagram ports, the
    * remote's address, port and family. Links give super-packets as one row (segment > 0, with headers and transport), what
-   * makes no sense as an empty packet, and leave HEADROOM and TAILROOM around each packet; datagrams are a row each. Returns how many rows were added.
+   * makes no sense as an empty packet, and leave HEADROOM and TAILROOM around each packet; datagrams are a row each, empty when
+   * no slot would hold them. Returns how many rows were added.
    */
   read(burst: Burst): number;
   /**

@@ -18,6 +18,9 @@ interface Waiting {
   readonly port: number;
 }
 
+/** Stands for a datagram that no slot holds. */
+const NOTHING = new Uint8Array(0);
+
 export class PortableUdp implements DatagramPort {
   readonly kind = 'udp';
   readonly fd = -1;
@@ -36,8 +39,8 @@ export class PortableUdp implements DatagramPort {
     this.name = `udp ${this.local.address} ${this.local.port}`;
     this.#socket.on('message', (message, remote) => {
       const address = addressOctets(remote.address);
-      if (address === undefined || message.length > LARGEST_READ || this.#queue.length >= QUEUE_PACKETS) return;
-      this.#queue.push({ bytes: message, address, port: remote.port });
+      if (address === undefined || this.#queue.length >= QUEUE_PACKETS) return;
+      this.#queue.push({ bytes: message.length > LARGEST_READ ? NOTHING : message, address, port: remote.port });
     });
     // What the host refuses later has no packet to be reported on any more.
     this.#socket.on('error', () => undefined);

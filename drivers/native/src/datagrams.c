@@ -107,17 +107,15 @@ static int32_t read_esp(const struct port *port, struct burst *burst, int32_t co
   }
   int received = receive(port->fd, messages, free_slots);
   for (int32_t k = 0; k < received; k++) {
-    int32_t length = (int32_t)messages[k].msg_len, segment = 0, traffic_class;
+    int32_t i = count + k, length = (int32_t)messages[k].msg_len, segment = 0, traffic_class;
     int32_t header = header_bytes(port, vectors[k].iov_base, length);
     if (header < 0 || (messages[k].msg_hdr.msg_flags & MSG_TRUNC) != 0) header = length;
-    int32_t start = slot_start(i) - early + header;
     read_control(&messages[k].msg_hdr, &traffic_class, &segment);
-    fill_slot(burst, i, start, length - header, traffic_class);
+    fill_slot(burst, i, slot_start(i) - early + header, length - header, traffic_class);
     set_remote(burst, i, &remotes[k]);
     burst->port[i] = 0;
-    i++;
   }
-  return i;
+  return count + received;
 }
 
 /* Datagrams that one super-packet brings at most (the kernel's own limit): so many rows are kept free for it. */
