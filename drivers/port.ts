@@ -170,6 +170,8 @@ export interface ParallelDevices extends Devices {
   openTunQueues(vr: string, device: string, mtu: number, count: number): readonly Link[];
   /** `count` sockets on one address and port; without a program the kernel deals flows out among them. */
   openUdpGroup(vr: string, local: SocketAddress, count: number): readonly DatagramPort[];
+  /** Whether the device of a link is still there: somebody may have removed it. */
+  isAttached(link: Link): boolean;
   /** Has a classic BPF program choose a socket of the group that `port` is in, by its number. Throws OperationalError when the kernel refuses it. */
   steer(port: DatagramPort, program: Uint8Array): void;
 }

@@ -186,6 +186,8 @@ export type ForwarderEvent =
   | { readonly kind: 'sa-limit'; readonly tunnel: number; readonly spi: number; readonly limit: 'packets' | 'bytes' | 'failures' }
   /** IKE that arrived on UDP 4500; the non-ESP marker is removed. */
   | { readonly kind: 'ike'; readonly outside: number; readonly local: Endpoint; readonly remote: Endpoint; readonly bytes: Uint8Array }
+  /** A device that somebody had removed from this virtual router is there again, without addresses and routes. */
+  | { readonly kind: 'device-renewed'; readonly vr: string }
   /** Inner packets up to this size get through to the peer: less than the tunnel's MTU, or as much again. */
   | { readonly kind: 'path-mtu'; readonly tunnel: number; readonly mtu: number };
 

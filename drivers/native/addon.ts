@@ -17,6 +17,7 @@ export const PortKind = { udp: 0, esp: 1 } as const;
 export interface NativeAddon {
   layout(): NativeLayout;
   openTun(namespace: string | undefined, device: string, mtu: number, multiQueue: boolean): number;
+  isTunAttached(fd: number): boolean;
   readTun(fd: number, memory: ArrayBuffer, count: number): number;
   writeTun(fd: number, memory: ArrayBuffer, count: number, select: number): number;
   openSocket(namespace: string | undefined, kind: number, address: string, port: number, bind: boolean): number;

@@ -40,6 +40,10 @@ export class NativeDevices implements ParallelDevices {
     return new NativeTun(this.#addon, device, fd);
   }
 
+  isAttached(link: Link): boolean {
+    return this.#addon.isTunAttached(link.fd);
+  }
+
   openUdp(vr: string, local: SocketAddress): DatagramPort {
     return this.#openPort(vr, SocketKind.portUdp, local);
   }

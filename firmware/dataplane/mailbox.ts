@@ -27,6 +27,8 @@ export type WorkerReport =
   /** The thread has let go of the ports that the detach command with this token named. */
   | { readonly kind: 'released'; readonly token: number }
   | { readonly kind: 'alive' }
+  /** A port is always ready and has nothing to read. */
+  | { readonly kind: 'fruitless' }
   | { readonly kind: 'problem'; readonly message: string };
 
 /** Another worker, with the memory and the wakeups between the two. */

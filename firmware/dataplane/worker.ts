@@ -79,7 +79,9 @@ class ForwarderWorker {
     const fruitless = moved === 0 && found > 0 && !commanded;
     this.#fruitless = fruitless ? this.#fruitless + 1 : 0;
     // A device that was removed stays ready for ever and has nothing to read.
-    if (this.#fruitless >= FRUITLESS_ROUNDS) waiter.wait(FRUITLESS_PAUSE_MS, 0, 1);
+    if (this.#fruitless < FRUITLESS_ROUNDS) return;
+    if (this.#fruitless % FRUITLESS_ROUNDS === 0) this.#report({ kind: 'fruitless' });
+    waiter.wait(FRUITLESS_PAUSE_MS, 0, 1);
   }
 
   #takeCommands(): void {

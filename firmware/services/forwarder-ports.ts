@@ -47,6 +47,7 @@ export function openerForSeveral(devices: ParallelDevices, workers: number): Por
 
 interface OpenInside {
   readonly key: string;
+  readonly vr: string;
   readonly links: readonly Link[];
 }
 
@@ -99,6 +100,15 @@ export class ForwarderPorts {
     return [...this.#outsides.values()].flatMap(({ shares }) => shares[0]!.vxlan.map((_, i) => shares.map((share) => share.vxlan[i]!)));
   }
 
+  /** Closes the insides whose device is not there any more, and says which they were. */
+  closeLost(isAttached: (link: Link) => boolean): readonly { readonly vr: string; readonly device: string }[] {
+    const lost = [...this.#insides].filter(([, { links }]) => !links.every(isAttached));
+    return lost.map(([id, open]) => {
+      this.#closeInside(id, open);
+      return { vr: open.vr, device: open.links[0]!.name };
+    });
+  }
+
   closeAll(): void {
     for (const [id, open] of this.#insides) this.#closeInside(id, open);
     for (const [id, open] of this.#outsides) this.#closeOutside(id, open);
@@ -111,7 +121,7 @@ export class ForwarderPorts {
       spec.kind === 'lan' ? this.#opener.openLan(spec.vr, deviceName(spec.name), spec.mtu) : [devices.openTun(spec.vr, deviceName(spec.name), spec.mtu)],
     );
     if (links === undefined) return false;
-    this.#insides.set(spec.id, { key: insideKey(spec), links });
+    this.#insides.set(spec.id, { key: insideKey(spec), vr: spec.vr, links });
     this.#user.attachInside(spec.id, links);
     return true;
   }

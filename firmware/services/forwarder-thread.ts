@@ -157,6 +157,7 @@ export class ThreadForwarder implements ForwarderHandle {
     this.#threads = this.#pages.map((page, worker) => new WorkerThread({
       ...options, worker, page, others: this.#rings.othersOf[worker]!, wakeup: createWakeup(),
       onEvent: (event) => this.#event(worker, event),
+      onFruitless: () => this.#renewDevices(),
       onRestarted: () => this.#restarted(worker),
     }));
     this.#ports = new ForwarderPorts(openerForSeveral(options.devices, workers), options.log, {
@@ -225,6 +226,15 @@ export class ThreadForwarder implements ForwarderHandle {
   #restarted(worker: number): void {
     this.#ports.attachAll(this.#userOf(worker));
     this.#sendState(worker);
+  }
+
+  /** Devices that somebody removed are made anew. */
+  #renewDevices(): void {
+    const lost = this.#ports.closeLost((link) => this.#options.devices.isAttached(link));
+    if (lost.length === 0) return;
+    for (const { vr, device } of lost) this.#options.log.warning('forwarder device was removed and is made anew', { vr, device });
+    this.#matchPorts();
+    for (const vr of new Set(lost.map((each) => each.vr))) this.onEvent({ kind: 'device-renewed', vr });
   }
 
   #sendState(worker: number): void {

@@ -34,6 +34,8 @@ export interface WorkerThreadOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly onEvent: (event: ForwarderEvent) => void;
+  /** A port of the thread is ready for ever and has nothing to read. */
+  readonly onFruitless: () => void;
   /** A new thread has taken the place of one that died; it knows nothing yet. */
   readonly onRestarted: () => void;
 }
@@ -133,6 +135,9 @@ export class WorkerThread {
       case 'released':
         this.#releases.get(report.token)?.();
         this.#releases.delete(report.token);
+        break;
+      case 'fruitless':
+        this.#options.onFruitless();
         break;
       case 'alive':
         for (const answered of this.#probes.splice(0)) answered();

@@ -29,6 +29,19 @@ export class VirtualRouters {
     this.#forwarding = forwarding;
     this.#interfaces = interfaces;
     this.#log = site.log.channel('service');
+    forwarding.onEvent((event) => event.kind === 'device-renewed' && this.#renew(event.vr));
+  }
+
+  /** Gives a virtual router everything again that its plans say, after the plans that were to be applied before. */
+  #renew(vr: string): void {
+    this.#last = this.#last.then(async () => {
+      for (const plan of [...this.#plans.values()].flatMap(({ vrs }) => vrs).filter((each) => each.vr === vr)) {
+        await this.#site.kernel.apply(plan).catch((error: Error) => {
+          const nextStep = error instanceof OperationalError ? error.nextStep : 'it is tried again with the next configuration';
+          this.#log.warning('virtual router could not be renewed', { vr, cause: error.message, nextStep });
+        });
+      }
+    });
   }
 
   /** Applies one owner's plan; plans are applied one after the other. Rejects with an OperationalError of the kernel. */

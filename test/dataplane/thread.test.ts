@@ -1,54 +1,16 @@
 // A forwarder on a worker thread over real devices: two namespaces joined by a cable, two TUN devices, one packet.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { openDrivers } from '../../drivers/open.ts';
-import { createWakeup } from '../../drivers/threads.ts';
-import type { ForwarderEvent, ForwardingState } from '../../firmware/model.ts';
-import { ThreadForwarder } from '../../firmware/services/forwarder-thread.ts';
-import { MemorySink, SinkLog } from '../../platform/log.ts';
-import { sleep, SystemClock } from '../../platform/time.ts';
 import { connectNamespaces, ip, namespaceName, withNamespace } from '../drivers/namespaces.ts';
-import { side } from './boxes.ts';
-
-class Node {
-  readonly sink = new MemorySink();
-  readonly events: ForwarderEvent[] = [];
-  readonly handle: ThreadForwarder;
-
-  constructor() {
-    const log = new SinkLog([this.sink], () => 0).channel('forwarder');
-    this.handle = new ThreadForwarder({
-      devices: openDrivers().devices, clock: new SystemClock(), log, createWakeup, capacity: { tunnels: 16, sas: 16 },
-    });
-    this.handle.onEvent = (event) => this.events.push(event);
-  }
-}
-
-/** The state of one end with its devices named, and only the insides that this test uses. */
-function stateOf(end: 1 | 2, vr: string): ForwardingState {
-  const state = side({ end, remote: `192.0.2.${3 - end}` });
-  return {
-    ...state,
-    insides: state.insides.filter(({ kind }) => kind === 'encrypted-tvi').map((inside) => ({ ...inside, vr, name: `tvi-0/${end}` })),
-    outsides: [{ id: 1, name: 'vni-0/0', vr, addresses: [`192.0.2.${end}`] }],
-  };
-}
-
-async function until(what: string, holds: () => boolean): Promise<void> {
-  for (let i = 0; i < 500; i++) {
-    if (holds()) return;
-    await sleep(20);
-  }
-  assert.fail(`never: ${what}`);
-}
+import { ThreadNode, threadState, until } from './thread-node.ts';
 
 describe('forwarder thread', () => {
   const vrs = [withNamespace('fwd1'), withNamespace('fwd2')] as const;
-  const nodes: Node[] = [];
+  const nodes: ThreadNode[] = [];
 
   before(() => {
     connectNamespaces(namespaceName('fwd1'), namespaceName('fwd2'));
-    nodes.push(new Node(), new Node());
+    nodes.push(new ThreadNode(), new ThreadNode());
   });
 
   after(async () => {
@@ -59,7 +21,7 @@ describe('forwarder thread', () => {
     for (const end of [1, 2] as const) {
       const node = nodes[end - 1]!;
       const vr = vrs[end - 1]!;
-      node.handle.apply(stateOf(end, vr));
+      node.handle.apply(threadState(end, vr));
       ip('-n', vr, 'addr', 'add', `10.255.0.${end}/32`, 'dev', `tvi-0_${end}`);
       ip('-n', vr, 'route', 'add', `10.255.0.${3 - end}/32`, 'dev', `tvi-0_${end}`);
     }
@@ -73,8 +35,8 @@ describe('forwarder thread', () => {
   });
 
   it('is started again after its thread died, with the last state and its sequence numbers', async () => {
-    const [node] = nodes as [Node, Node];
-    const good = stateOf(1, vrs[0]);
+    const [node] = nodes as [ThreadNode, ThreadNode];
+    const good = threadState(1, vrs[0]);
     const before = node.handle.counters().tunnels.find(({ tunnel }) => tunnel === 110)!;
     const answers: string[] = [];
     node.handle.probe(() => answers.push('first thread'));
@@ -93,7 +55,7 @@ describe('forwarder thread', () => {
   });
 
   it('takes a newer state while it waits, and lets go of ports that it no longer wants', async () => {
-    const empty = { ...stateOf(1, vrs[0]), version: 4, insides: [], outsides: [], tunnels: [], routes: [], labels: [] };
+    const empty = { ...threadState(1, vrs[0]), version: 4, insides: [], outsides: [], tunnels: [], routes: [], labels: [] };
     nodes[0]!.handle.apply(empty);
     await until('version 4 applied', () => nodes[0]!.handle.counters().version === 4);
     await until('device gone', () => !ip('-n', vrs[0], '-o', 'link').includes('tvi-0_1'));

@@ -14,11 +14,12 @@ const FIRST: CircuitConfiguration = { id: 1, name: 'vni-0/0', transport: 'A', ad
 const SECOND: CircuitConfiguration = { id: 2, name: 'vni-0/1', transport: 'B', addresses: ['198.51.100.1/24'], gateways: [] };
 
 /** `outsides` and `insides` are what each version of the forwarding state had. */
-function make(): { routers: VirtualRouters; forwarding: ForwardingService; outsides: string[]; insides: string[]; kernel: { fails: boolean; calls: string[] } } {
+function make(): { routers: VirtualRouters; forwarding: ForwardingService; outsides: string[]; insides: string[]; handle: ForwarderHandle; kernel: { fails: boolean; calls: string[]; applied: string[] } } {
   const [outsides, insides]: string[][] = [[], []];
   const kernel = {
     fails: false,
     calls: [] as string[],
+    applied: [] as string[],
     ensureVr: async () => undefined,
     adoptDevice: async (vr: string, device: string, as: string) => void kernel.calls.push(`adopt ${device} ${vr} ${as}`),
     releaseDevice: async (vr: string, as: string, device: string) => void kernel.calls.push(`release ${vr} ${as} ${device}`),
@@ -26,8 +27,9 @@ function make(): { routers: VirtualRouters; forwarding: ForwardingService; outsi
       if (kernel.fails) throw new Error('refused by the kernel');
       kernel.calls.push(`remove ${vr}`);
     },
-    apply: async () => {
+    apply: async ({ vr }: { vr: string }) => {
       if (kernel.fails) throw new Error('refused by the kernel');
+      kernel.applied.push(vr);
     },
   };
   const site = { clock: new ManualClock(), log: new SinkLog([], () => 0), kernel } as unknown as Site;
@@ -35,9 +37,10 @@ function make(): { routers: VirtualRouters; forwarding: ForwardingService; outsi
     outsides!.push(state.outsides.flatMap((o) => o.addresses).join(' '));
     insides!.push(state.insides.map((i) => i.name).join(' '));
   };
-  const forwarding = new ForwardingService(site, { apply } as unknown as ForwarderHandle);
+  const handle = { apply } as unknown as ForwarderHandle;
+  const forwarding = new ForwardingService(site, handle);
   const routers = new VirtualRouters(site, forwarding, new Map([['vni-0/0', 'eth0'], ['vni-0/1', 'eth1']]));
-  return { routers, forwarding, outsides: outsides!, insides: insides!, kernel };
+  return { routers, forwarding, outsides: outsides!, insides: insides!, handle, kernel };
 }
 
 describe('services/virtual-routers', () => {
@@ -105,5 +108,22 @@ describe('services/virtual-routers', () => {
     kernel.fails = false;
     await routers.prune();
     deepStrictEqual(kernel.calls, ['remove Provider-Control-VR']);
+  });
+
+  it('gives a virtual router its addresses and routes again when a device of it was made anew', async () => {
+    const { routers, forwarding, handle, kernel } = make();
+    const idFor = (key: string): number => forwarding.idFor(key);
+    await routers.apply('circuits', circuitPlan([FIRST, SECOND], idFor));
+    kernel.applied.length = 0;
+    handle.onEvent({ kind: 'device-renewed', vr: 'B-Transport-VR' });
+    await routers.prune();
+    deepStrictEqual(kernel.applied, ['B-Transport-VR']);
+    // One that the kernel refuses is logged, and later plans are applied.
+    kernel.fails = true;
+    handle.onEvent({ kind: 'device-renewed', vr: 'B-Transport-VR' });
+    await routers.prune();
+    kernel.fails = false;
+    await routers.apply('circuits', circuitPlan([FIRST], idFor));
+    deepStrictEqual(kernel.applied.at(-1), 'A-Transport-VR');
   });
 });

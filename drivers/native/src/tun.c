@@ -83,6 +83,17 @@ static napi_value open_tun(napi_env env, napi_callback_info info) {
   return fd < 0 ? throw_errno(env, error, syscall) : make_int(env, fd);
 }
 
+/* isTunAttached(fd): whether the device is still there. */
+static napi_value is_tun_attached(napi_env env, napi_callback_info info) {
+  napi_value argv[1], result = NULL;
+  struct ifreq request = {0};
+  int32_t fd;
+  if (!get_args(env, info, 1, argv) || !get_int(env, argv[0], "fd", &fd)) return NULL;
+  napi_get_boolean(env, ioctl(fd, TUNGETIFF, &request) == 0, &result);
+  return result;
+}
+
 void register_tun(napi_env env, napi_value exports) {
   define(env, exports, "openTun", open_tun);
+  define(env, exports, "isTunAttached", is_tun_attached);
 }
