@@ -5,6 +5,7 @@ import type { FastifyError, FastifyInstance } from 'fastify';
 import type { TSchema } from 'typebox';
 import { ConfigError } from '../../platform/errors.ts';
 import { encodePem } from '../../platform/pem.ts';
+import { after } from '../../platform/time.ts';
 import type { Authority as ServerIdentity } from '../../platform/x509.ts';
 import { documentCheck } from '../ztp/schema.ts';
 import type { DirectorContext } from './context.ts';
@@ -13,7 +14,8 @@ import { operatorRoutes } from './operator-routes.ts';
 import { refusalStatus } from './refusal.ts';
 
 const LARGEST_BODY_BYTES = 256 * 1024;
-const REQUEST_TIMEOUT_MS = 15_000;
+/** From the headers to the end of the body; uploads have a limit of their own. */
+const BODY_TIMEOUT_MS = 15_000;
 const KEEP_ALIVE_MS = 30_000;
 const HEADERS_TIMEOUT_MS = 10_000;
 /** Sites, their polls and some operators; more at once is not this Director's load but an attack. */
@@ -42,6 +44,17 @@ function answerError(context: DirectorContext, error: FastifyError | Error): { r
   return { status: 500, body: errorBody('internal', 'Director could not do this', "look for 'API request failed' in Director's log") };
 }
 
+/** Whoever sends a body more slowly than it takes to read it holds a connection for nothing. */
+function limitBodies(app: FastifyInstance, { clock }: DirectorContext): void {
+  app.addHook('onRequest', async ({ raw, routeOptions }) => {
+    if ((routeOptions.config as { isUpload?: boolean } | undefined)?.isUpload === true) return;
+    const cancel = clock.at(after(clock.now(), BODY_TIMEOUT_MS), () => {
+      if (!raw.complete) raw.socket.destroy();
+    });
+    raw.once('close', cancel);
+  });
+}
+
 /** The server with all routes, not listening yet. */
 export async function createApi(context: DirectorContext, identity: ServerIdentity): Promise<FastifyInstance> {
   const app = fastify({
@@ -54,7 +67,8 @@ export async function createApi(context: DirectorContext, identity: ServerIdenti
       rejectUnauthorized: false,
     },
     bodyLimit: LARGEST_BODY_BYTES,
-    requestTimeout: REQUEST_TIMEOUT_MS,
+    // Node's limit would hold for uploads, too.
+    requestTimeout: 0,
     keepAliveTimeout: KEEP_ALIVE_MS,
     forceCloseConnections: true,
     logger: false,
@@ -63,6 +77,7 @@ export async function createApi(context: DirectorContext, identity: ServerIdenti
   }) as unknown as FastifyInstance;
   app.server.maxConnections = CONNECTION_LIMIT;
   app.server.headersTimeout = HEADERS_TIMEOUT_MS;
+  limitBodies(app, context);
   app.setValidatorCompiler<TSchema>(({ schema, httpPart }) => {
     const check = documentCheck<unknown>(httpPart ?? 'request', schema);
     return (value: unknown) => ({ value: check(value) });

@@ -1,5 +1,10 @@
 // A client of Director's API for the lab, the shell and tests: every connection is verified against the pinned anchor.
+import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import type { OutgoingHttpHeaders } from 'node:http';
 import { request as httpsRequest } from 'node:https';
+import { basename } from 'node:path';
+import { Readable, pipeline } from 'node:stream';
 import { OperationalError } from '../../platform/errors.ts';
 import type { PrestagingRecord } from '../../firmware/configuration.ts';
 import { directorTls } from '../ztp/director-tls.ts';
@@ -10,7 +15,9 @@ import type { RekeyDirective, RekeyRequest } from './directives.ts';
 import type { Organization, OrganizationRequest } from './organizations.ts';
 import type { SiteChange, SiteRequest, SiteView } from './sites.ts';
 import type { ActivationOrder } from './orders.ts';
+import type { SoftwarePackageView } from './packages.ts';
 import type { TaskView } from './tasks.ts';
+import type { UpgradeRequest } from './upgrades.ts';
 
 export interface DirectorClientOptions {
   readonly host: string;
@@ -31,6 +38,14 @@ export interface DirectorAnswer {
 
 const LARGEST_ANSWER_BYTES = 64 * 1024 * 1024;
 
+/** The JSON of an answer; throws OperationalError with Director's own code, message and next step. */
+function jsonAnswer<Answer>(answer: DirectorAnswer): Answer {
+  const document: unknown = answer.body.length > 0 ? JSON.parse(Buffer.from(answer.body).toString('utf8')) : undefined;
+  if (answer.status >= 200 && answer.status < 300) return document as Answer;
+  const error = (document as { error?: { code: string; message: string; nextStep: string } } | undefined)?.error;
+  throw new OperationalError(error?.code ?? `http-${answer.status}`, error?.message ?? `Director answered ${answer.status}`, error?.nextStep ?? "look into Director's log");
+}
+
 export class DirectorClient {
   readonly #options: DirectorClientOptions;
 
@@ -40,8 +55,13 @@ export class DirectorClient {
 
   /** One request; any HTTP status is an answer. Rejects when there is no connection or no trust. */
   request(method: string, path: string, body?: unknown): Promise<DirectorAnswer> {
+    if (body === undefined) return this.#exchange(method, path, {}, undefined);
+    const text = Buffer.from(JSON.stringify(body));
+    return this.#exchange(method, path, { 'content-type': 'application/json', 'content-length': text.length }, text);
+  }
+
+  #exchange(method: string, path: string, headers: OutgoingHttpHeaders, body: Uint8Array | Readable | undefined): Promise<DirectorAnswer> {
     const { host, port, provider, anchor, token, identity } = this.#options;
-    const text = body === undefined ? undefined : JSON.stringify(body);
     return new Promise((resolve, reject) => {
       const request = httpsRequest(
         {
@@ -50,7 +70,7 @@ export class DirectorClient {
           method,
           path,
           agent: false,
-          headers: { ...(token ? { authorization: `Bearer ${token}` } : {}), ...(text === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) }) },
+          headers: { ...(token ? { authorization: `Bearer ${token}` } : {}), ...headers },
           ...directorTls(anchor, provider, identity),
         },
         (response) => {
@@ -66,7 +86,8 @@ export class DirectorClient {
         },
       );
       request.on('error', reject);
-      request.end(text);
+      if (body instanceof Readable) pipeline(body, request, () => {});
+      else request.end(body);
     });
   }
 
@@ -75,11 +96,7 @@ export class DirectorClient {
    * @throws OperationalError with Director's own code, message and next step
    */
   async call<Answer>(method: string, path: string, body?: unknown): Promise<Answer> {
-    const answer = await this.request(method, path, body);
-    const document: unknown = answer.body.length > 0 ? JSON.parse(Buffer.from(answer.body).toString('utf8')) : undefined;
-    if (answer.status >= 200 && answer.status < 300) return document as Answer;
-    const error = (document as { error?: { code: string; message: string; nextStep: string } } | undefined)?.error;
-    throw new OperationalError(error?.code ?? `http-${answer.status}`, error?.message ?? `Director answered ${answer.status}`, error?.nextStep ?? "look into Director's log");
+    return jsonAnswer(await this.request(method, path, body));
   }
 
   createOrganization(request: OrganizationRequest): Promise<Organization> {
@@ -129,6 +146,28 @@ export class DirectorClient {
 
   orderRekey(tenant: number, request: RekeyRequest = {}): Promise<RekeyDirective> {
     return this.call('POST', `/api/v1/tenants/${tenant}/rekey`, request);
+  }
+
+  /** Uploads a signed bundle from a file, as it is read. */
+  async uploadSoftware(file: string): Promise<SoftwarePackageView> {
+    const { size } = await stat(file);
+    return jsonAnswer(await this.#exchange('PUT', `/api/v1/software/${basename(file)}`, { 'content-type': 'application/octet-stream', 'content-length': size }, createReadStream(file)));
+  }
+
+  software(): Promise<readonly SoftwarePackageView[]> {
+    return this.call('GET', '/api/v1/software');
+  }
+
+  deleteSoftware(sha256: string): Promise<void> {
+    return this.call('DELETE', `/api/v1/software/${sha256}`);
+  }
+
+  orderUpgrade(request: UpgradeRequest): Promise<TaskView> {
+    return this.call('POST', '/api/v1/upgrades', request);
+  }
+
+  cancelUpgrade(id: number): Promise<TaskView> {
+    return this.call('POST', `/api/v1/upgrades/${id}/cancel`);
   }
 
   tasks(): Promise<readonly TaskView[]> {

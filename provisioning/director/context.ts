@@ -5,6 +5,7 @@ import type { Clock } from '../../platform/time.ts';
 import type { Suite } from '../../platform/crypto.ts';
 import type { Authority } from '../authority.ts';
 import type { ChangeSignal } from './changes.ts';
+import type { PackageStore } from './packages.ts';
 import type { Db } from './store/tables.ts';
 
 export interface DirectorSettings {
@@ -31,6 +32,7 @@ export interface DirectorContext {
   readonly random: Random;
   readonly log: Logger;
   readonly changes: ChangeSignal;
+  readonly packages: PackageStore;
 }
 
 /** Entries kept; the oldest go first. */

@@ -9,6 +9,7 @@ import { tellAlarms } from './alarms.ts';
 import { requireDevice } from './caller.ts';
 import { listedRevocations } from './certificates.ts';
 import type { DirectorContext } from './context.ts';
+import { deviceSoftwareRoutes } from './device-software-routes.ts';
 import { directivesAfter } from './directives.ts';
 import { branchConnect, branchFailed, bundleFor, certifyBranch, configurationFor, deviceProgress, directory, enrolController, renewCertificate } from './onboarding.ts';
 import type { BranchConnectReport, BranchFailedReport, ProgressReport } from './onboarding.ts';
@@ -37,6 +38,7 @@ const ProgressBody = Type.Object(
           state: Type.Union([Type.Literal('started'), Type.Literal('completed'), Type.Literal('failed')]),
           message: Message,
           nextStep: Type.Optional(Message),
+          percentage: Type.Optional(Type.Integer({ minimum: 0, maximum: 100 })),
         },
         CLOSED,
       ),
@@ -134,10 +136,6 @@ function selfRoutes(app: FastifyInstance, context: DirectorContext): void {
     await tellAlarms(context, await requireDevice(context, request), request.body.alarms);
     return reply.code(204).send();
   });
-  app.get('/devices/self/software', async (request) => {
-    const site = await requireDevice(context, request);
-    return { version: site.software_version ?? context.settings.softwareVersion };
-  });
 }
 
 /** Answers as soon as anything is newer than what the Controller has, and after 25 s with what is there. */
@@ -182,6 +180,7 @@ export async function deviceRoutes(app: FastifyInstance, context: DirectorContex
     async (scope) => {
       firstContactRoutes(scope, context);
       selfRoutes(scope, context);
+      deviceSoftwareRoutes(scope, context);
       controllerRoutes(scope, context);
     },
     { prefix: '/api/v1' },

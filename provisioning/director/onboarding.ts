@@ -51,6 +51,7 @@ export interface ProgressReport {
   readonly state: TaskReport['state'];
   readonly message: string;
   readonly nextStep?: string;
+  readonly percentage?: number;
 }
 
 async function siteBy(db: Db, column: 'serial' | 'staging_identity' | 'site_id', value: string | SiteId): Promise<SiteTable | undefined> {

@@ -14,6 +14,7 @@ import { createOrganization, createTransport, listOrganizations, listTransports 
 import type { OrganizationRequest } from './organizations.ts';
 import { createSite, deleteSite, listSites, siteByName, siteView, updateSite } from './sites.ts';
 import type { SiteChange, SiteRequest } from './sites.ts';
+import { Version, softwareRoutes } from './software-routes.ts';
 import { listTasks, taskById, vosTask } from './tasks.ts';
 
 const CLOSED = { additionalProperties: false } as const;
@@ -23,7 +24,6 @@ const AUDIT_SHOWN = 500;
 
 const Tenant = Type.Integer({ minimum: 1, maximum: 0xffff });
 const SiteId = Type.Integer({ minimum: 1, maximum: 16_383 });
-const Version = Type.String({ pattern: '^[A-Za-z0-9._+-]{1,40}$', description: 'a version' });
 const Seconds = Type.Integer({ minimum: 0, maximum: 86_400 });
 const Tenants = Type.Array(Type.Object({ organization: Name, lanPorts: Type.Array(LanPort, { maxItems: 64 }) }, CLOSED), { maxItems: 1024 });
 
@@ -122,6 +122,7 @@ export async function operatorRoutes(app: FastifyInstance, context: DirectorCont
       inventoryRoutes(scope, context);
       orderRoutes(scope, context);
       watchRoutes(scope, context);
+      await softwareRoutes(scope, context, OPERATOR);
     },
     { prefix: '/api/v1' },
   );

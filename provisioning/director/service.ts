@@ -8,16 +8,20 @@ import type { Suite } from '../../platform/crypto.ts';
 import { OperationalError } from '../../platform/errors.ts';
 import type { Log } from '../../platform/log.ts';
 import type { Random } from '../../platform/random.ts';
-import type { Clock } from '../../platform/time.ts';
+import { randomBelow } from '../../platform/random.ts';
+import { after } from '../../platform/time.ts';
+import type { CancelTimer, Clock } from '../../platform/time.ts';
 import { createAuthorityKeys, openAuthority } from '../authority.ts';
 import type { AuthorityKeys } from '../authority.ts';
 import { createApi } from './api.ts';
 import { ChangeSignal } from './changes.ts';
 import type { DirectorContext } from './context.ts';
 import { ensureProvider } from './organizations.ts';
+import { PackageStore } from './packages.ts';
 import { openDatabase } from './store/open.ts';
 import type { Db } from './store/tables.ts';
 import { issueToken } from './tokens.ts';
+import { sweepUpgrades } from './upgrades.ts';
 
 export interface DirectorOptions {
   /** Data directory; created with mode 0700. */
@@ -38,6 +42,8 @@ export interface DirectorOptions {
   readonly random: Random;
   readonly suite: Suite;
   readonly log: Log;
+  /** How often boxes are looked for that were silent for too long. */
+  readonly sweepMs?: number;
 }
 
 export interface DirectorService extends Service {
@@ -52,6 +58,9 @@ const DATABASE_FILE = 'director.sqlite';
 export const OPERATOR_TOKEN_FILE = 'operator.token';
 /** The provider's trust anchor (DER), for clients on this machine. */
 export const ANCHOR_FILE = 'trust-anchor.der';
+
+const SOFTWARE_DIRECTORY = 'software';
+const SWEEP_MS = 15_000;
 
 const DEFAULT_AS_NUMBER = 64_512;
 const DEFAULT_OVERLAY_POOL = '10.0.0.0/8';
@@ -107,8 +116,9 @@ async function open(options: DirectorOptions): Promise<Running> {
       overlayPool: options.overlayPool ?? DEFAULT_OVERLAY_POOL,
       stagingPools: options.stagingPools ?? DEFAULT_STAGING_POOLS,
     };
-    const context: DirectorContext = { db, settings, authority, suite, clock, random, log: options.log.channel('director'), changes: new ChangeSignal(clock) };
+    const context: DirectorContext = { db, settings, authority, suite, clock, random, log: options.log.channel('director'), changes: new ChangeSignal(clock), packages: new PackageStore(join(options.directory, SOFTWARE_DIRECTORY)) };
     await ensureProvider(context);
+    await context.packages.open(context);
     await ensureOperatorToken(context, options.directory);
     writeFileSync(join(options.directory, ANCHOR_FILE), authority.anchor);
     const app = await createApi(context, await authority.issueDirector(options.addresses, options.dnsNames ?? []));
@@ -127,6 +137,8 @@ class Director implements DirectorService {
   readonly name = 'director';
   readonly #options: DirectorOptions;
   #running: Running | undefined;
+  #cancelSweep: CancelTimer = () => {};
+  #sweeping: Promise<void> = Promise.resolve();
   #status: ServiceStatus = { state: 'down', detail: 'Director is not started. Start it.' };
 
   constructor(options: DirectorOptions) {
@@ -153,13 +165,27 @@ class Director implements DirectorService {
       throw new OperationalError('director-start', `Director did not start: ${cause}`, nextStep, error);
     }
     this.#status = { state: 'up', detail: '' };
+    this.#sweepLater(this.#running.context);
     this.#running.context.log.info('Director listens', { host: this.#options.listen.host, port: this.#running.port, provider: this.#options.provider });
+  }
+
+  #sweepLater(context: DirectorContext): void {
+    const { clock, random, sweepMs = SWEEP_MS } = this.#options;
+    this.#cancelSweep = clock.at(after(clock.now(), sweepMs * 0.75 + randomBelow(random, sweepMs / 2)), () => {
+      this.#sweeping = sweepUpgrades(context)
+        .catch((error: Error) => context.log.error('Upgrades could not be looked after', { cause: error.message }))
+        .then(() => {
+          if (this.#running) this.#sweepLater(context);
+        });
+    });
   }
 
   async stop(): Promise<void> {
     const running = this.#running;
     if (!running) return;
     this.#running = undefined;
+    this.#cancelSweep();
+    await this.#sweeping;
     // Long polls are answered first, else closing the server would wait for them.
     running.context.changes.close();
     await running.app.close();

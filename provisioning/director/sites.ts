@@ -47,7 +47,12 @@ export interface SiteView {
     readonly clearAddress: string;
     readonly lanPorts: readonly LanPortConfiguration[];
   }[];
+  /** Wanted. */
   readonly softwareVersion: string;
+  /** As the box last told; undefined before that. */
+  readonly runningVersion: string | undefined;
+  /** Product and architecture of its bundles; undefined without system slots. */
+  readonly compatible: string | undefined;
   readonly configurationGeneration: number;
   /** As the Controller saw the box last; undefined before its first staging. */
   readonly observedEndpoint: string | undefined;
@@ -145,6 +150,8 @@ export async function insertSite(
       last_seen_unix_ms: null,
       configuration_digest: '',
       configuration_generation: 0,
+      running_version: null,
+      compatible: null,
     })
     .execute();
 }
@@ -261,6 +268,8 @@ export async function siteView(db: Db, context: DirectorContext, site: SiteTable
       lanPorts: JSON.parse(row.lan_ports_json) as LanPortConfiguration[],
     })),
     softwareVersion: site.software_version ?? context.settings.softwareVersion,
+    runningVersion: site.running_version ?? undefined,
+    compatible: site.compatible ?? undefined,
     configurationGeneration: site.configuration_generation,
     observedEndpoint: site.observed_endpoint ?? undefined,
     temporaryAddress: site.temporary_address ?? undefined,

@@ -1,4 +1,6 @@
-// Onboarding Tasks, as the operator sees them. A Task is opened by the first report about a box, never by an order: a
+// Tasks, as the operator sees them: onboardings, and upgrades (upgrades.ts), whose rows are boxes instead of steps.
+//
+// Onboarding: A Task is opened by the first report about a box, never by an order: a
 // box without a Task has not got through IKE. States come from reports only (Controller: ike and branch-connect; the
 // box: the rest), never from a timer.
 //
@@ -8,11 +10,13 @@ import type { SiteId } from '../../firmware/model.ts';
 import type { DirectorContext } from './context.ts';
 import { refusal } from './refusal.ts';
 import type { Db, SiteTable, TaskTable } from './store/tables.ts';
+import { shareOf } from './upgrade-waves.ts';
+import type { UpgradeState } from './upgrade-waves.ts';
 import type { Selectable } from 'kysely';
 
 export const TASK_STEPS = ['ike', 'branch-connect', 'config', 'software', 'post-staging'] as const;
 export type TaskStepName = (typeof TASK_STEPS)[number];
-export type TaskStatus = 'PENDING' | 'COMPLETED' | 'FAILED';
+export type TaskStatus = 'PENDING' | 'COMPLETED' | 'FAILED' | 'CANCELLED';
 export type StepState = 'PENDING' | 'RUNNING' | 'COMPLETED' | 'FAILED';
 
 export interface TaskStep {
@@ -20,6 +24,24 @@ export interface TaskStep {
   readonly state: StepState;
   readonly startedUnixMs: number | undefined;
   readonly endedUnixMs: number | undefined;
+  /** 0-100 of a step that takes its time: the download of software. */
+  readonly percentage?: number;
+}
+
+/** How one box of an upgrade is. */
+export interface TaskBox {
+  readonly site: string;
+  readonly wave: number;
+  readonly state: UpgradeState;
+  /** 0-100 of the box's whole way. */
+  readonly percentage: number;
+  /** 0-100 of the download. */
+  readonly downloaded: number;
+  readonly cause: string;
+  readonly nextStep: string;
+  /** Undefined until its wave begins. */
+  readonly startedUnixMs: number | undefined;
+  readonly updatedUnixMs: number;
 }
 
 export interface TaskMessage {
@@ -35,13 +57,17 @@ export interface TaskError extends TaskMessage {
 
 export interface TaskView {
   readonly id: number;
+  readonly kind: 'onboarding' | 'upgrade';
   readonly status: TaskStatus;
-  /** 0-100: the share of steps that are COMPLETED. */
+  /** 0-100: the share of steps that are COMPLETED, or the mean over the boxes. */
   readonly percentage: number;
   readonly description: string;
   readonly siteId: SiteId | undefined;
   readonly serial: string;
+  /** Empty for upgrades. */
   readonly steps: readonly TaskStep[];
+  /** Empty for onboardings. */
+  readonly boxes: readonly TaskBox[];
   readonly progressMessages: readonly TaskMessage[];
   readonly errorMessages: readonly TaskError[];
   readonly createdUnixMs: number;
@@ -55,6 +81,8 @@ export interface TaskReport {
   readonly message: string;
   /** For failures: what the operator should do. */
   readonly nextStep?: string;
+  /** 0-100 of a step that takes its time. */
+  readonly percentage?: number;
 }
 
 const MESSAGES_PER_TASK_LIMIT = 200;
@@ -94,7 +122,7 @@ async function openTask(context: DirectorContext, db: Db, serial: string, site: 
   return row;
 }
 
-async function addMessage(context: DirectorContext, db: Db, taskId: number, kind: 'progress' | 'error', message: string, nextStep = ''): Promise<void> {
+export async function addMessage(context: DirectorContext, db: Db, taskId: number, kind: 'progress' | 'error', message: string, nextStep = ''): Promise<void> {
   const unixMs = context.clock.unixMs();
   const last = await db.selectFrom('task_messages').selectAll().where('task_id', '=', taskId).where('kind', '=', kind).orderBy('id', 'desc').limit(1).executeTakeFirst();
   if (last?.message === message && last.next_step === nextStep) {
@@ -118,8 +146,11 @@ export async function noteRefusal(context: DirectorContext, db: Db, serial: stri
 const STATE_OF_REPORT = { started: 'RUNNING', completed: 'COMPLETED', failed: 'FAILED' } as const;
 
 function advance(step: TaskStep, report: TaskReport, unixMs: number): TaskStep {
-  if (report.state === 'started') return step.state === 'COMPLETED' ? step : { ...step, state: 'RUNNING', startedUnixMs: unixMs, endedUnixMs: undefined };
-  return { ...step, state: STATE_OF_REPORT[report.state], startedUnixMs: step.startedUnixMs ?? unixMs, endedUnixMs: unixMs };
+  const { percentage: _, ...rest } = step;
+  if (report.state !== 'started') return { ...rest, state: STATE_OF_REPORT[report.state], startedUnixMs: step.startedUnixMs ?? unixMs, endedUnixMs: unixMs };
+  if (step.state === 'COMPLETED') return step;
+  const startedUnixMs = step.state === 'RUNNING' ? step.startedUnixMs : unixMs;
+  return { ...rest, state: 'RUNNING', startedUnixMs, endedUnixMs: undefined, ...(report.percentage === undefined ? {} : { percentage: report.percentage }) };
 }
 
 /**
@@ -156,6 +187,22 @@ export async function applyReport(context: DirectorContext, db: Db, serial: stri
   return row.id;
 }
 
+/** Opens the Task of an upgrade; call inside the transaction that orders it. */
+export async function openUpgradeTask(context: DirectorContext, db: Db, description: string): Promise<number> {
+  const now = context.clock.unixMs();
+  const row = await db
+    .insertInto('tasks')
+    .values({ kind: 'upgrade', site_id: null, serial: '', description, status: 'PENDING', steps_json: '[]', created_unix_ms: now, updated_unix_ms: now })
+    .returning('id')
+    .executeTakeFirstOrThrow();
+  await db.deleteFrom('tasks').where('id', '<=', row.id - TASK_LIMIT).execute();
+  return row.id;
+}
+
+export async function setTaskStatus(context: DirectorContext, db: Db, id: number, status: TaskStatus): Promise<void> {
+  await db.updateTable('tasks').set({ status, updated_unix_ms: context.clock.unixMs() }).where('id', '=', id).execute();
+}
+
 /** The Task that a report id was already applied to. Call inside the transaction that applies it. */
 export async function reportSeen(db: Db, id: string): Promise<number | undefined> {
   return (await db.selectFrom('reports').select('task_id').where('id', '=', id).executeTakeFirst())?.task_id;
@@ -167,18 +214,41 @@ export async function rememberReport(context: DirectorContext, db: Db, id: strin
   if (oldest) await db.deleteFrom('reports').where('unix_ms', '<=', oldest.unix_ms).execute();
 }
 
+async function boxesOfTask(db: Db, id: number): Promise<TaskBox[]> {
+  const rows = await db.selectFrom('upgrade_boxes').selectAll().where('task_id', '=', id).orderBy('id').execute();
+  return rows.map(({ site, wave, state, percentage, cause, next_step, started_unix_ms, updated_unix_ms }) => ({
+    site,
+    wave,
+    state,
+    percentage: shareOf(state, percentage),
+    downloaded: percentage,
+    cause,
+    nextStep: next_step,
+    startedUnixMs: started_unix_ms ?? undefined,
+    updatedUnixMs: updated_unix_ms,
+  }));
+}
+
+function percentageOf(steps: readonly TaskStep[], boxes: readonly TaskBox[]): number {
+  const shares = [...steps.map(({ state }) => (state === 'COMPLETED' ? 100 : 0)), ...boxes.map(({ percentage }) => percentage)];
+  return Math.round(shares.reduce((sum, share) => sum + share, 0) / shares.length);
+}
+
 async function taskView(db: Db, row: TaskRow): Promise<TaskView> {
   const messages = await db.selectFrom('task_messages').selectAll().where('task_id', '=', row.id).orderBy('id').execute();
   const steps = stepsOf(row);
+  const boxes = row.kind === 'upgrade' ? await boxesOfTask(db, row.id) : [];
   const view = (message: (typeof messages)[number]): TaskMessage => ({ message: message.message, unixMs: message.unix_ms, count: message.count });
   return {
     id: row.id,
+    kind: row.kind,
     status: row.status,
-    percentage: Math.round((100 * steps.filter((step) => step.state === 'COMPLETED').length) / steps.length),
+    percentage: percentageOf(steps, boxes),
     description: row.description,
     siteId: row.site_id ?? undefined,
     serial: row.serial,
     steps,
+    boxes,
     progressMessages: messages.filter((message) => message.kind === 'progress').map(view),
     errorMessages: messages.filter((message) => message.kind === 'error').map((message) => ({ ...view(message), nextStep: message.next_step })),
     createdUnixMs: row.created_unix_ms,

@@ -56,6 +56,7 @@ export async function startDirector(): Promise<Fixture> {
       random: new SystemRandom(),
       suite,
       log: new SinkLog([log], () => clock.unixMs()),
+      sweepMs: 50,
     });
   const fixture: Fixture = {
     directory,

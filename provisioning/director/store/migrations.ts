@@ -66,6 +66,26 @@ const MIGRATIONS: readonly string[] = [
   `
   ALTER TABLE sites ADD COLUMN staging_expires_unix_ms INTEGER;
   `,
+  `
+  ALTER TABLE sites ADD COLUMN running_version TEXT;
+  ALTER TABLE sites ADD COLUMN compatible TEXT;
+  ALTER TABLE tasks ADD COLUMN kind TEXT NOT NULL DEFAULT 'onboarding';
+  CREATE TABLE software_packages (
+    sha256 TEXT PRIMARY KEY, compatible TEXT NOT NULL, version TEXT NOT NULL, bytes INTEGER NOT NULL, created_unix_ms INTEGER NOT NULL,
+    UNIQUE (compatible, version)
+  ) STRICT;
+  CREATE TABLE upgrades (
+    task_id INTEGER PRIMARY KEY REFERENCES tasks ON DELETE CASCADE, version TEXT NOT NULL, bytes_per_second INTEGER NOT NULL,
+    failures_allowed INTEGER NOT NULL, answer_seconds INTEGER NOT NULL, cancelled INTEGER NOT NULL
+  ) STRICT;
+  CREATE TABLE upgrade_boxes (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, task_id INTEGER NOT NULL REFERENCES upgrades ON DELETE CASCADE,
+    site_id INTEGER REFERENCES sites ON DELETE SET NULL, site TEXT NOT NULL, wave INTEGER NOT NULL, state TEXT NOT NULL,
+    percentage INTEGER NOT NULL, cause TEXT NOT NULL, next_step TEXT NOT NULL, started_unix_ms INTEGER, updated_unix_ms INTEGER NOT NULL,
+    UNIQUE (task_id, site)
+  ) STRICT;
+  CREATE INDEX upgrade_boxes_by_site ON upgrade_boxes (site_id);
+  `,
 ];
 
 /**

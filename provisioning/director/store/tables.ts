@@ -1,5 +1,6 @@
 // Director's tables as Kysely sees them. Columns that end in `_json` hold documents whose shape the API has checked.
 import type { Generated, Kysely } from 'kysely';
+import type { UpgradeState } from '../upgrade-waves.ts';
 
 export interface OrganizationTable {
   tenant: number;
@@ -37,6 +38,10 @@ export interface SiteTable {
   /** Digest and number of the last configuration that was built; the number rises when the digest changes. */
   configuration_digest: string;
   configuration_generation: number;
+  /** As the box last told; null = never. */
+  running_version: string | null;
+  /** Product and architecture of its bundles; null = it has no system slots, or never told. */
+  compatible: string | null;
 }
 
 /** What only a Controller has; its other facts are a row of `sites`. */
@@ -58,11 +63,13 @@ export interface SiteTenantTable {
 
 export interface TaskTable {
   id: Generated<number>;
-  /** Null when a box that nobody ordered knocked. */
+  kind: Generated<'onboarding' | 'upgrade'>;
+  /** Null when a box that nobody ordered knocked, and for upgrades. */
   site_id: number | null;
+  /** Empty for upgrades. */
   serial: string;
   description: string;
-  status: 'PENDING' | 'COMPLETED' | 'FAILED';
+  status: 'PENDING' | 'COMPLETED' | 'FAILED' | 'CANCELLED';
   steps_json: string;
   created_unix_ms: number;
   updated_unix_ms: number;
@@ -151,6 +158,44 @@ export interface SiteAlarmsTable {
   unix_ms: number;
 }
 
+export interface SoftwarePackageTable {
+  sha256: string;
+  compatible: string;
+  version: string;
+  bytes: number;
+  created_unix_ms: number;
+}
+
+/** What an upgrade's Task has beyond other Tasks. */
+export interface UpgradeTable {
+  task_id: number;
+  version: string;
+  bytes_per_second: number;
+  /** More failures stop the waves that have not begun. */
+  failures_allowed: number;
+  /** A box that tells nothing for so long, although nothing keeps it busy, has failed. */
+  answer_seconds: number;
+  cancelled: 0 | 1;
+}
+
+export interface UpgradeBoxTable {
+  id: Generated<number>;
+  task_id: number;
+  /** Null when the site was deleted. */
+  site_id: number | null;
+  site: string;
+  /** From 1. */
+  wave: number;
+  state: UpgradeState;
+  /** Of the download. */
+  percentage: number;
+  cause: string;
+  next_step: string;
+  /** Null until its wave begins. */
+  started_unix_ms: number | null;
+  updated_unix_ms: number;
+}
+
 export interface DirectorTables {
   organizations: OrganizationTable;
   transports: TransportTable;
@@ -167,6 +212,9 @@ export interface DirectorTables {
   documents: DocumentTable;
   audit: AuditTable;
   site_alarms: SiteAlarmsTable;
+  software_packages: SoftwarePackageTable;
+  upgrades: UpgradeTable;
+  upgrade_boxes: UpgradeBoxTable;
 }
 
 /** The database, or a transaction on it. */
