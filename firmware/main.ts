@@ -123,7 +123,7 @@ function raucHost(): SlotHost {
 /** Everything that makes this box the one it is; ends the process, so that nothing of it is written again from memory. */
 function forgetEverything(directory: string, store: ResilientStore): never {
   for (const name of store.list()) store.remove(name);
-  for (const part of ['state', 'debug']) rmSync(join(directory, part), { recursive: true, force: true });
+  for (const part of ['state', 'debug', 'software']) rmSync(join(directory, part), { recursive: true, force: true });
   process.exit(0);
 }
 

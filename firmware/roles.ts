@@ -12,6 +12,7 @@ import { ZtpAgent } from '../provisioning/ztp/agent.ts';
 import { ControllerAgent } from '../provisioning/ztp/controller-agent.ts';
 import { askResponder } from '../provisioning/ztp/ocsp-transport.ts';
 import { documentChecks } from '../provisioning/ztp/schema.ts';
+import type { SystemSlots } from '../provisioning/ztp/software-slots.ts';
 import type { PrestagingRecord } from './configuration.ts';
 import { controlVrName, transportVrName } from './model.ts';
 import { BranchControl } from './services/branch.ts';
@@ -27,6 +28,7 @@ import type { Service, Site } from './services/service.ts';
 import { UpgradeService, type UpgradeOptions } from './services/upgrade.ts';
 import { VirtualRouters } from './services/virtual-routers.ts';
 import { southboundPlan } from './services/vr-plan.ts';
+import type { PackageView } from './views.ts';
 
 export interface RoleContext {
   readonly config: Config;
@@ -78,11 +80,14 @@ function createBranch(context: RoleContext): readonly Service[] {
     keyExport,
   });
   const certificates = new Certificates(site, certificatesOptions(context, control));
+  // A box that was not onboarded before the change is so afterwards, or goes back.
+  const system = systemPart(context, () => missingOf(context, forwarding, control) || agent.missing, () => agent.softwareActivity);
   const agent = new ZtpAgent({
     site,
     serial: context.serial,
     record: context.prestaging,
     softwareVersion: PLATFORM_VERSION,
+    slots: system.slots,
     revocationPolicy: config.certificates.revocation,
     hooks: {
       startStaging: (record) => control.startStaging(record),
@@ -96,8 +101,8 @@ function createBranch(context: RoleContext): readonly Service[] {
       revocations: (check, more) => certificates.revocations(check, more),
     },
   });
-  const system = systemPart(context, () => missingOf(context, forwarding, control));
-  const services: Service[] = [forwarding, keyExport, certificates, control, agent, context.rescue ? rescueService(context) : new RescueEnd(site), ...system.services];
+  // The agent tells Director what became of a change of system, so that is decided first.
+  const services: Service[] = [forwarding, keyExport, certificates, control, ...system.services, agent, context.rescue ? rescueService(context) : new RescueEnd(site)];
   const queries = new Map<string, Query>([['certificates', () => certificates.view()], ...branchQueries(control, forwarding, keyExport), ...systemQuery(systemFacts(context), services, site.alarms), ...stagingQuery(agent), ...system.queries]);
   services.push(new MonitorService(monitorPath(config), queries));
   return services;
@@ -115,13 +120,15 @@ function missingOf({ config, rescue }: RoleContext, forwarding: ForwardingServic
 }
 
 interface SystemPart {
+  /** Undefined on a host without slots. */
+  readonly slots: SystemSlots | undefined;
   readonly services: readonly Service[];
   readonly queries: readonly (readonly [string, Query])[];
 }
 
-/** The box as a system: its slots, and its way back to the factory. */
-function systemPart(context: RoleContext, missing: () => string): SystemPart {
-  const { site, serial, slots } = context;
+/** The box as a system: its slots, and its way back to the factory. `activity`: what Director's order is about. */
+function systemPart(context: RoleContext, missing: () => string, activity: () => string): SystemPart {
+  const { site, serial, slots, config } = context;
   const reset: readonly [string, Query] = [
     'request-factory-reset',
     ({ serial: confirmed }) => {
@@ -132,11 +139,21 @@ function systemPart(context: RoleContext, missing: () => string): SystemPart {
       return {};
     },
   ];
-  if (slots === undefined) return { services: [], queries: [reset] };
+  if (slots === undefined) return { slots: undefined, services: [], queries: [reset] };
   const upgrade = new UpgradeService({ site, ...slots, version: PLATFORM_VERSION, missing });
+  const view = async (): Promise<PackageView> => {
+    const shown = await upgrade.view();
+    return shown.activity === '' ? { ...shown, activity: activity() } : shown;
+  };
   return {
+    slots: {
+      directory: `${config.dataDirectory}/software`,
+      compatible: () => upgrade.compatible(),
+      install: (file, next) => upgrade.install(file, next),
+      outcome: () => upgrade.outcome(),
+    },
     services: [upgrade],
-    queries: [reset, ['package', () => upgrade.view()], ['request-upgrade', ({ bundle = '' }) => upgrade.upgrade(bundle)], ['request-rollback', () => upgrade.rollback().then(() => ({}))]],
+    queries: [reset, ['package', view], ['request-upgrade', ({ bundle = '' }) => upgrade.upgrade(bundle)], ['request-rollback', () => upgrade.rollback().then(() => ({}))]],
   };
 }
 
@@ -174,8 +191,11 @@ function createController(context: RoleContext): readonly Service[] {
     keyExport,
   });
   const certificates = new Certificates(site, certificatesOptions(context, control));
+  const system = systemPart(context, () => missingOf(context, forwarding, control), () => agent.softwareActivity);
   const agent = new ControllerAgent({
     site,
+    slots: system.slots,
+    softwareVersion: PLATFORM_VERSION,
     serial: context.serial,
     enrolment: config.enrolment.url === '' ? undefined : config.enrolment,
     enrolmentVr: controlVrName(config.provider),
@@ -193,8 +213,7 @@ function createController(context: RoleContext): readonly Service[] {
       revocations: (check, more) => certificates.revocations(check, more),
     },
   });
-  const system = systemPart(context, () => missingOf(context, forwarding, control));
-  const services: Service[] = [forwarding, keyExport, southboundService(context, routers), certificates, control, agent, ...system.services];
+  const services: Service[] = [forwarding, keyExport, southboundService(context, routers), certificates, control, ...system.services, agent];
   const queries = new Map<string, Query>([['certificates', () => certificates.view()], ...controllerQueries(control, forwarding, keyExport), ...systemQuery(systemFacts(context), services, site.alarms), ...system.queries]);
   services.push(new MonitorService(monitorPath(config), queries));
   return services;

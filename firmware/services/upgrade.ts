@@ -13,6 +13,7 @@ import type { Service, ServiceStatus, Site } from './service.ts';
 
 const PENDING_DOCUMENT = 'upgrade-pending';
 const FLOOR_DOCUMENT = 'upgrade-floor';
+const OUTCOME_DOCUMENT = 'upgrade-outcome';
 const HEALTH_INTERVAL_MS = 5_000;
 
 /** What the host offers; RAUC on a box, a table in tests. */
@@ -37,6 +38,14 @@ export interface UpgradeOptions {
   readonly forgetOtherConfiguration: () => void;
 }
 
+/** How a change of system ended. */
+export interface Decision {
+  readonly kind: 'good' | 'returned';
+  readonly version: string;
+  /** Why the box is back in its former system; '' when it is not. */
+  readonly cause: string;
+}
+
 export class UpgradeService implements Service {
   readonly name = 'upgrade';
   readonly #options: UpgradeOptions;
@@ -46,6 +55,7 @@ export class UpgradeService implements Service {
   /** One order at a time. */
   #busy: string | undefined;
   #lastFailure = '';
+  #compatible: string | undefined;
   #cancel: CancelTimer | undefined;
 
   constructor(options: UpgradeOptions) {
@@ -86,15 +96,44 @@ export class UpgradeService implements Service {
    */
   async upgrade(bundle: string): Promise<{ readonly version: string }> {
     if (!bundle.startsWith('/')) throw new UsageError('name the bundle by its whole path');
+    const version = await this.#accept(bundle, () => Promise.resolve());
+    // Its failure is logged, and shown.
+    void this.#install(bundle, version, () => Promise.resolve()).catch(() => {});
+    return { version };
+  }
+
+  /**
+   * The same for an order of Director, which is told and may still say no before anything is written, and hears how it
+   * ends. Resolves when the box is about to reboot.
+   */
+  async install(bundle: string, next: (phase: 'installing' | 'rebooting') => Promise<void>): Promise<void> {
+    const version = await this.#accept(bundle, () => next('installing'));
+    await this.#install(bundle, version, () => next('rebooting'));
+  }
+
+  /** Product and architecture of the bundles that fit. Rejects with OperationalError. */
+  async compatible(): Promise<string> {
+    return (this.#compatible ??= (await this.#options.host.status()).compatible);
+  }
+
+  /** What the last change of system came to; kept until the next one. */
+  outcome(): { readonly kind: 'none' } | { readonly kind: 'on-trial' } | Decision {
+    if (this.#trial.waitsFor !== undefined) return { kind: 'on-trial' };
+    const { kind, version, cause } = this.#document<Decision>(OUTCOME_DOCUMENT) ?? {};
+    return (kind === 'good' || kind === 'returned') && version !== undefined && cause !== undefined ? { kind, version, cause } : { kind: 'none' };
+  }
+
+  /** Judges a bundle, and holds the box for its installation. */
+  async #accept(bundle: string, agreed: () => Promise<void>): Promise<string> {
     this.#begin(`checks ${bundle}`);
     try {
       const { compatible } = await this.#options.host.status();
       const facts = await this.#options.host.info(bundle);
       requireInstallable(facts, { compatible, floor: this.#floor() });
+      await agreed();
       this.#busy = `installs ${facts.version}`;
       this.#log.info('bundle accepted', { bundle, version: facts.version, running: this.#options.version });
-      void this.#install(bundle, facts.version);
-      return { version: facts.version };
+      return facts.version;
     } catch (error) {
       this.#failed('bundle refused', error);
       throw error;
@@ -107,7 +146,7 @@ export class UpgradeService implements Service {
     try {
       const other = (await this.#options.host.status()).slots.find(({ booted }) => !booted);
       if (other === undefined || !other.good) throw new OperationalError('no-other-system', 'the other slot holds no system that was good', 'install a bundle: request system package upgrade FILE');
-      await this.#bootOther('of the other slot');
+      await this.#bootOther('of the other slot', () => Promise.resolve());
     } catch (error) {
       this.#options.site.store.remove(PENDING_DOCUMENT);
       this.#failed('rollback refused', error);
@@ -121,30 +160,34 @@ export class UpgradeService implements Service {
     this.#busy = activity;
   }
 
-  async #install(bundle: string, version: string): Promise<void> {
+  async #install(bundle: string, version: string, rebooting: () => Promise<void>): Promise<void> {
     try {
       this.#options.forgetOtherConfiguration();
       // Before RAUC writes, for it makes the other slot the next one itself: whatever boots after a power cut knows its trial.
       this.#expect(version);
       await this.#options.host.install(bundle);
-      await this.#bootOther(version);
+      await this.#bootOther(version, rebooting);
     } catch (error) {
       // Nothing may boot untried: the running system goes first again, whatever RAUC came to.
       await this.#options.host.mark('active', 'booted').catch((cause: Error) => this.#log.error('slot could not be marked', { cause: cause.message }));
       this.#options.site.store.remove(PENDING_DOCUMENT);
       this.#failed('bundle could not be installed', error);
+      throw error;
     }
   }
 
   #expect(version: string): void {
     const from = this.#options.slot;
+    // Whatever is decided from here on is about this change.
+    this.#options.site.store.remove(OUTCOME_DOCUMENT);
     const pending: PendingTrial = { from, to: from === 'A' ? 'B' : 'A', version, cause: '' };
     this.#options.site.store.write(PENDING_DOCUMENT, utf8(JSON.stringify(pending)));
   }
 
-  async #bootOther(version: string): Promise<void> {
+  async #bootOther(version: string, rebooting: () => Promise<void>): Promise<void> {
     this.#expect(version);
     await this.#options.host.mark('active', 'other');
+    await rebooting();
     this.#log.info('box reboots into its other slot', { version });
     await this.#options.host.reboot();
   }
@@ -174,6 +217,7 @@ export class UpgradeService implements Service {
         void host.mark('good', 'booted').catch((error: Error) => this.#log.error('slot could not be marked', { cause: error.message }));
         return;
       case 'decided':
+        this.#rememberDecision(output);
         site.store.remove(PENDING_DOCUMENT);
         if (output.version === undefined) this.#lastFailure = output.cause;
         else this.#raiseFloor();
@@ -195,13 +239,24 @@ export class UpgradeService implements Service {
     await this.#options.host.reboot().catch((error: Error) => this.#log.error('box could not reboot', { cause: error.message, nextStep: 'reboot it' }));
   }
 
-  /** A spoilt document counts as none. */
+  /** Before the pending trial is forgotten: a power cut between the two has it decided once more. */
+  #rememberDecision({ version, cause }: Extract<TrialOutput, { kind: 'decided' }>): void {
+    const decision: Decision = version === undefined ? { kind: 'returned', version: this.#pending()?.version ?? '', cause } : { kind: 'good', version, cause };
+    this.#options.site.store.write(OUTCOME_DOCUMENT, utf8(JSON.stringify(decision)));
+  }
+
   #pending(): PendingTrial | undefined {
-    const bytes = this.#options.site.store.read(PENDING_DOCUMENT);
+    const { from, to, version, cause } = this.#document<PendingTrial>(PENDING_DOCUMENT) ?? {};
+    return (from === 'A' || from === 'B') && (to === 'A' || to === 'B') && version !== undefined && cause !== undefined ? { from, to, version, cause } : undefined;
+  }
+
+  /** A spoilt document counts as none. */
+  #document<Document extends object>(name: string): Partial<Document> | undefined {
+    const bytes = this.#options.site.store.read(name);
     if (bytes === undefined) return undefined;
     try {
-      const { from, to, version, cause } = JSON.parse(fromUtf8(bytes)) as PendingTrial;
-      return (from === 'A' || from === 'B') && (to === 'A' || to === 'B') ? { from, to, version, cause } : undefined;
+      const document: unknown = JSON.parse(fromUtf8(bytes));
+      return typeof document === 'object' && document !== null ? (document as Partial<Document>) : undefined;
     } catch {
       return undefined;
     }

@@ -2,13 +2,14 @@
 // package, part by part (RFC 9110 14: one range per request).
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
+import { DEFAULT_BYTES_PER_SECOND } from '../ztp/software-messages.ts';
+import type { OrderReport } from '../ztp/software-messages.ts';
 import { requireDevice } from './caller.ts';
 import type { DirectorContext } from './context.ts';
 import { packageBySha256, packageFor } from './packages.ts';
 import { Sha256, Version } from './software-routes.ts';
 import type { Db, SiteTable } from './store/tables.ts';
-import { DEFAULT_BYTES_PER_SECOND, orderFor, upgradeReported } from './upgrades.ts';
-import type { UpgradeReport } from './upgrades.ts';
+import { orderFor, upgradeReported } from './upgrades.ts';
 
 const LONGEST_MESSAGE = 500;
 const Message = Type.String({ maxLength: LONGEST_MESSAGE });
@@ -33,8 +34,11 @@ interface SoftwareQueryText {
 /** The wanted version with its package, and what an operator ordered. */
 async function softwareOf(context: DirectorContext, { site_id }: SiteTable, { running, compatible }: SoftwareQueryText['Querystring']): Promise<unknown> {
   return context.db.transaction().execute(async (db: Db) => {
-    if (running !== undefined) await db.updateTable('sites').set({ running_version: running, compatible: compatible ?? null }).where('site_id', '=', site_id).execute();
-    const site = await db.selectFrom('sites').selectAll().where('site_id', '=', site_id).executeTakeFirstOrThrow();
+    const known = await db.selectFrom('sites').selectAll().where('site_id', '=', site_id).executeTakeFirstOrThrow();
+    const told = running === undefined ? {} : { running_version: running, compatible: compatible ?? null };
+    const site = { ...known, ...told };
+    // Every box asks every minute.
+    if (site.running_version !== known.running_version || site.compatible !== known.compatible) await db.updateTable('sites').set(told).where('site_id', '=', site_id).execute();
     const version = site.software_version ?? context.settings.softwareVersion;
     const found = compatible === undefined ? undefined : await packageFor(db, compatible, version);
     const { createdUnixMs: _, ...wanted } = found ?? { createdUnixMs: 0 };
@@ -62,7 +66,7 @@ export function deviceSoftwareRoutes(app: FastifyInstance, context: DirectorCont
     await requireDevice(context, request);
     return sendPackage(context, request, reply, request.params.sha256);
   });
-  app.post<{ Body: UpgradeReport }>('/devices/self/upgrade', { schema: { body: ReportBody } }, async (request, reply) => {
+  app.post<{ Body: OrderReport }>('/devices/self/upgrade', { schema: { body: ReportBody } }, async (request, reply) => {
     await upgradeReported(context, await requireDevice(context, request), request.body);
     return reply.code(204).send();
   });

@@ -10,20 +10,12 @@ import type { Readable } from 'node:stream';
 import { toHex } from '../../platform/bytes.ts';
 import { WireError } from '../../platform/errors.ts';
 import { after } from '../../platform/time.ts';
+import type { SoftwarePackage } from '../ztp/software-messages.ts';
 import { audit } from './context.ts';
 import type { DirectorContext } from './context.ts';
 import { readManifest } from './package-manifest.ts';
 import { refusal } from './refusal.ts';
 import type { Db, SoftwarePackageTable } from './store/tables.ts';
-
-export interface SoftwarePackage {
-  /** Of the whole file, lower-case hex. */
-  readonly sha256: string;
-  /** `selvage-x86_64` */
-  readonly compatible: string;
-  readonly version: string;
-  readonly bytes: number;
-}
 
 export interface SoftwarePackageView extends SoftwarePackage {
   readonly createdUnixMs: number;
@@ -123,6 +115,10 @@ function tooLarge(): Error {
   return refusal('too-large', `a software package has at most ${LARGEST_PACKAGE_BYTES} octets`, 'build the bundle anew; one of an image has some 200 MB');
 }
 
+function noRoom(): Error {
+  return refusal('exhausted', 'the disk has no more room for the package', "free space on the file system of Director's data directory");
+}
+
 /** Writes what comes to a file, and reads what the bundle says of itself. */
 async function take(context: DirectorContext, body: Readable, path: string, most: number): Promise<SoftwarePackage> {
   const { clock } = context;
@@ -139,13 +135,17 @@ async function take(context: DirectorContext, body: Readable, path: string, most
   const file = await open(path, 'wx+', 0o600);
   try {
     for await (const part of body as AsyncIterable<Uint8Array>) {
-      if (bytes + part.length > most) throw bytes + part.length > LARGEST_PACKAGE_BYTES ? tooLarge() : refusal('exhausted', 'the disk has no more room for the package', "free space on the file system of Director's data directory");
+      if (bytes + part.length > most) throw bytes + part.length > LARGEST_PACKAGE_BYTES ? tooLarge() : noRoom();
       hash.update(part);
       await file.writeFile(part);
       bytes += part.length;
     }
     await file.sync();
     return { sha256: hash.digest('hex'), bytes, ...(await manifestOf(file, bytes)) };
+  } catch (error) {
+    if (body.errored) throw refusal('invalid', `the upload ended after ${bytes} octets: ${body.errored.message}`, 'send it again');
+    if ((error as NodeJS.ErrnoException).code === 'ENOSPC') throw noRoom();
+    throw error;
   } finally {
     cancel();
     await file.close();

@@ -10,7 +10,7 @@ import { cancelUpgrade, orderUpgrade } from './upgrades.ts';
 import type { UpgradeRequest } from './upgrades.ts';
 
 const CLOSED = { additionalProperties: false } as const;
-const MOST_SITES = 10_000;
+const MOST_SITES = 1000;
 const MOST_WAVES = 100;
 
 export const Sha256 = Type.String({ pattern: '^[0-9a-f]{64}$', description: 'lower-case hex of 32 octets' });
@@ -28,6 +28,7 @@ const UpgradeBody = Type.Object(
     failuresAllowed: Type.Optional(Type.Integer({ minimum: 0, maximum: MOST_SITES })),
     bytesPerSecond: Type.Optional(Type.Integer({ minimum: 10_000, maximum: 20_000_000 })),
     answerSeconds: Type.Optional(Type.Integer({ minimum: 60, maximum: 604_800 })),
+    reinstall: Type.Optional(Type.Boolean()),
   },
   CLOSED,
 );

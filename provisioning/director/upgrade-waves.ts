@@ -4,7 +4,8 @@
 /** In this order as long as all goes well; the last five have nothing after them. */
 export type UpgradeState = 'pending' | 'downloading' | 'installing' | 'rebooting' | 'on-trial' | 'good' | 'returned' | 'refused' | 'failed' | 'cancelled';
 
-const OVER: readonly UpgradeState[] = ['good', 'returned', 'refused', 'failed', 'cancelled'];
+/** States that have nothing after them. */
+export const OVER: readonly UpgradeState[] = ['good', 'returned', 'refused', 'failed', 'cancelled'];
 const FAILED: readonly UpgradeState[] = ['returned', 'refused', 'failed'];
 
 /** Nothing has been written to a slot yet, so that the box can be called back. */

@@ -1,6 +1,8 @@
 // Orders to boxes to run another version: an upgrade is a Task with a row per box. Boxes hear of their order when they
 // poll, and tell how it goes; what they do not tell is decided by time (sweepUpgrades). All of it is in the database.
 import type { Selectable } from 'kysely';
+import { DEFAULT_BYTES_PER_SECOND } from '../ztp/software-messages.ts';
+import type { OrderReport, SoftwareOrder } from '../ztp/software-messages.ts';
 import { audit } from './context.ts';
 import type { DirectorContext } from './context.ts';
 import { packageFor } from './packages.ts';
@@ -8,7 +10,7 @@ import { refusal } from './refusal.ts';
 import { siteByName } from './sites.ts';
 import type { Db, SiteTable, UpgradeBoxTable, UpgradeTable } from './store/tables.ts';
 import { addMessage, openUpgradeTask, setTaskStatus } from './tasks.ts';
-import { isFailure, isOver, isRecallable, nextStep, silenceSeconds, waveSizes } from './upgrade-waves.ts';
+import { OVER, isFailure, isOver, isRecallable, nextStep, silenceSeconds, waveSizes } from './upgrade-waves.ts';
 import type { UpgradeState } from './upgrade-waves.ts';
 
 export interface UpgradeRequest {
@@ -25,19 +27,12 @@ export interface UpgradeRequest {
   readonly bytesPerSecond?: number;
   /** How long a box may be silent before it counts as failed. */
   readonly answerSeconds?: number;
+  /** Boxes that run this version already install it in their other slot all the same. */
+  readonly reinstall?: boolean;
 }
 
-/** What a box tells of its order. */
-export interface UpgradeReport {
-  readonly order: number;
-  readonly state: Exclude<UpgradeState, 'pending' | 'cancelled'>;
-  readonly percentage?: number;
-  readonly cause?: string;
-  readonly nextStep?: string;
-}
-
-export const DEFAULT_BYTES_PER_SECOND = 2_000_000;
 const DEFAULT_ANSWER_SECONDS = 900;
+const LONGEST_DETAIL = 1000;
 
 type Box = Selectable<UpgradeBoxTable>;
 
@@ -46,8 +41,7 @@ async function boxesOf(db: Db, taskId: number): Promise<Box[]> {
 }
 
 async function activeBoxOf(db: Db, siteId: number): Promise<Box | undefined> {
-  const rows = await db.selectFrom('upgrade_boxes').selectAll().where('site_id', '=', siteId).orderBy('id', 'desc').execute();
-  return rows.find(({ state }) => !isOver(state));
+  return db.selectFrom('upgrade_boxes').selectAll().where('site_id', '=', siteId).where('state', 'not in', OVER).executeTakeFirst();
 }
 
 async function siteForUpgrade(db: Db, name: string, version: string): Promise<SiteTable> {
@@ -80,6 +74,7 @@ export async function orderUpgrade(context: DirectorContext, actor: string, requ
         bytes_per_second: request.bytesPerSecond ?? DEFAULT_BYTES_PER_SECOND,
         failures_allowed: request.failuresAllowed ?? 0,
         answer_seconds: request.answerSeconds ?? DEFAULT_ANSWER_SECONDS,
+        reinstall: request.reinstall === true ? 1 : 0,
         cancelled: 0,
       })
       .execute();
@@ -91,7 +86,7 @@ export async function orderUpgrade(context: DirectorContext, actor: string, requ
         .values({ task_id: taskId, site_id: site.site_id, site: site.name, wave: waves[i]!, state: 'pending', percentage: 0, cause: '', next_step: '', started_unix_ms: null, updated_unix_ms: now })
         .execute();
     }
-    await audit(context, db, actor, 'order-upgrade', version, `task ${taskId}: ${sites.join(' ')}`);
+    await audit(context, db, actor, 'order-upgrade', version, `task ${taskId}: ${sites.join(' ')}`.slice(0, LONGEST_DETAIL));
     context.log.info('Upgrade ordered', { task: taskId, version, sites: sites.length, waves: waves.at(-1) });
     await goOn(context, db, taskId);
     return taskId;
@@ -182,23 +177,17 @@ export async function sweepUpgrades(context: DirectorContext): Promise<void> {
   });
 }
 
-export interface OrderOffer {
-  readonly id: number;
-  readonly package: { readonly sha256: string; readonly compatible: string; readonly version: string; readonly bytes: number };
-  readonly bytesPerSecond: number;
-}
-
 /** The order that a box has to carry out now, if any. What can be decided without the box is decided here. */
-export async function orderFor(context: DirectorContext, db: Db, site: SiteTable, running: string | undefined): Promise<OrderOffer | undefined> {
+export async function orderFor(context: DirectorContext, db: Db, site: SiteTable, running: string | undefined): Promise<SoftwareOrder | undefined> {
   const box = await activeBoxOf(db, site.site_id);
   if (!box || box.started_unix_ms === null) return undefined;
-  const { version, bytes_per_second } = await upgradeById(db, box.task_id);
+  const { version, bytes_per_second, reinstall } = await upgradeById(db, box.task_id);
   const end = async (change: BoxChange): Promise<undefined> => {
     await setBox(context, db, box, change);
     await goOn(context, db, box.task_id);
     return undefined;
   };
-  if (box.state === 'pending' && running === version) return end({ state: 'good', cause: 'it runs this version already', nextStep: '' });
+  if (box.state === 'pending' && running === version && reinstall === 0) return end({ state: 'good', cause: 'it runs this version already', nextStep: '' });
   const found = site.compatible === null ? undefined : await packageFor(db, site.compatible, version);
   if (found === undefined && isRecallable(box.state)) {
     const cause = site.compatible === null ? 'the box has no system slots' : `there is no software package of ${version} for ${site.compatible}`;
@@ -213,7 +202,7 @@ export async function orderFor(context: DirectorContext, db: Db, site: SiteTable
  * A box tells how its order goes. A box that was given up as silent may still tell how it ended.
  * Throws OperationalError `conflict` when the order is over: the box stops.
  */
-export async function upgradeReported(context: DirectorContext, site: SiteTable, report: UpgradeReport): Promise<void> {
+export async function upgradeReported(context: DirectorContext, site: SiteTable, report: OrderReport): Promise<void> {
   await context.db.transaction().execute(async (db) => {
     const box = await db.selectFrom('upgrade_boxes').selectAll().where('task_id', '=', report.order).where('site_id', '=', site.site_id).executeTakeFirst();
     const isLateEnd = box?.state === 'failed' && (report.state === 'good' || report.state === 'returned');
@@ -227,7 +216,6 @@ export async function upgradeReported(context: DirectorContext, site: SiteTable,
       const { version } = await upgradeById(db, box.task_id);
       await db.updateTable('sites').set({ software_version: version, running_version: version }).where('site_id', '=', site.site_id).execute();
     }
-    await goOn(context, db, box.task_id);
+    if (report.state !== box.state) await goOn(context, db, box.task_id);
   });
-  context.changes.announce();
 }

@@ -25,6 +25,9 @@ import { DIRECTOR_PORT } from './names.ts';
 import { RevocationListKeeper } from './revocation-list.ts';
 import { documentChecks } from './schema.ts';
 import type { DocumentChecks } from './schema.ts';
+import { SoftwareOrders } from './software-orders.ts';
+import type { SystemSlots } from './software-slots.ts';
+import { SoftwareStep } from './software-step.ts';
 import type { Stage, StageInput, StageOutcome, StageOutput, StagePath, StageRequest } from './stages-messages.ts';
 import { Stages } from './stages.ts';
 import type { StreamTarget } from './stream-duplex.ts';
@@ -58,6 +61,10 @@ export interface ZtpAgentOptions {
   /** Port of Director while staging. */
   readonly directorPort?: number;
   readonly transport?: DirectorTransport;
+  /** Undefined on a host without system slots. */
+  readonly slots?: SystemSlots | undefined;
+  /** Between two polls of Director, on average; a minute unless told otherwise. */
+  readonly pollMs?: number;
   /** Whether certificates count that no current revocation list was seen for. */
   readonly revocationPolicy: RevocationCheck['policy'];
 }
@@ -81,6 +88,8 @@ export class ZtpAgent implements Service {
   readonly #alarmReport: AlarmReport;
   readonly #stages: Stages;
   readonly #revocations: RevocationListKeeper;
+  readonly #softwareStep: SoftwareStep;
+  readonly #softwareOrders: SoftwareOrders;
   #record: PrestagingRecord | undefined;
   #configuration: DeviceConfiguration | undefined;
   #identity: DeviceIdentity | undefined;
@@ -98,7 +107,10 @@ export class ZtpAgent implements Service {
     this.#store = new DeviceStore(site.store);
     this.#transport = options.transport ?? networkTransport(site);
     this.#alarmReport = new AlarmReport(site.alarms);
-    this.#stages = new Stages({ random: site.random, softwareVersion: options.softwareVersion });
+    this.#stages = new Stages({ random: site.random, softwareVersion: options.softwareVersion, ...(options.pollMs === undefined ? {} : { pollMs: options.pollMs }) });
+    const software = { log: this.#log, slots: options.slots, running: options.softwareVersion };
+    this.#softwareStep = new SoftwareStep({ clock: site.clock, store: site.store, ...software });
+    this.#softwareOrders = new SoftwareOrders({ site, ...software });
     this.#revocations = new RevocationListKeeper({
       site,
       log: this.#log,
@@ -126,8 +138,10 @@ export class ZtpAgent implements Service {
     this.#dropSpoiltAnchor();
     raiseTimeFloor(this.#options.site.timeFloor, this.#store.anchor, this.#store.certificateChain);
     this.#revocations.restore();
+    const { isUnfinished } = this.#softwareStep;
+    await this.#softwareOrders.tidy(isUnfinished);
     const restored = this.#restore();
-    if (restored) this.#push({ kind: 'restored', configuration: restored, record: this.#record, onboarded: this.#store.onboarded });
+    if (restored && !(isUnfinished && this.#record && !this.#store.onboarded)) this.#push({ kind: 'restored', configuration: restored, record: this.#record, onboarded: this.#store.onboarded, returned: this.#softwareStep.returned });
     else if (this.#record) this.#push({ kind: 'prestaging', record: this.#record, hasCertificate: this.#identity !== undefined });
     else this.#log.info('ZTP waits for a prestaging record', {});
   }
@@ -136,7 +150,21 @@ export class ZtpAgent implements Service {
     this.#state = 'stopped';
     this.#cancel?.();
     this.#revocations.stop();
+    this.#softwareStep.stop();
+    this.#softwareOrders.stop();
     this.#transport.close();
+  }
+
+  /** What is being done to the box's own system; '' = nothing. */
+  get softwareActivity(): string {
+    return this.#stages.stage === 'software-check' ? this.#stages.detail : this.#softwareOrders.activity;
+  }
+
+  /** What a new system has yet to show: that the box is onboarded in it, and Director knows; '' = nothing. */
+  get missing(): string {
+    const { state, detail } = this.status();
+    if (state !== 'up') return `ztp: ${detail}`;
+    return this.#stages.onboarded ? '' : 'ztp: Director has not confirmed the onboarding';
   }
 
   status(): ServiceStatus {
@@ -209,6 +237,8 @@ export class ZtpAgent implements Service {
     if (this.#store.record === text) return false;
     this.#store.forgetOnboarding();
     this.#revocations.forget();
+    this.#softwareStep.forget();
+    this.#softwareOrders.forget();
     this.#store.record = text;
     this.#configuration = undefined;
     this.#identity = undefined;
@@ -348,10 +378,10 @@ export class ZtpAgent implements Service {
         return this.#askCertificate(session, id, record);
       case 'bundle':
         return this.#askBundle(session, id, request.after, record, anchor);
-      case 'software': {
-        const wanted = ((await session.json('GET', '/api/v1/devices/self/software')) as { version?: unknown } | undefined)?.version;
-        return { kind: 'software', wanted: typeof wanted === 'string' ? wanted : 'unknown' };
-      }
+      case 'software':
+        return this.#softwareStep.check(session);
+      case 'upgrade':
+        return this.#softwareStep.upgrade(session, request.package, request.bytesPerSecond, (progress) => this.#push({ kind: 'software-progress', progress }));
       case 'report':
         await session.call('POST', '/api/v1/devices/self/progress', { reports: request.reports });
         return { kind: 'reported' };
@@ -390,6 +420,8 @@ export class ZtpAgent implements Service {
     const bytes = await session.bundle(after);
     this.#expectCurrent(id);
     await this.#alarmReport.tell(session);
+    // While staging the software step decides.
+    if (this.#stages.stage === 'operational') void this.#softwareOrders.poll(session);
     void this.#revocations.refreshIfDue(() => session.revocationList());
     let configuration = this.#configuration;
     if (bytes) {

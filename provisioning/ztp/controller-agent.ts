@@ -24,6 +24,8 @@ import { DIRECTOR_PORT } from './names.ts';
 import { ReportQueue } from './report-queue.ts';
 import { RevocationListKeeper } from './revocation-list.ts';
 import { documentChecks } from './schema.ts';
+import { SoftwareOrders } from './software-orders.ts';
+import type { SystemSlots } from './software-slots.ts';
 import type { StreamTarget } from './stream-duplex.ts';
 
 export interface ControllerZtpHooks {
@@ -44,6 +46,9 @@ export interface ControllerAgentOptions {
   /** Where Director is reached before the configuration names a southbound port; undefined = the process's own namespace. */
   readonly enrolmentVr?: string;
   readonly transport?: DirectorTransport;
+  readonly softwareVersion: string;
+  /** Undefined on a host without system slots. */
+  readonly slots?: SystemSlots | undefined;
   /** Whether certificates count that no current revocation list was seen for. */
   readonly revocationPolicy: RevocationCheck['policy'];
 }
@@ -80,6 +85,7 @@ export class ControllerAgent implements Service {
   readonly #transport: DirectorTransport;
   readonly #reports: ReportQueue;
   readonly #revocations: RevocationListKeeper;
+  readonly #softwareOrders: SoftwareOrders;
   readonly #checks = documentChecks();
   readonly #alarmReport: AlarmReport;
   readonly #checkPoll = checkPollReply();
@@ -106,6 +112,7 @@ export class ControllerAgent implements Service {
     this.#transport = options.transport ?? networkTransport(site);
     this.#alarmReport = new AlarmReport(site.alarms);
     this.#reports = new ReportQueue(site.store, site.random);
+    this.#softwareOrders = new SoftwareOrders({ site, log: this.#log, slots: options.slots, running: options.softwareVersion });
     this.#revocations = new RevocationListKeeper({
       site,
       log: this.#log,
@@ -126,6 +133,7 @@ export class ControllerAgent implements Service {
     await deviceKey(this.#store);
     this.#restore();
     this.#revocations.restore();
+    await this.#softwareOrders.tidy(false);
     void this.#run();
   }
 
@@ -133,7 +141,13 @@ export class ControllerAgent implements Service {
     this.#state = 'stopped';
     for (const wake of [...this.#wakers]) wake();
     this.#revocations.stop();
+    this.#softwareOrders.stop();
     this.#transport.close();
+  }
+
+  /** What is being done to the box's own system; '' = nothing. */
+  get softwareActivity(): string {
+    return this.#softwareOrders.activity;
   }
 
   status(): ServiceStatus {
@@ -357,6 +371,7 @@ export class ControllerAgent implements Service {
     if (poll.directory !== null || poll.directives.length > 0) this.#revocations.hurry(0);
     const session = this.#session();
     void this.#revocations.refreshIfDue(() => session.revocationList());
+    void this.#softwareOrders.poll(session);
   }
 
   async #applyDirectory(directory: SiteDirectory): Promise<void> {

@@ -4,15 +4,18 @@ import type { DeviceConfiguration } from '../../firmware/configuration.ts';
 import { fromUtf8 } from '../../platform/bytes.ts';
 import { LARGEST_CRL_BYTES } from '../../platform/crl.ts';
 import type { Suite } from '../../platform/crypto.ts';
-import { OperationalError } from '../../platform/errors.ts';
+import { ConfigError, OperationalError } from '../../platform/errors.ts';
 import { openBundle } from './bundle.ts';
 import type { OpenedBundle } from './bundle.ts';
 import type { DirectorCall, DirectorReply, DirectorTransport, DirectorTrust } from './director-transport.ts';
 import type { DocumentChecks } from './schema.ts';
+import { softwareReplyCheck } from './software-messages.ts';
+import type { OrderReport, SoftwareReply } from './software-messages.ts';
 import type { StreamTarget } from './stream-duplex.ts';
 
 const REQUEST_TIMEOUT_MS = 15_000;
 const LONGEST_CHAIN = 4;
+const checkSoftwareReply = softwareReplyCheck();
 
 /** Director answered, and the answer is no. */
 export class DirectorRefusal extends OperationalError {
@@ -75,9 +78,9 @@ export class DirectorSession {
   }
 
   /** @throws DirectorRefusal for a status that is no success, OperationalError without an answer */
-  async call(method: DirectorCall['method'], path: string, body?: unknown, timeoutMs = REQUEST_TIMEOUT_MS, mostBytes?: number): Promise<DirectorReply> {
+  async call(method: DirectorCall['method'], path: string, body?: unknown, timeoutMs = REQUEST_TIMEOUT_MS, more: Pick<DirectorCall, 'mostBytes' | 'range'> = {}): Promise<DirectorReply> {
     const { transport, target, trust } = this.#options;
-    const reply = await transport.request(target, trust, { method, path, timeoutMs, ...(body === undefined ? {} : { body }), ...(mostBytes === undefined ? {} : { mostBytes }) });
+    const reply = await transport.request(target, trust, { method, path, timeoutMs, ...(body === undefined ? {} : { body }), ...more });
     if (reply.status < 200 || reply.status >= 300) throw refusalOf(reply);
     return reply;
   }
@@ -94,7 +97,31 @@ export class DirectorSession {
 
   /** The provider's revocation list (DER), not checked. */
   async revocationList(): Promise<Uint8Array> {
-    return (await this.call('GET', '/api/v1/crl', undefined, REQUEST_TIMEOUT_MS, LARGEST_CRL_BYTES)).body;
+    return (await this.call('GET', '/api/v1/crl', undefined, REQUEST_TIMEOUT_MS, { mostBytes: LARGEST_CRL_BYTES })).body;
+  }
+
+  /** What this box should run; Director hears what runs, and which bundles fit (undefined without system slots). */
+  async software(running: string, compatible: string | undefined): Promise<SoftwareReply> {
+    const query = new URLSearchParams({ running, ...(compatible === undefined ? {} : { compatible }) });
+    try {
+      return checkSoftwareReply(await this.json('GET', `/api/v1/devices/self/software?${query}`));
+    } catch (error) {
+      if (error instanceof ConfigError) throw new OperationalError('director-reply', error.message, 'check that Director and the box have matching versions', error);
+      throw error;
+    }
+  }
+
+  /** Octets `first` to `last` of a software package, exactly. */
+  async packagePart(sha256: string, first: number, last: number, timeoutMs: number): Promise<Uint8Array> {
+    const length = last - first + 1;
+    const reply = await this.call('GET', `/api/v1/devices/self/software/${sha256}`, undefined, timeoutMs, { range: { first, last }, mostBytes: length });
+    const isPart = reply.status === 206 && reply.contentRange?.startsWith(`bytes ${first}-${last}/`) === true;
+    if (!isPart || reply.body.length !== length) throw new OperationalError('director-reply', `Director sent ${reply.contentRange ?? 'no part'} (${reply.body.length} octets) for octets ${first} to ${last}`, "look into Director's log");
+    return reply.body;
+  }
+
+  async tellUpgrade(report: OrderReport): Promise<void> {
+    await this.call('POST', '/api/v1/devices/self/upgrade', report);
   }
 
   async renewCertificate(csr: Uint8Array): Promise<readonly Uint8Array[]> {

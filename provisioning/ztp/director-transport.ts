@@ -30,11 +30,15 @@ export interface DirectorCall {
   readonly timeoutMs: number;
   /** A longer answer is given up. Default: 64 MiB. */
   readonly mostBytes?: number;
+  /** Octets of the resource, RFC 9110 14.2. */
+  readonly range?: { readonly first: number; readonly last: number };
 }
 
 export interface DirectorReply {
   readonly status: number;
   readonly body: Uint8Array;
+  /** Which part the body is, as Director says (`bytes 0-99/1000`). */
+  readonly contentRange?: string | undefined;
 }
 
 /** How agents reach Director; tests and the simulator may bring their own. */
@@ -79,6 +83,7 @@ function exchange(socket: TLSSocket, target: StreamTarget, call: DirectorCall): 
   const { mostBytes = LARGEST_REPLY_BYTES } = call;
   const headers = {
     host: address.includes(':') ? `[${address}]` : address,
+    ...(call.range === undefined ? {} : { range: `bytes=${call.range.first}-${call.range.last}` }),
     ...(text === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) }),
   };
   return new Promise((resolve, reject) => {
@@ -90,7 +95,7 @@ function exchange(socket: TLSSocket, target: StreamTarget, call: DirectorCall): 
         if (length > mostBytes) response.destroy(new Error(`the answer is longer than ${mostBytes} octets`));
         else parts.push(part);
       });
-      response.on('end', () => resolve({ status: response.statusCode ?? 0, body: Buffer.concat(parts) }));
+      response.on('end', () => resolve({ status: response.statusCode ?? 0, body: Buffer.concat(parts), contentRange: response.headers['content-range'] }));
       response.on('error', reject);
       response.on('close', () => reject(new Error('the answer ended early')));
     });

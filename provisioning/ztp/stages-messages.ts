@@ -2,6 +2,7 @@
 import type { DeviceConfiguration, PrestagingRecord } from '../../firmware/configuration.ts';
 import type { IpAddress } from '../../firmware/model.ts';
 import type { LogEvent } from '../../platform/log.ts';
+import type { SoftwarePackage } from './software-messages.ts';
 
 export type Stage = 'factory' | 'staging-ike' | 'certificate' | 'bundle' | 'software-check' | 'post-staging' | 'operational';
 
@@ -11,6 +12,21 @@ export interface StageReport {
   readonly state: 'started' | 'completed' | 'failed';
   readonly message: string;
   readonly nextStep?: string;
+  /** 0-100 of a step that takes its time. */
+  readonly percentage?: number;
+}
+
+/** What an upgrade of the box's own system needs to be told. */
+export interface SoftwareUpgrade {
+  readonly package: SoftwarePackage;
+  readonly bytesPerSecond: number;
+}
+
+export interface SoftwareProgress {
+  readonly version: string;
+  readonly phase: 'downloading' | 'installing' | 'rebooting';
+  /** Of the download. */
+  readonly percentage?: number;
 }
 
 export type StageRequest =
@@ -18,6 +34,8 @@ export type StageRequest =
   /** Director answers only when it has a generation above `after`. */
   | { readonly kind: 'bundle'; readonly after: number }
   | { readonly kind: 'software' }
+  /** Fetch and install; takes minutes, and ends with a reboot when all goes well. */
+  | ({ readonly kind: 'upgrade' } & SoftwareUpgrade)
   | { readonly kind: 'report'; readonly reports: readonly StageReport[] };
 
 /** How to reach Director: over the staging tunnel or the provider's control VR, which is one VR by name. */
@@ -35,17 +53,29 @@ export type StageOutcome =
   | { readonly kind: 'bundle-unchanged' }
   /** A bundle came and was refused. */
   | { readonly kind: 'bundle-invalid'; readonly cause: string }
-  | { readonly kind: 'software'; readonly wanted: string }
+  /** `obstacle`: why another version than the running one is not installed. */
+  | { readonly kind: 'software'; readonly wanted: string; readonly upgrade: SoftwareUpgrade | undefined; readonly obstacle: string }
+  /** `isWriting`: a slot was written to before it failed. */
+  | { readonly kind: 'software-refused'; readonly version: string; readonly isWriting: boolean; readonly cause: string; readonly nextStep: string }
+  /** The box is about to reboot. */
+  | { readonly kind: 'software-installed' }
   | { readonly kind: 'reported' }
   /** `refused`: Director answered no, asking again soon is useless. `certificateRefused`: the certificate is not good any longer. */
   | { readonly kind: 'failed'; readonly cause: string; readonly refused: boolean; readonly certificateRefused: boolean };
 
+/** A system that the software step installed, and that the box came back from. */
+export interface ReturnedSystem {
+  readonly version: string;
+  readonly cause: string;
+}
+
 export type StageInput =
   | { readonly kind: 'prestaging'; readonly record: PrestagingRecord; readonly hasCertificate: boolean }
-  | { readonly kind: 'restored'; readonly configuration: DeviceConfiguration; readonly record: PrestagingRecord | undefined; readonly onboarded: boolean }
+  | { readonly kind: 'restored'; readonly configuration: DeviceConfiguration; readonly record: PrestagingRecord | undefined; readonly onboarded: boolean; readonly returned?: ReturnedSystem | undefined }
   | { readonly kind: 'staging-up'; readonly assignedAddress: IpAddress; readonly directorAddresses: readonly IpAddress[] }
   | { readonly kind: 'staging-down'; readonly cause: string }
   | { readonly kind: 'outcome'; readonly request: number; readonly outcome: StageOutcome }
+  | { readonly kind: 'software-progress'; readonly progress: SoftwareProgress }
   | { readonly kind: 'applied' }
   | { readonly kind: 'apply-failed'; readonly cause: string }
   | { readonly kind: 'post-staging'; readonly controlTunnels: 'up' | 'down'; readonly bgp: 'up' | 'down'; readonly detail: string };

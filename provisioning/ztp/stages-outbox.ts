@@ -17,10 +17,12 @@ export class ReportOutbox {
     return this.#sending !== undefined;
   }
 
-  /** Beyond the limit the oldest are dropped. */
+  /** Beyond the limit the oldest are dropped; progress takes the place of earlier progress that waits. */
   add(reports: readonly StageReport[]): void {
     const text = (value: string): string => value.slice(0, TEXT_LIMIT);
     for (const { nextStep, ...report } of reports) {
+      const last = this.#reports.length > (this.#sending?.count ?? 0) ? this.#reports.at(-1) : undefined;
+      if (report.percentage !== undefined && last?.percentage !== undefined && last.step === report.step) this.#reports.pop();
       this.#reports.push({ ...report, message: text(report.message), ...(nextStep === undefined ? {} : { nextStep: text(nextStep) }) });
     }
     const over = this.#reports.length - REPORT_LIMIT;

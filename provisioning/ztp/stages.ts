@@ -3,6 +3,8 @@
 //
 //   factory -> staging-ike -> certificate -> bundle -> software-check -> post-staging -> operational
 //
+// The software step may replace the box's own system: then the box reboots in it, and goes on in the new one.
+//
 // A request that keeps failing leads back to staging-ike after a backoff. A box that was onboarded once starts at
 // post-staging and stays there: its staging key is void.
 import type { DeviceConfiguration, PrestagingRecord } from '../../firmware/configuration.ts';
@@ -15,11 +17,13 @@ import { TimerTable, after } from '../../platform/time.ts';
 import type { Instant } from '../../platform/time.ts';
 import { PROVIDER_TENANT } from './names.ts';
 import { ReportOutbox } from './stages-outbox.ts';
-import type { Stage, StageInput, StageOutcome, StageOutput, StagePath, StageReport, StageRequest } from './stages-messages.ts';
+import type { ReturnedSystem, SoftwareProgress, SoftwareUpgrade, Stage, StageInput, StageOutcome, StageOutput, StagePath, StageReport, StageRequest } from './stages-messages.ts';
 
 export interface StageOptions {
   readonly random: Random;
   readonly softwareVersion: string;
+  /** Between two polls of Director, on average. */
+  readonly pollMs?: number;
 }
 
 type TimerName = 'staging' | 'restart' | 'retry' | 'report' | 'flush' | 'watch' | 'apply' | 'poll';
@@ -34,12 +38,19 @@ const STAGING_PATIENCE_MS = 120_000;
 const POST_STAGING_PATIENCE_MS = 300_000;
 /** Reports that Director has not taken by then follow over the control VR. */
 const FLUSH_MS = 5_000;
+const REBOOT_PATIENCE_MS = 600_000;
 const POLL_MS = 60_000;
+/** After a start: an order may wait for its end to be told. */
+const FIRST_POLL_MS = 5_000;
 const CAUSE_LENGTH_LIMIT = 400;
+/** Percent of a download between two reports. */
+const REPORTED_PERCENT = 5;
 
-function reportsOfRestored(configuration: DeviceConfiguration, softwareVersion: string): StageReport[] {
+function reportsOfRestored(configuration: DeviceConfiguration, softwareVersion: string, returned: ReturnedSystem | undefined): StageReport[] {
+  const failure = returned && ({ step: 'software', state: 'failed', message: `Software ${returned.version} was given up: ${returned.cause}`, nextStep: 'look into versa-upgrade.log of the box; it goes on with what it has' } as const);
   return [
     { step: 'config', state: 'completed', message: `Configuration generation ${configuration.generation} is in force after a restart` },
+    ...(failure ? [failure] : []),
     { step: 'software', state: 'completed', message: `Software ${softwareVersion} runs after a restart` },
   ];
 }
@@ -66,6 +77,9 @@ export class Stages implements Machine<StageInput, StageOutput> {
   #stagingRounds = 0;
   #applyAttempts = 0;
   #applying: DeviceConfiguration | undefined;
+  /** Of the software step: the system that is fetched and installed. */
+  #upgrade: SoftwareUpgrade | undefined;
+  #toldPercentage = 0;
   /** Rises with every failure, so that every address of Director is tried. */
   #directorChoice = 0;
 
@@ -115,7 +129,7 @@ export class Stages implements Machine<StageInput, StageOutput> {
         this.#onboarded = input.onboarded;
         this.#log('info', 'ZTP restored a configuration', { generation: input.configuration.generation, onboarded: input.onboarded });
         // What was reported before the restart may not have arrived; Director takes it twice.
-        if (!input.onboarded) this.#outbox.add(reportsOfRestored(input.configuration, this.#options.softwareVersion));
+        if (!input.onboarded) this.#outbox.add(reportsOfRestored(input.configuration, this.#options.softwareVersion, input.returned));
         this.#enterPostStaging(input.configuration);
         return;
       case 'staging-up':
@@ -126,6 +140,9 @@ export class Stages implements Machine<StageInput, StageOutput> {
         return;
       case 'outcome':
         this.#onOutcome(input.request, input.outcome);
+        return;
+      case 'software-progress':
+        this.#softwareProgress(input.progress);
         return;
       case 'applied':
         this.#appliedInFull();
@@ -228,7 +245,7 @@ export class Stages implements Machine<StageInput, StageOutput> {
   #requestOfStage(): void {
     if (this.#stage === 'certificate') this.#request({ kind: 'certificate' });
     else if (this.#stage === 'bundle') this.#request({ kind: 'bundle', after: 0 });
-    else if (this.#stage === 'software-check') this.#request({ kind: 'software' });
+    else if (this.#stage === 'software-check') this.#request(this.#upgrade ? { kind: 'upgrade', ...this.#upgrade } : { kind: 'software' });
   }
 
   #request(request: StageRequest): void {
@@ -277,7 +294,14 @@ export class Stages implements Machine<StageInput, StageOutput> {
       case 'bundle-invalid':
         return this.#bundleRefused(outcome.cause);
       case 'software':
-        return this.#softwareKnown(outcome.wanted);
+        return this.#softwareKnown(outcome.wanted, outcome.upgrade, outcome.obstacle);
+      case 'software-refused':
+        return this.#softwareRefused(outcome);
+      case 'software-installed':
+        this.#detail = 'the box reboots into its new system';
+        // Without the reboot the next attempt says why.
+        this.#timers.set('retry', after(this.#now, REBOOT_PATIENCE_MS));
+        return;
       case 'bundle-unchanged':
       case 'reported':
         return;
@@ -330,16 +354,45 @@ export class Stages implements Machine<StageInput, StageOutput> {
     this.#timers.set('retry', after(this.#now, this.#backoffMs(this.#attempts)));
   }
 
-  #softwareKnown(wanted: string): void {
+  #softwareKnown(wanted: string, upgrade: SoftwareUpgrade | undefined, obstacle: string): void {
     if (this.#stage !== 'software-check') return;
     const running = this.#options.softwareVersion;
-    const message = wanted === running ? `Software ${running} is what Director wants` : `Software ${running} runs, Director wants ${wanted}; the box goes on with what it has`;
     this.#log(wanted === running ? 'info' : 'warning', 'Software version checked', { running, wanted });
+    if (upgrade !== undefined && wanted !== running) {
+      this.#upgrade = upgrade;
+      this.#toldPercentage = 0;
+      this.#report({ step: 'software', state: 'started', message: `Software ${running} runs, Director wants ${wanted}: the box downloads it`, percentage: 0 });
+      return this.#requestOfStage();
+    }
+    this.#softwareDone(wanted === running ? `Software ${running} is what Director wants` : `Software ${running} runs, Director wants ${wanted}; the box goes on with what it has: ${obstacle}`);
+  }
+
+  #softwareDone(message: string): void {
     this.#timers.set('flush', after(this.#now, FLUSH_MS));
     this.#report(
       { step: 'software', state: 'completed', message },
       { step: 'post-staging', state: 'started', message: 'The box moves to its post-staging configuration' },
     );
+  }
+
+  #softwareProgress({ version, phase, percentage }: SoftwareProgress): void {
+    if (this.#stage !== 'software-check' || this.#upgrade === undefined) return;
+    // What moves need not be started over.
+    this.#attempts = 0;
+    this.#detail = phase === 'downloading' ? `downloads software ${version}: ${percentage ?? 0} %` : `${phase === 'installing' ? 'installs' : 'reboots into'} software ${version}`;
+    if (phase !== 'downloading') return this.#report({ step: 'software', state: 'started', message: phase === 'installing' ? `The box installs software ${version}` : `The box reboots into software ${version}`, percentage: 100 });
+    if (percentage === undefined || percentage < this.#toldPercentage + REPORTED_PERCENT) return;
+    this.#toldPercentage = percentage;
+    this.#report({ step: 'software', state: 'started', message: `The box downloads software ${version}`, percentage });
+  }
+
+  /** The box is of more use with the system that it has than not onboarded. */
+  #softwareRefused({ version, isWriting, cause, nextStep }: Extract<StageOutcome, { kind: 'software-refused' }>): void {
+    if (this.#stage !== 'software-check') return;
+    this.#upgrade = undefined;
+    this.#log('error', 'Software could not be upgraded', { version, cause });
+    this.#report({ step: 'software', state: 'failed', message: `Software ${version} ${isWriting ? 'could not be installed' : 'is refused'}: ${cause}`, nextStep });
+    this.#softwareDone(`Software ${this.#options.softwareVersion} runs; the box goes on with what it has`);
   }
 
   #leaveSoftwareCheck(): void {
@@ -400,7 +453,7 @@ export class Stages implements Machine<StageInput, StageOutput> {
       this.#enter('operational');
       this.#stagingRounds = 0;
       if (!this.#onboarded) this.#report({ step: 'post-staging', state: 'completed', message: 'Control tunnels and BGP sessions are up' });
-      this.#armPoll();
+      this.#armPoll(Math.min(FIRST_POLL_MS, this.#options.pollMs ?? POLL_MS));
     }
     if (cameUp) {
       this.#reportAttempts = 0;
@@ -459,12 +512,13 @@ export class Stages implements Machine<StageInput, StageOutput> {
     for (const name of ['staging', 'restart', 'retry', 'flush', 'watch'] as const) this.#timers.clear(name);
     this.#pending = undefined;
     this.#attempts = 0;
+    this.#upgrade = undefined;
     if (stage !== this.#stage) this.#log('info', 'ZTP stage', { stage, from: this.#stage });
     this.#stage = stage;
   }
 
-  #armPoll(): void {
-    this.#timers.set('poll', after(this.#now, POLL_MS * 0.75 + randomBelow(this.#options.random, POLL_MS / 2)));
+  #armPoll(meanMs = this.#options.pollMs ?? POLL_MS): void {
+    this.#timers.set('poll', after(this.#now, meanMs * 0.75 + randomBelow(this.#options.random, meanMs / 2)));
   }
 
   /** Doubles from 2 s to 5 min, spread by a quarter to both sides so that boxes do not move in step. */

@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { RealSuite } from '../../platform/crypto-real.ts';
 import { MemorySink, SinkLog } from '../../platform/log.ts';
 import { SystemRandom } from '../../platform/random.ts';
-import { SystemClock } from '../../platform/time.ts';
+import { SystemClock, after } from '../../platform/time.ts';
+import type { CancelTimer, Instant } from '../../platform/time.ts';
 import { createCsr, generateKeyPair } from '../../platform/x509.ts';
 import { DirectorClient } from '../../provisioning/director/client.ts';
 import type { DirectorService } from '../../provisioning/director/service.ts';
@@ -18,9 +19,14 @@ export const suite = new RealSuite();
 
 export const INTERNET_CIRCUIT = { id: 1, name: 'vni-0/0', transport: 'INTERNET', addresses: ['192.0.2.10/24'], gateways: ['192.0.2.1'] };
 
-/** The machine's clock, set forward by a test. */
+/** The machine's clock, set forward by a test, or with timers that come too soon. */
 export class ShiftedClock extends SystemClock {
   shiftMs = 0;
+  hurry = 1;
+
+  override at(when: Instant, run: () => void): CancelTimer {
+    return super.at(after(this.now(), (when - this.now()) / this.hurry), run);
+  }
 
   override unixMs(): number {
     return super.unixMs() + this.shiftMs;

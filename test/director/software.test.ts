@@ -8,6 +8,7 @@ import { architectureOf } from '../../images/architecture.ts';
 import { makeBundle } from '../../images/bundle.ts';
 import { updateAuthority } from '../../images/update-authority.ts';
 import { SeededRandom } from '../../platform/random.ts';
+import { sleep } from '../../platform/time.ts';
 import { directorTls } from '../../provisioning/ztp/director-tls.ts';
 import { PROVIDER, certifyByHand, populate, startDirector } from './director-fixture.ts';
 import type { Fixture } from './director-fixture.ts';
@@ -71,15 +72,27 @@ describe("Director's software packages", () => {
     await assert.rejects(fixture.client().uploadSoftware(twin.file), /needs the operator token/);
   });
 
-  it('refuse one that is too large before its octets come', async () => {
+  /** Sends the beginning of a body; resolves with the status, or with why the connection ended. */
+  function begin(method: string, path: string, length: number): Promise<unknown> {
     const { port, anchor } = fixture.director;
-    const headers = { authorization: `Bearer ${readFileSync(join(fixture.directory, 'operator.token'), 'utf8').trim()}`, 'content-length': 2 * 1024 ** 3 };
-    const status = await new Promise((resolve, reject) => {
-      const request = httpsRequest({ host: '127.0.0.1', port, method: 'PUT', path: '/api/v1/software/x', headers, ...directorTls(anchor!, PROVIDER, undefined) }, (response) => resolve(response.statusCode));
-      request.on('error', reject);
+    const headers = { authorization: `Bearer ${readFileSync(join(fixture.directory, 'operator.token'), 'utf8').trim()}`, 'content-type': 'application/json', 'content-length': length };
+    return new Promise((resolve) => {
+      const request = httpsRequest({ host: '127.0.0.1', port, method, path, headers, ...directorTls(anchor!, PROVIDER, undefined) }, (response) => resolve(response.statusCode));
+      request.on('error', (error) => resolve(error.message));
       request.write('first octets');
     });
-    assert.equal(status, 413);
+  }
+
+  it('refuse one that is too large before its octets come', async () => {
+    assert.equal(await begin('PUT', '/api/v1/software/x', 2 * 1024 ** 3), 413);
+  });
+
+  it('drop who stands still in the middle, an upload after a minute and any other body after 15 s', async () => {
+    fixture.clock.hurry = 100;
+    assert.equal(await begin('POST', '/api/v1/upgrades', 5000), 'socket hang up');
+    assert.equal(await begin('PUT', '/api/v1/software/x', 5000), 'socket hang up');
+    for (let tries = 0; tries < 100 && stored().length > 0; tries++) await sleep(20);
+    assert.deepEqual([stored(), fixture.log.records.filter(({ level }) => level === 'error')], [[], []]);
   });
 
   it('are handed out in parts to devices only', async () => {

@@ -233,6 +233,35 @@ describe('upgrade: orders', () => {
     assert.equal(one.disk.read('upgrade-pending'), undefined);
   });
 
+  it('tells whoever ordered from elsewhere when it begins to write and to reboot, and what came of it, also after the restart', async () => {
+    const one = await box();
+    const phases: string[] = [];
+    await one.service.install('/var/x.raucb', async (phase) => void phases.push(`${phase} after ${one.events.at(-1) ?? 'nothing'}`));
+    assert.deepEqual(phases, ['installing after nothing', 'rebooting after mark-other-active']);
+    one.missing = 'Controllers are away';
+    await one.boot();
+    assert.deepEqual(one.service.outcome(), { kind: 'on-trial' });
+    one.clock.advance(601_000);
+    await settled();
+    await one.boot();
+    assert.deepEqual(one.service.outcome(), { kind: 'returned', version: '1.1.0', cause: 'within 10 minutes: Controllers are away' });
+    // The next change is decided for itself.
+    one.missing = '';
+    await one.service.install('/var/x.raucb', async () => {});
+    await one.boot();
+    one.clock.advance(10_000);
+    await settled();
+    assert.deepEqual(one.service.outcome(), { kind: 'good', version: '1.1.0', cause: '' });
+  });
+
+  it('writes nothing when whoever ordered it says no in the last moment, and says what could not be installed', async () => {
+    const one = await box();
+    await assert.rejects(one.service.install('/var/x.raucb', () => Promise.reject(new Error('it was called back'))), /called back/);
+    assert.deepEqual([one.events, one.service.outcome()], [[], { kind: 'none' }]);
+    one.install = () => Promise.reject(new OperationalError('COMMAND_FAILED', 'rauc install: no space left on device', 'free space'));
+    await assert.rejects(one.service.install('/var/x.raucb', async () => {}), /no space left on device/);
+  });
+
   it('takes one order at a time, and none while the system is on trial', async () => {
     const one = await box();
     one.install = () => new Promise(() => undefined);

@@ -1,18 +1,17 @@
 // A branch and a Controller against a real Director over real HTTPS on the loopback interface. Only the tunnels are
 // played: the roles' hooks say that they are up.
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { DeviceConfiguration, PrestagingRecord, SiteDirectory } from '../../firmware/configuration.ts';
-import type { Site } from '../../firmware/services/service.ts';
-import { NodeNetwork } from '../../drivers/portable/sockets.ts';
-import { Alarms } from '../../platform/alarms.ts';
-import { RealSuite } from '../../platform/crypto-real.ts';
+import type { Alarms } from '../../platform/alarms.ts';
 import { decodeCrl } from '../../platform/crl.ts';
 import type { RevocationCheck } from '../../platform/crypto.ts';
-import { MemorySink, SinkLog } from '../../platform/log.ts';
-import { SystemRandom } from '../../platform/random.ts';
+import type { MemorySink } from '../../platform/log.ts';
 import { MemoryStore } from '../../platform/store.ts';
 import { FlooredClock } from '../../platform/time-floor.ts';
-import { SystemClock, sleep } from '../../platform/time.ts';
+import { SystemClock } from '../../platform/time.ts';
 import { certificateFacts } from '../../platform/x509.ts';
 import { decodeActivationLink } from '../../provisioning/ztp/activation-link.ts';
 import { createZtpAgent } from '../../provisioning/ztp/agent.ts';
@@ -22,36 +21,10 @@ import type { ControllerAgent } from '../../provisioning/ztp/controller-agent.ts
 import type { DirectorDirective } from '../../provisioning/ztp/controller-messages.ts';
 import type { DeviceIdentity } from '../../provisioning/ztp/director-tls.ts';
 import { networkTransport } from '../../provisioning/ztp/director-transport.ts';
-import { PROVIDER, populate, startDirector, suite } from '../director/director-fixture.ts';
+import { PROVIDER, populate, startDirector } from '../director/director-fixture.ts';
 import type { Fixture } from '../director/director-fixture.ts';
-
-/** A host whose connections all go over the loopback interface; remembers which VRs were asked for. */
-function host(name: string, store = new MemoryStore(), clock: SystemClock | FlooredClock = new SystemClock()): { site: Site; vrs: (string | undefined)[]; log: MemorySink } {
-  const log = new MemorySink();
-  const vrs: (string | undefined)[] = [];
-  const real = new NodeNetwork();
-  const network: Site['network'] = {
-    openDatagram: (options) => real.openDatagram(options),
-    listenStream: (options) => real.listenStream(options),
-    connectStream(options) {
-      vrs.push(options.vr);
-      return real.connectStream({ ...options, vr: undefined, localAddress: undefined });
-    },
-  };
-  const kernel: Site['kernel'] = { ensureVr: async () => {}, adoptDevice: async () => {}, releaseDevice: async () => {}, apply: async () => {}, removeVr: async () => {} };
-  const sinkLog = new SinkLog([log], () => clock.unixMs());
-  const alarms = new Alarms(sinkLog.channel('alarms'), () => clock.unixMs());
-  const wrong = clock instanceof FlooredClock ? { timeFloor: clock, suite: new RealSuite(() => clock.behindMs > 0) } : { suite };
-  return { vrs, log, site: { name, clock, random: new SystemRandom(), ...wrong, log: sinkLog, alarms, store, network, kernel } };
-}
-
-async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-  for (let tries = 0; tries < 400; tries++) {
-    if (await holds()) return;
-    await sleep(20);
-  }
-  assert.fail(`never came: ${what}`);
-}
+import { packageOf } from '../director/package-fixture.ts';
+import { host, until } from './agent-host.ts';
 
 const UP: PostStagingStatus = { controlTunnels: 'up', bgp: 'up', detail: '' };
 
@@ -127,6 +100,7 @@ describe('ZTP agents with a real Director', () => {
     const agent = createControllerAgent({
       site,
       serial: 'CTRL0001',
+      softwareVersion: '0.1.0',
       revocationPolicy: 'hard',
       enrolment: order && { url: `https://127.0.0.1:${fixture.director.port}`, anchorSha256: order.anchorSha256, token: order.token },
       hooks: {
@@ -143,6 +117,22 @@ describe('ZTP agents with a real Director', () => {
     await agent.start();
     return { agent, ...found };
   }
+
+  it('answers an order to upgrade a Controller, here that it has no system slots', async () => {
+    const scratch = mkdtempSync(join(tmpdir(), 'selvage-agent-'));
+    try {
+      const head = await controller();
+      await until('the Controller has its sites', () => head.directories.length > 0);
+      await until('Director knows what runs', async () => (await fixture.operator.call<{ runningVersion?: string }>('GET', '/api/v1/sites/Controller-1')).runningVersion === '0.1.0');
+      await fixture.operator.uploadSoftware(packageOf(scratch, '1.1.0').file);
+      const { id } = await fixture.operator.orderUpgrade({ version: '1.1.0', sites: ['Controller-1'] });
+      // News end the poll that waits.
+      await fixture.operator.orderRekey(2, { spreadSeconds: 3 });
+      await until('the refusal', async () => (await fixture.operator.task(id)).boxes[0]!.cause === 'the box has no system slots');
+    } finally {
+      rmSync(scratch, { recursive: true });
+    }
+  });
 
   it("tells Director of a box's alarms, and that they are over", async () => {
     const head = await controller();

@@ -27,7 +27,7 @@ it('ztp/report-storage lets a box pass when its report cannot be stored', () => 
   const log = new SinkLog([], () => 0);
   const site = { clock, random, log, alarms: new Alarms(log.channel('alarms'), () => 0), store } as unknown as Site;
   const hooks = { applyConfiguration: async () => undefined, applyDirectory: () => undefined, orderRekey: () => undefined, revocations: () => undefined };
-  const agent = createControllerAgent({ site, hooks, serial: 'C1', revocationPolicy: 'soft', enrolment: undefined, transport: {} as DirectorTransport });
+  const agent = createControllerAgent({ site, hooks, serial: 'C1', softwareVersion: '0.1.0', revocationPolicy: 'soft', enrolment: undefined, transport: {} as DirectorTransport });
   const endpoint = { address: '192.0.2.1', port: 500 };
   doesNotThrow(() => agent.branchConnect({ serial: 'S1', tenant: 1, stagingIdentity: 'x@staging.example', observedEndpoint: endpoint, temporaryAddress: '10.0.0.1' }));
   deepStrictEqual(causes, ['free space on that file system']);

@@ -11,6 +11,9 @@ const REFUSED: StageOutcome = { kind: 'failed', cause: 'no', refused: true, cert
 const UP = { kind: 'post-staging', controlTunnels: 'up', bgp: 'up', detail: '' } as const;
 const DOWN = { kind: 'post-staging', controlTunnels: 'down', bgp: 'down', detail: 'IKE: no answer' } as const;
 
+const UPGRADE = { package: { sha256: 'ab'.repeat(32), compatible: 'selvage-x86_64', version: '0.2.0', bytes: 1000 }, bytesPerSecond: 100 };
+const WANTED: StageOutcome = { kind: 'software', wanted: '0.2.0', upgrade: UPGRADE, obstacle: '' };
+
 /** A machine with its clock; keeps what it asked for. */
 class Box {
   readonly stages = new Stages({ random: new SeededRandom('box'), softwareVersion: '0.1.0' });
@@ -67,7 +70,7 @@ class Box {
   /** Up to and including the order to apply the configuration. */
   configured(): this {
     this.staged().answer('certificate', { kind: 'certificate' }).answer('bundle', { kind: 'bundle', configuration: CONFIGURATION });
-    this.answer('report', { kind: 'reported' }).answer('software', { kind: 'software', wanted: '0.1.0' });
+    this.answer('report', { kind: 'reported' }).answer('software', { kind: 'software', wanted: '0.1.0', upgrade: undefined, obstacle: 'Director has no package of it' });
     return this.answer('report', { kind: 'reported' });
   }
 
@@ -98,7 +101,7 @@ describe('ZTP stages', () => {
     // bundle <-- ; report and software -->
     box.answer('bundle', { kind: 'bundle', configuration: CONFIGURATION });
     assert.equal(box.stages.stage, 'software-check');
-    box.answer('report', { kind: 'reported' }).answer('software', { kind: 'software', wanted: '0.2.0' });
+    box.answer('report', { kind: 'reported' }).answer('software', { kind: 'software', wanted: '0.2.0', upgrade: undefined, obstacle: 'Director has no package of it' });
     const { request } = box.lastRequest('report');
     assert.ok(request.kind === 'report');
     assert.match(request.reports[0]!.message, /0.1.0 runs, Director wants 0.2.0/);
@@ -200,7 +203,7 @@ describe('ZTP stages', () => {
 
   it('does not wait for reports longer than five seconds before it moves on', () => {
     const box = new Box().staged().answer('certificate', { kind: 'certificate' }).answer('bundle', { kind: 'bundle', configuration: CONFIGURATION });
-    box.answer('report', FAILED).answer('software', { kind: 'software', wanted: '0.1.0' });
+    box.answer('report', FAILED).answer('software', { kind: 'software', wanted: '0.1.0', upgrade: undefined, obstacle: 'Director has no package of it' });
     assert.equal(box.stages.stage, 'software-check');
     box.pass(5000);
     assert.equal(box.stages.stage, 'post-staging');
@@ -288,7 +291,7 @@ describe('ZTP stages', () => {
 
   it('survives any order of inputs without an exception and with a bounded queue of reports', () => {
     const random = new SeededRandom('orders');
-    const outcomes: StageOutcome[] = [FAILED, REFUSED, { kind: 'certificate' }, { kind: 'bundle', configuration: CONFIGURATION }, { kind: 'bundle-unchanged' }, { kind: 'bundle-invalid', cause: 'x' }, { kind: 'software', wanted: '9' }, { kind: 'reported' }];
+    const outcomes: StageOutcome[] = [FAILED, REFUSED, { kind: 'certificate' }, { kind: 'bundle', configuration: CONFIGURATION }, { kind: 'bundle-unchanged' }, { kind: 'bundle-invalid', cause: 'x' }, { kind: 'software', wanted: '9', upgrade: undefined, obstacle: 'Director has no package of it' }, { kind: 'reported' }, WANTED, { kind: 'software-refused', version: '9', isWriting: true, cause: 'x', nextStep: 'y' }, { kind: 'software-installed' }];
     for (let run = 0; run < 200; run++) {
       const box = new Box();
       for (let step = 0; step < 120; step++) {
@@ -298,6 +301,7 @@ describe('ZTP stages', () => {
           { kind: 'staging-up', assignedAddress: '172.30.0.1', directorAddresses: random.uint32() % 4 === 0 ? [] : ['203.0.113.5'] },
           { kind: 'staging-down', cause: 'x' },
           { kind: 'outcome', request: random.uint32() % 40, outcome: outcomes[random.uint32() % outcomes.length]! },
+          { kind: 'software-progress', progress: { version: '9', phase: 'downloading', percentage: random.uint32() % 101 } },
           { kind: 'applied' },
           { kind: 'apply-failed', cause: 'x' },
           UP,
@@ -308,5 +312,80 @@ describe('ZTP stages', () => {
         box.asked();
       }
     }
+  });
+
+  describe('in the software step', () => {
+    /** What Director was told since the last look, each as `step state percentage: message`. */
+    function told(box: Box): string[] {
+      const { request } = box.lastRequest('report');
+      assert.ok(request.kind === 'report');
+      return request.reports.map(({ step, state, percentage, message }) => `${step} ${state}${percentage === undefined ? '' : ` ${percentage} %`}: ${message}`);
+    }
+
+    function upgrading(): Box {
+      const box = new Box().staged().answer('certificate', { kind: 'certificate' }).answer('bundle', { kind: 'bundle', configuration: CONFIGURATION });
+      return box.answer('report', { kind: 'reported' }).answer('software', WANTED);
+    }
+
+    it('asks for the system that Director wants, and tells Director every few percent', () => {
+      const box = upgrading();
+      assert.deepEqual(box.lastRequest('upgrade').request, { kind: 'upgrade', ...UPGRADE });
+      assert.deepEqual(told(box), ['software started 0 %: Software 0.1.0 runs, Director wants 0.2.0: the box downloads it']);
+      box.answer('report', { kind: 'reported' }).asked();
+      for (let percentage = 1; percentage < 10; percentage++) box.tell({ kind: 'software-progress', progress: { version: '0.2.0', phase: 'downloading', percentage } });
+      assert.deepEqual(told(box), ['software started 5 %: The box downloads software 0.2.0']);
+      assert.equal(box.stages.detail, 'downloads software 0.2.0: 9 %');
+      // What could not be told yet is told with its last state only.
+      for (const percentage of [50, 60, 70]) box.tell({ kind: 'software-progress', progress: { version: '0.2.0', phase: 'downloading', percentage } });
+      box.answer('report', { kind: 'reported' });
+      assert.deepEqual(told(box), ['software started 70 %: The box downloads software 0.2.0']);
+      box.tell({ kind: 'software-progress', progress: { version: '0.2.0', phase: 'rebooting' } });
+      assert.equal(box.stages.stage, 'software-check');
+    });
+
+    it('asks again, after the bundle, when the tunnel breaks and comes back', () => {
+      const box = upgrading();
+      const { id } = box.lastRequest('upgrade');
+      box.tell({ kind: 'staging-down', cause: 'no answer' });
+      box.asked();
+      box.tell({ kind: 'outcome', request: id, outcome: FAILED }).tell({ kind: 'staging-up', assignedAddress: '172.30.0.1', directorAddresses: ['203.0.113.5'] });
+      box.answer('bundle', { kind: 'bundle', configuration: CONFIGURATION }).answer('software', WANTED);
+      assert.equal(box.lastRequest('upgrade').path.director, '203.0.113.5');
+    });
+
+    it('counts failures of a download from its last progress', () => {
+      const box = upgrading();
+      for (let failure = 1; failure <= 9; failure++) {
+        box.answer('upgrade', FAILED).pass(30_000);
+        if (failure % 3 === 0) box.tell({ kind: 'software-progress', progress: { version: '0.2.0', phase: 'downloading', percentage: failure } });
+      }
+      assert.equal(box.stages.stage, 'software-check');
+    });
+
+    it('goes on with what it has when that is refused, with the cause for the Task', () => {
+      const box = upgrading();
+      box.answer('report', { kind: 'reported' });
+      box.answer('upgrade', { kind: 'software-refused', version: '0.2.0', isWriting: false, cause: 'it is unsigned', nextStep: 'sign it' });
+      assert.deepEqual(told(box), ['software failed: Software 0.2.0 is refused: it is unsigned']);
+      box.answer('report', { kind: 'reported' });
+      assert.deepEqual(told(box), ['software completed: Software 0.1.0 runs; the box goes on with what it has', 'post-staging started: The box moves to its post-staging configuration']);
+      box.answer('report', { kind: 'reported' });
+      assert.equal(box.stages.stage, 'post-staging');
+    });
+
+    it('tries once more when the reboot does not come', () => {
+      const box = upgrading();
+      box.answer('upgrade', { kind: 'software-installed' }).asked();
+      box.pass(599_000);
+      assert.ok(!box.asked().includes('upgrade'));
+      box.pass(2_000);
+      assert.ok(box.asked().includes('upgrade'));
+    });
+
+    it('tells in the former system that the new one was given up', () => {
+      const box = new Box().tell({ kind: 'restored', configuration: CONFIGURATION, record: RECORD, onboarded: false, returned: { version: '0.2.0', cause: 'BGP is down' } });
+      box.tell({ kind: 'applied' }).tell(UP);
+      assert.deepEqual(told(box).slice(1, 3), ['software failed: Software 0.2.0 was given up: BGP is down', 'software completed: Software 0.1.0 runs after a restart']);
+    });
   });
 });

@@ -76,7 +76,7 @@ const MIGRATIONS: readonly string[] = [
   ) STRICT;
   CREATE TABLE upgrades (
     task_id INTEGER PRIMARY KEY REFERENCES tasks ON DELETE CASCADE, version TEXT NOT NULL, bytes_per_second INTEGER NOT NULL,
-    failures_allowed INTEGER NOT NULL, answer_seconds INTEGER NOT NULL, cancelled INTEGER NOT NULL
+    failures_allowed INTEGER NOT NULL, answer_seconds INTEGER NOT NULL, reinstall INTEGER NOT NULL, cancelled INTEGER NOT NULL
   ) STRICT;
   CREATE TABLE upgrade_boxes (
     id INTEGER PRIMARY KEY AUTOINCREMENT, task_id INTEGER NOT NULL REFERENCES upgrades ON DELETE CASCADE,

@@ -175,6 +175,8 @@ export interface UpgradeTable {
   failures_allowed: number;
   /** A box that tells nothing for so long, although nothing keeps it busy, has failed. */
   answer_seconds: number;
+  /** 1: also on boxes that run this version. */
+  reinstall: 0 | 1;
   cancelled: 0 | 1;
 }
 
