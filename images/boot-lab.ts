@@ -1,12 +1,10 @@
 // What an image must show in the lab: it boots, is onboarded, carries traffic and is marked good; and with `life`, that it
 // takes an upgrade, goes back, and forgets everything when it is told to.
-import { OperationalError } from '../platform/errors.ts';
-import { ImageLab, STICK_LABEL } from './image-lab.ts';
+import { ImageLab } from './image-lab.ts';
 import type { ImageLabOptions, Reachability } from './image-lab.ts';
 
 const GOOD_MS = 300_000;
-const INSTALL_MS = 600_000;
-const COPY_MS = 300_000;
+const UPGRADE_MS = 900_000;
 const VARIABLES = 'grub-editenv /boot/efi/EFI/BOOT/grubenv list | tr "\\n" " "';
 const UPGRADE_LOG = 'selvage show system package; tail -n 20 /var/log/versa/versa-upgrade.log; journalctl -u rauc -n 20 --no-pager';
 /** Tells device keys apart; empty without one. */
@@ -40,14 +38,14 @@ export interface Stage extends Reachability {
   readonly failedUnits: string;
 }
 
-export type BootOptions = Omit<ImageLabOptions, 'cargo'> & {
+export type BootOptions = ImageLabOptions & {
   /** Bundle for the upgrade of `life`; undefined = without it. */
   readonly bundle: string | undefined;
 };
 
 /** To be called as first process of the lab's enclosure. Throws OperationalError with what the box says when it does not come so far. */
 export async function bootInLab(options: BootOptions): Promise<BootResult> {
-  const lab = await ImageLab.start({ ...options, cargo: options.bundle });
+  const lab = await ImageLab.start(options);
   try {
     await lab.login();
     const loginSeconds = lab.seconds;
@@ -65,7 +63,7 @@ export async function bootInLab(options: BootOptions): Promise<BootResult> {
       dataState: await lab.say('cat /run/selvage-image/data'),
       serial: await lab.say('cat /sys/class/dmi/id/product_serial'),
     };
-    return options.bundle === undefined ? result : { ...result, life: await live(lab, task) };
+    return options.bundle === undefined ? result : { ...result, life: await live(lab, task, options.bundle) };
   } finally {
     await lab.close();
   }
@@ -85,10 +83,8 @@ async function stage(lab: ImageLab): Promise<Stage> {
   return { slot, failedUnits: await failedUnits(lab), ...(await lab.askHosts()) };
 }
 
-async function live(lab: ImageLab, task: number): Promise<LifeResult> {
-  const said = await lab.say(`mkdir -p /run/cargo && mount -o ro /dev/disk/by-label/${STICK_LABEL} /run/cargo && cp /run/cargo/*.raucb /var/lib/selvage/ && umount /run/cargo && echo copied`, COPY_MS);
-  if (!said.endsWith('copied')) throw new OperationalError('image-bundle', `the bundle could not be copied to the box: ${said}`, 'read the console log that was named');
-  await lab.restart('selvage request system package upgrade /var/lib/selvage/*.raucb', INSTALL_MS);
+async function live(lab: ImageLab, task: number, bundle: string): Promise<LifeResult> {
+  await lab.upgrade(bundle, UPGRADE_MS);
   await slotIsGood(lab, 'B');
   const upgraded = await stage(lab);
   await lab.restart('selvage request system rollback');

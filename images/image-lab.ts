@@ -1,6 +1,6 @@
 // The lab with an image in place of branch-2: flashed to a blank disk, its ports on the wires of the branch, its prestaging
 // record on a USB stick. The machine is driven by its console, and judged by it, by Director and by the hosts of its LANs.
-import { closeSync, openSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { settleInside } from '../provisioning/lab/enclosure.ts';
 import { hostCommand } from '../provisioning/lab/host-command.ts';
@@ -19,7 +19,6 @@ import type { DiskBus } from './virtual-machine.ts';
 
 /** Larger than the image, so that the data partition has something to grow into. */
 const DISK_BYTES = 4 * 1024 ** 3;
-/** Beside the cargo. */
 const STICK_BYTES = 8 * 1024 ** 2;
 const SECTOR_BYTES = 512;
 /** Software emulation on a machine that does other things, too. */
@@ -30,7 +29,7 @@ const ASKED_AT_ONCE = 4;
 /** An emulated processor that waits for its turn reads its clock late, which is no broken clock. */
 const ARGUMENTS = 'tsc=nowatchdog mitigations=off';
 const FIRST_PARTITION = '1M';
-export const STICK_LABEL = 'PRESTAGING';
+const STICK_LABEL = 'PRESTAGING';
 const STICK_FOLDER = '::selvage';
 
 const REPLACED = 'branch-2';
@@ -43,8 +42,6 @@ export interface ImageLabOptions {
   /** Raw image. */
   readonly image: string;
   readonly diskBus: DiskBus;
-  /** A file that the box finds on its stick, beside its record. */
-  readonly cargo?: string | undefined;
   readonly runDirectory: string;
   readonly print: (line: string) => void;
 }
@@ -91,7 +88,7 @@ export class ImageLab {
     await onboarding.prestage('branch-1');
     onboarding.startNode('branch-1');
     await onboarding.awaitOnboarded('branch-1');
-    const stick = makeStick(runDirectory, options.cargo);
+    const stick = makeStick(runDirectory);
     await orderRecord(onboarding, runDirectory, stick);
     return new ImageLab(options, network, onboarding, stick);
   }
@@ -122,6 +119,23 @@ export class ImageLab {
     this.#started = this.#clock.now();
     this.#machine.console.type(command);
     await this.login(timeoutMs);
+  }
+
+  /** Uploads a bundle to Director and orders it for the box; waits for the prompt after its restart, and for the end of the order. */
+  async upgrade(bundle: string, timeoutMs: number): Promise<void> {
+    const { director } = this.#onboarding;
+    const { version } = await director.uploadSoftware(bundle);
+    this.#started = this.#clock.now();
+    // The bundle of an image under test has the version that runs.
+    const { id } = await director.orderUpgrade({ version, sites: [REPLACED], reinstall: true, bytesPerSecond: 20_000_000 });
+    await this.login(timeoutMs);
+    const state = await waitFor({ clock: this.#clock, timeoutMs, pauseMs: 500 }, async () => {
+      const { status, boxes } = await director.task(id);
+      return status === 'PENDING' ? { ok: false, cause: boxes[0]?.state ?? '' } : { ok: true, value: `${status} ${boxes[0]?.state} ${boxes[0]?.cause}`.trim() };
+    });
+    const said = state.ok ? state.value : state.cause;
+    if (said !== 'COMPLETED good') throw new OperationalError('image-upgrade', `the upgrade that Director ordered is: ${said}`, 'read the console log that was named');
+    this.#options.print(`virtual machine: upgraded by Director's order after ${this.seconds} s`);
   }
 
   /** Waits until `condition` of the shell holds on the box. Throws OperationalError with what `shown` says otherwise. */
@@ -204,12 +218,10 @@ function flash(image: string, directory: string): string {
 }
 
 /** A stick with FAT and the folder that a box looks into. */
-function makeStick(directory: string, cargo: string | undefined): string {
+function makeStick(directory: string): string {
   const stick = join(directory, 'stick.img');
-  const bytes = STICK_BYTES + (cargo === undefined ? 0 : statSync(cargo).size);
-  hostCommand('mformat', ['-C', ...(cargo === undefined ? [] : ['-F']), '-v', STICK_LABEL, '-i', stick, '-T', String(Math.ceil(bytes / SECTOR_BYTES)), '-h', '16', '-s', '63', '::']);
+  hostCommand('mformat', ['-C', '-v', STICK_LABEL, '-i', stick, '-T', String(STICK_BYTES / SECTOR_BYTES), '-h', '16', '-s', '63', '::']);
   hostCommand('mmd', ['-i', stick, STICK_FOLDER]);
-  if (cargo !== undefined) hostCommand('mcopy', ['-i', stick, cargo, '::']);
   return stick;
 }
 
