@@ -4,6 +4,7 @@ import type { EspSuite } from './esp-suite.ts';
 
 export interface AeadKey {
   readonly suite: EspSuite;
+  /** Of AES-CBC with an HMAC both keys, the cipher's first. */
   readonly key: Uint8Array;
   readonly salt: Uint8Array;
   readonly esn: boolean;
@@ -11,7 +12,8 @@ export interface AeadKey {
 
 /**
  * Works on every packet i of the burst with next[i] === select. ESP header at esp[i], espLength[i] octets up to and
- * including the 16-octet ICV; nonce = salt | 8-octet IV after the header; AAD = SPI | [seqHi[i]] | seq.
+ * including the ICV. AEADs: nonce = salt | 8-octet IV after the header; AAD = SPI | [seqHi[i]] | seq. AES-CBC with an HMAC:
+ * the 64-bit sequence number and 8 zeros stand where sealing puts the IV; the HMAC covers SPI to ciphertext | [seqHi[i]].
  * Everything happens in place. A failure marks the packet (next = drop, reason = failReason) and never throws.
  */
 export interface AeadEngine {

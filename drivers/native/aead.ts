@@ -3,7 +3,7 @@ import { UsageError } from '../../platform/errors.ts';
 import type { AeadEngine, AeadKey } from '../aead.ts';
 import type { Burst } from '../burst.ts';
 import type { EspSuite } from '../esp-suite.ts';
-import { ESP_KEY_BYTES } from '../esp-suite.ts';
+import { ESP_SHAPES } from '../esp-suite.ts';
 import type { NativeAddon } from './addon.ts';
 
 /** The numbers of src/aead.c. */
@@ -11,8 +11,19 @@ const SUITE_NUMBER: Readonly<Record<EspSuite, number>> = {
   'aes-256-gcm-16': 0,
   'aes-128-gcm-16': 1,
   'chacha20-poly1305': 2,
+  'aes-256-cbc/hmac-sha256-128': 3,
+  'aes-192-cbc/hmac-sha256-128': 4,
+  'aes-128-cbc/hmac-sha256-128': 5,
+  'aes-256-cbc/hmac-sha384-192': 6,
+  'aes-192-cbc/hmac-sha384-192': 7,
+  'aes-128-cbc/hmac-sha384-192': 8,
+  'aes-256-cbc/hmac-sha512-256': 9,
+  'aes-192-cbc/hmac-sha512-256': 10,
+  'aes-128-cbc/hmac-sha512-256': 11,
+  'aes-256-cbc/hmac-sha1-96': 12,
+  'aes-192-cbc/hmac-sha1-96': 13,
+  'aes-128-cbc/hmac-sha1-96': 14,
 };
-const SALT_BYTES = 4;
 
 export class NativeAead implements AeadEngine {
   readonly name: string;
@@ -29,10 +40,9 @@ export class NativeAead implements AeadEngine {
   }
 
   install(key: AeadKey): number {
-    if (key.key.length !== ESP_KEY_BYTES[key.suite] || key.salt.length !== SALT_BYTES) {
-      throw new UsageError(
-        `${key.suite} takes a key of ${ESP_KEY_BYTES[key.suite]} and a salt of ${SALT_BYTES} octets, not ${key.key.length} and ${key.salt.length}`,
-      );
+    const { keyBytes, saltBytes } = ESP_SHAPES[key.suite];
+    if (key.key.length !== keyBytes || key.salt.length !== saltBytes) {
+      throw new UsageError(`${key.suite} takes a key of ${keyBytes} and a salt of ${saltBytes} octets, not ${key.key.length} and ${key.salt.length}`);
     }
     const handle = this.#addon.aeadInstall(SUITE_NUMBER[key.suite], key.key, key.salt, key.esn, this.#vaes);
     this.#handles.add(handle);

@@ -1,5 +1,6 @@
 // The AEAD engine in JavaScript (@noble/ciphers): twin of the native one, for the simulator and tests. AES-GCM keeps
 // the expanded key and the GHASH table per key (NIST SP 800-38D); ChaCha20-Poly1305 has no schedule to keep (RFC 8439).
+// AES-CBC with an HMAC is in cbc.ts.
 import { unsafe } from '@noble/ciphers/aes.js';
 import { chacha20poly1305 } from '@noble/ciphers/chacha.js';
 import { GHASH } from '@noble/ciphers/_polyval.js';
@@ -7,8 +8,9 @@ import { equalConstantTime, wipe } from '../../platform/bytes.ts';
 import { assert } from '../../platform/errors.ts';
 import type { AeadEngine, AeadKey } from '../aead.ts';
 import { Next, OUTPUT_BYTES, OUTPUT_START, SLOT_BYTES, type Burst } from '../burst.ts';
-import { ESP_KEY_BYTES, type EspSuite } from '../esp-suite.ts';
+import { ESP_SHAPES, isCbc, type AeadEspSuite, type EspShape } from '../esp-suite.ts';
 import { isSealable, partsOf, writePart } from '../super-packet.ts';
+import { Cbc } from './cbc.ts';
 
 const SALT_BYTES = 4;
 const HEADER_BYTES = 8;
@@ -133,17 +135,64 @@ class ChaCha implements Cipher {
   }
 }
 
-const CIPHERS: Readonly<Record<EspSuite, (key: Uint8Array) => Cipher>> = {
+const CIPHERS: Readonly<Record<AeadEspSuite, (key: Uint8Array) => Cipher>> = {
   'aes-128-gcm-16': (key) => new AesGcm(key),
   'aes-256-gcm-16': (key) => new AesGcm(key),
   'chacha20-poly1305': (key) => new ChaCha(key),
 };
 
-interface InstalledKey {
-  readonly cipher: Cipher;
+/** What an SA does to its packets, from the ESP header to the end of the ICV; false for one that it cannot or must not take. */
+interface Protection {
+  seal(esp: Uint8Array, seqHi: number): boolean;
+  open(esp: Uint8Array, seqHi: number): boolean;
+  wipe(): void;
+}
+
+class Aead implements Protection {
+  readonly #cipher: Cipher;
   /** Salt, then room for the IV of the packet at hand. */
-  readonly nonce: Uint8Array;
-  readonly aad: Uint8Array;
+  readonly #nonce = new Uint8Array(NONCE_BYTES);
+  readonly #aad: Uint8Array;
+
+  constructor(cipher: Cipher, salt: Uint8Array, esn: boolean) {
+    this.#cipher = cipher;
+    this.#nonce.set(salt);
+    this.#aad = new Uint8Array(esn ? AAD_ESN_BYTES : AAD_BYTES);
+  }
+
+  seal(esp: Uint8Array, seqHi: number): boolean {
+    if (!this.#prepare(esp, seqHi)) return false;
+    const end = esp.length - ICV_BYTES;
+    this.#cipher.seal(this.#nonce, this.#aad, esp.subarray(HEADER_BYTES + IV_BYTES, end), esp.subarray(end));
+    return true;
+  }
+
+  open(esp: Uint8Array, seqHi: number): boolean {
+    if (!this.#prepare(esp, seqHi)) return false;
+    const end = esp.length - ICV_BYTES;
+    return this.#cipher.open(this.#nonce, this.#aad, esp.subarray(HEADER_BYTES + IV_BYTES, end), esp.subarray(end));
+  }
+
+  wipe(): void {
+    this.#cipher.wipe();
+    wipe(this.#nonce);
+  }
+
+  /** Fills nonce and AAD in; false for what is too short. */
+  #prepare(esp: Uint8Array, seqHi: number): boolean {
+    if (esp.length < HEADER_BYTES + IV_BYTES + ICV_BYTES) return false;
+    this.#nonce.set(esp.subarray(HEADER_BYTES, HEADER_BYTES + IV_BYTES), SALT_BYTES);
+    const aad = this.#aad;
+    aad.set(esp.subarray(0, 4));
+    if (aad.length === AAD_ESN_BYTES) new DataView(aad.buffer).setUint32(4, seqHi);
+    aad.set(esp.subarray(4, 8), aad.length - 4);
+    return true;
+  }
+}
+
+interface InstalledKey {
+  readonly protection: Protection;
+  readonly shape: EspShape;
 }
 
 export class PortableAead implements AeadEngine {
@@ -151,21 +200,19 @@ export class PortableAead implements AeadEngine {
   readonly #keys: (InstalledKey | undefined)[] = [];
 
   install({ suite, key, salt, esn }: AeadKey): number {
-    assert(key.length === ESP_KEY_BYTES[suite], `a key of ${suite} has ${ESP_KEY_BYTES[suite]} octets, not ${key.length}`);
-    assert(salt.length === SALT_BYTES, `a salt has ${SALT_BYTES} octets, not ${salt.length}`);
-    const nonce = new Uint8Array(NONCE_BYTES);
-    nonce.set(salt);
+    const shape = ESP_SHAPES[suite];
+    assert(key.length === shape.keyBytes, `a key of ${suite} has ${shape.keyBytes} octets, not ${key.length}`);
+    assert(salt.length === shape.saltBytes, `a salt of ${suite} has ${shape.saltBytes} octets, not ${salt.length}`);
     const free = this.#keys.indexOf(undefined);
     const handle = free < 0 ? this.#keys.length : free;
-    this.#keys[handle] = { cipher: CIPHERS[suite](key), nonce, aad: new Uint8Array(esn ? AAD_ESN_BYTES : AAD_BYTES) };
+    this.#keys[handle] = { shape, protection: isCbc(suite) ? new Cbc(suite, key, esn) : new Aead(CIPHERS[suite](key), salt, esn) };
     return handle;
   }
 
   remove(handle: number): void {
     const installed = this.#keys[handle];
     if (installed === undefined) return;
-    installed.cipher.wipe();
-    wipe(installed.nonce);
+    installed.protection.wipe();
     this.#keys[handle] = undefined;
   }
 
@@ -190,9 +237,12 @@ export class PortableAead implements AeadEngine {
   /** Cuts row `i` up behind `used` octets of the output room; the row becomes the run of its sealed parts. */
   #sealSuper(burst: Burst, i: number, used: number): boolean {
     const { bytes } = burst;
+    const shape = this.#keys[burst.sa[i]!]?.shape;
     const outer = burst.offset[i]!;
     const inner = burst.inner[i]!;
     const espAt = burst.esp[i]! - outer;
+    if (shape === undefined || inner < burst.esp[i]! + HEADER_BYTES + shape.ivBytes) return false;
+    const { ivBytes, icvBytes, blockBytes } = shape;
     const parts = partsOf(burst, i, inner);
     const view = new DataView(bytes.buffer, bytes.byteOffset);
     let sequence = view.getBigUint64(burst.esp[i]! + HEADER_BYTES);
@@ -202,16 +252,16 @@ export class PortableAead implements AeadEngine {
     for (let part = 0; part < parts; part++, sequence++) {
       if (at + SLOT_BYTES > OUTPUT_START + OUTPUT_BYTES) return false;
       bytes.copyWithin(at, outer, inner);
-      const text = inner - burst.esp[i]! - HEADER_BYTES - IV_BYTES + writePart(burst, i, inner, part, bytes, at + inner - outer);
+      const text = inner - burst.esp[i]! - HEADER_BYTES - ivBytes + writePart(burst, i, inner, part, bytes, at + inner - outer);
       const esp = at + espAt;
       view.setUint32(esp + 4, Number(sequence & 0xffff_ffffn));
       view.setBigUint64(esp + HEADER_BYTES, sequence);
-      const padding = -(text + 2) & 3;
-      const end = esp + HEADER_BYTES + IV_BYTES + text;
+      const padding = -(text + 2) & (blockBytes - 1);
+      const end = esp + HEADER_BYTES + ivBytes + text;
       for (let k = 0; k < padding; k++) bytes[end + k] = k + 1;
       bytes[end + padding] = padding;
       bytes[end + padding + 1] = burst.trailer[i]!;
-      const espLength = HEADER_BYTES + IV_BYTES + text + padding + 2 + ICV_BYTES;
+      const espLength = HEADER_BYTES + ivBytes + text + padding + 2 + icvBytes;
       if (!this.#seal(burst, i, esp, espLength, Number(sequence >> 32n))) return false;
       at = esp + espLength;
       if (part === 0) largest = at - start;
@@ -225,34 +275,12 @@ export class PortableAead implements AeadEngine {
   }
 
   #seal(burst: Burst, i: number, esp: number, espLength: number, seqHi: number): boolean {
-    const installed = this.#prepared(burst, i, esp, espLength, seqHi);
-    if (installed === undefined) return false;
-    const end = esp + espLength;
-    const text = burst.bytes.subarray(esp + HEADER_BYTES + IV_BYTES, end - ICV_BYTES);
-    installed.cipher.seal(installed.nonce, installed.aad, text, burst.bytes.subarray(end - ICV_BYTES, end));
-    return true;
+    return this.#keys[burst.sa[i]!]?.protection.seal(burst.bytes.subarray(esp, esp + espLength), seqHi) ?? false;
   }
 
   #open(burst: Burst, i: number): boolean {
     const esp = burst.esp[i]!;
-    const end = esp + burst.espLength[i]!;
-    const installed = this.#prepared(burst, i, esp, burst.espLength[i]!, burst.seqHi[i]!);
-    if (installed === undefined) return false;
-    const text = burst.bytes.subarray(esp + HEADER_BYTES + IV_BYTES, end - ICV_BYTES);
-    return installed.cipher.open(installed.nonce, installed.aad, text, burst.bytes.subarray(end - ICV_BYTES, end));
-  }
-
-  /** The packet's key with nonce and AAD filled in; undefined when the handle or the length is wrong. */
-  #prepared(burst: Burst, i: number, at: number, espLength: number, seqHi: number): InstalledKey | undefined {
-    const installed = this.#keys[burst.sa[i]!];
-    if (installed === undefined || espLength < HEADER_BYTES + IV_BYTES + ICV_BYTES) return undefined;
-    const bytes = burst.bytes;
-    installed.nonce.set(bytes.subarray(at + HEADER_BYTES, at + HEADER_BYTES + IV_BYTES), SALT_BYTES);
-    const aad = installed.aad;
-    aad.set(bytes.subarray(at, at + 4));
-    if (aad.length === AAD_ESN_BYTES) new DataView(aad.buffer).setUint32(4, seqHi);
-    aad.set(bytes.subarray(at + 4, at + 8), aad.length - 4);
-    return installed;
+    return this.#keys[burst.sa[i]!]?.protection.open(burst.bytes.subarray(esp, esp + burst.espLength[i]!), burst.seqHi[i]!) ?? false;
   }
 }
 

@@ -1,14 +1,12 @@
 // Applies a ForwardingState by difference: SAs and tunnels whose id persists keep windows, sequence numbers, learned
 // endpoints and counters. Everything else is made anew. Not hot: once per change of the control plane's mind.
-import { ESP_KEY_BYTES } from '../../drivers/esp-suite.ts';
+import { ESP_SHAPES } from '../../drivers/esp-suite.ts';
 import { isAddress, parsePrefix } from '../wire/address.ts';
 import type { ForwardingState, InsideSpec, RouteSpec, SaSpec, TunnelSpec } from '../model.ts';
 import { countDrop, Reason, setPageVersion } from './counters.ts';
 import { Fib, type FibRoute } from './fib.ts';
 import { InsideTable } from './insides.ts';
 import type { Tables } from './tables.ts';
-
-const SALT_BYTES = 4;
 
 /** What cannot be applied (a full table, a reference to nothing, a route across tenants) is left out and counted. */
 export function applyState(tables: Tables, state: ForwardingState): void {
@@ -64,7 +62,8 @@ function allSas(spec: TunnelSpec): readonly SaSpec[] {
 
 function installSa(tables: Tables, sa: SaSpec, tunnel: TunnelSpec, row: number, receives: boolean): number {
   // A key that does not fit its suite is our own mistake, but not one that all other tunnels may pay for.
-  const fits = sa.key.length === ESP_KEY_BYTES[sa.suite] && sa.salt.length === SALT_BYTES;
+  const { keyBytes, saltBytes } = ESP_SHAPES[sa.suite];
+  const fits = sa.key.length === keyBytes && sa.salt.length === saltBytes;
   const installed = !fits ? -1 : tables.sas.install(sa, tunnel.tenant, row, receives);
   if (installed < 0) countDrop(tables.page, Reason['sa-ignored']);
   return installed;

@@ -3,7 +3,7 @@ import type { AeadEngine } from '../../drivers/aead.ts';
 import { Next, type Burst } from '../../drivers/burst.ts';
 import type { DatagramPort } from '../../drivers/port.ts';
 import type { Instant } from '../../platform/time.ts';
-import { espNextHeader, espPayloadBytes, espSequence, ESP_PAYLOAD_OFFSET } from '../wire/esp.ts';
+import { espNextHeader, espPayloadBytes, espPayloadOffset, espSequence } from '../wire/esp.ts';
 import {
   addressFault, ipDestinationAt, ipSourceAt, isSameIpPair, ipTotalBytes, ipTrafficClass, ipVersion, setEcn,
   ECN_CONGESTION, ECN_ECT_0, ECN_ECT_1, ECN_MASK, ECN_NOT_CAPABLE,
@@ -73,8 +73,8 @@ export function unwrap(burst: Burst, slot: Slot, tables: Tables, now: Instant): 
     const sa = tunnel[i]!;
     let fault = commit(burst, i, sa, slot, tables, now);
     if (fault === 0) {
-      if (like >= 0 && tunnel[like] === sa && isLikeBefore(burst, i, like)) fault = deliverLike(burst, i, like, sas.tunnel[sa]!, tables);
-      else fault = deliver(burst, i, sas.tunnel[sa]!, sas.tenant[sa]!, tables, now);
+      if (like >= 0 && tunnel[like] === sa && isLikeBefore(burst, i, like, sas.ivBytes[sa]!, sas.icvBytes[sa]!)) fault = deliverLike(burst, i, like, sa, tables);
+      else fault = deliver(burst, i, sa, tables, now);
     }
     if (fault === 0) like = i;
     else {
@@ -88,24 +88,26 @@ export function unwrap(burst: Burst, slot: Slot, tables: Tables, now: Instant): 
  * Whether packet `i` of the same SA has the next header, labels and inner addresses of row `like`, which was delivered:
  * then it goes where that one went, and its source is as good.
  */
-function isLikeBefore(burst: Burst, i: number, like: number): boolean {
+function isLikeBefore(burst: Burst, i: number, like: number, ivBytes: number, icvBytes: number): boolean {
   const { view, bytes, esp, espLength } = burst;
   const a = esp[i]!;
   const b = esp[like]!;
   const skip = burst.offset[like]! - b;
-  if (espLength[i]! < skip + LARGEST_COMPARED_BYTES || espNextHeader(bytes, a, espLength[i]!) !== espNextHeader(bytes, b, espLength[like]!)) return false;
-  for (let o = ESP_PAYLOAD_OFFSET; o < skip; o += 4) if (view.getInt32(a + o) !== view.getInt32(b + o)) return false;
+  if (espLength[i]! < skip + LARGEST_COMPARED_BYTES || espNextHeader(bytes, a, espLength[i]!, icvBytes) !== espNextHeader(bytes, b, espLength[like]!, icvBytes)) return false;
+  for (let o = espPayloadOffset(ivBytes); o < skip; o += 4) if (view.getInt32(a + o) !== view.getInt32(b + o)) return false;
   return isSameIpPair(view, a + skip, b + skip);
 }
 
-function deliverLike(burst: Burst, i: number, like: number, row: number, tables: Tables): number {
+function deliverLike(burst: Burst, i: number, like: number, sa: number, tables: Tables): number {
   const { bytes } = burst;
+  const { sas } = tables;
+  const ivBytes = sas.ivBytes[sa]!;
   const skip = burst.offset[like]! - burst.esp[like]!;
   const at = burst.esp[i]! + skip;
-  const payload = espPayloadBytes(bytes, burst.esp[i]!, burst.espLength[i]!);
+  const payload = espPayloadBytes(bytes, burst.esp[i]!, burst.espLength[i]!, ivBytes, sas.icvBytes[sa]!);
   if (payload < 0) return Reason['malformed-esp'];
-  if (!isIp(bytes, at, payload - (skip - ESP_PAYLOAD_OFFSET))) return Reason['malformed-inner-ip'];
-  return place(burst, i, at, burst.inside[like]!, row, tables);
+  if (!isIp(bytes, at, payload - (skip - espPayloadOffset(ivBytes)))) return Reason['malformed-inner-ip'];
+  return place(burst, i, at, burst.inside[like]!, sas.tunnel[sa]!, tables);
 }
 
 function countFailure(sa: number, tables: Tables): void {
@@ -146,16 +148,17 @@ function fits(kind: number, slot: Slot): boolean {
 }
 
 /** Takes the inner packet out of the opened one and names the link that it goes to. 0, or a drop reason. */
-function deliver(burst: Burst, i: number, row: number, tenant: number, tables: Tables, now: Instant): number {
+function deliver(burst: Burst, i: number, sa: number, tables: Tables, now: Instant): number {
   const { bytes } = burst;
-  const { insides, tunnels } = tables;
+  const { insides, sas, tunnels } = tables;
+  const row = sas.tunnel[sa]!;
   const length = burst.espLength[i]!;
-  const payload = espPayloadBytes(bytes, burst.esp[i]!, length);
+  const payload = espPayloadBytes(bytes, burst.esp[i]!, length, sas.ivBytes[sa]!, sas.icvBytes[sa]!);
   if (payload < 0) return Reason['malformed-esp'];
-  let at = burst.esp[i]! + ESP_PAYLOAD_OFFSET;
+  let at = burst.esp[i]! + espPayloadOffset(sas.ivBytes[sa]!);
   let left = payload;
   let inside = tunnels.inside[row]!;
-  const nextHeader = espNextHeader(bytes, burst.esp[i]!, length);
+  const nextHeader = espNextHeader(bytes, burst.esp[i]!, length, sas.icvBytes[sa]!);
   if (nextHeader === PROTOCOL_NONE) return tables.probes.heard(bytes, at, payload, row, tables, now);
   if (nextHeader === PROTOCOL_GRE && tunnels.kind[row] === KIND_VXLAN_ESP) {
     const inner = throughGre(bytes, at, left);
@@ -165,7 +168,7 @@ function deliver(burst: Burst, i: number, row: number, tenant: number, tables: T
     const label = inner >>> 8;
     if (!isExplicitNull(label)) inside = insides.rowOfLabel(label);
     if (inside < 0) return Reason['unknown-label'];
-    if (insides.tenant[inside] !== tenant) return Reason['label-of-other-tenant'];
+    if (insides.tenant[inside] !== sas.tenant[sa]) return Reason['label-of-other-tenant'];
   } else if (nextHeader !== PROTOCOL_IPV4 && nextHeader !== PROTOCOL_IPV6) return Reason['unknown-next-header'];
   if (inside < 0 || insides.next[inside] === 0) return Reason['no-inside'];
   return deliverIp(burst, i, at, left, inside, row, tables);

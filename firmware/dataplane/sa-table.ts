@@ -2,6 +2,7 @@
 // only, under `handle`. Receive rows are found by SPI through a hash; peers choose SPIs of IKE-less SAs together, so two
 // may be equal: rows with one SPI form a chain of at most MAX_SAME_SPI.
 import type { AeadEngine } from '../../drivers/aead.ts';
+import { ESP_SHAPES } from '../../drivers/esp-suite.ts';
 import type { SaSpec, TenantId } from '../model.ts';
 import { capacityOf, sequenceWord, setSaRow, type CounterPage } from './counters.ts';
 import { createRing, fillRing, windowSize } from './replay.ts';
@@ -28,6 +29,10 @@ export class SaTable {
   /** `next` of the worker that has the SA; 0 = this one. */
   readonly handTo: Int32Array;
   readonly esn: Uint8Array;
+  /** How its suite lays out a packet. */
+  readonly ivBytes: Uint8Array;
+  readonly icvBytes: Uint8Array;
+  readonly blockBytes: Uint8Array;
   readonly window: Int32Array;
   readonly reported: Uint8Array;
   readonly packets: Float64Array;
@@ -66,6 +71,9 @@ export class SaTable {
     this.tunnel = new Int32Array(sas).fill(-1);
     this.handTo = new Int32Array(sas);
     this.esn = new Uint8Array(sas);
+    this.ivBytes = new Uint8Array(sas);
+    this.icvBytes = new Uint8Array(sas);
+    this.blockBytes = new Uint8Array(sas);
     this.window = new Int32Array(sas);
     this.reported = new Uint8Array(sas);
     this.packets = new Float64Array(sas);
@@ -122,6 +130,10 @@ export class SaTable {
     this.handTo[row] = 0;
     this.spi[row] = spec.spi;
     this.esn[row] = spec.esn ? 1 : 0;
+    const { ivBytes, icvBytes, blockBytes } = ESP_SHAPES[spec.suite];
+    this.ivBytes[row] = ivBytes;
+    this.icvBytes[row] = icvBytes;
+    this.blockBytes[row] = blockBytes;
     this.window[row] = windowSize(spec.windowPackets);
     this.rings[row] = createRing(receives ? this.window[row] : 32);
     if (former !== undefined) fillRing(this.rings[row], former);

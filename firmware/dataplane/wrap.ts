@@ -1,7 +1,7 @@
 // @hot  Everything in front of and behind an inner packet but the IP header outside: label, GRE, ESP, VXLAN. A
 // super-packet is wrapped once, with the sequence number of its first part; sealing gives every part its own copy.
 import { Next, packetsIn, type Burst } from '../../drivers/burst.ts';
-import { espBytes, writeEspHeader, writeEspTrailer, ESP_PAYLOAD_OFFSET } from '../wire/esp.ts';
+import { espBytes, espPayloadOffset, writeEspHeader, writeEspTrailer } from '../wire/esp.ts';
 import { GRE_HEADER_BYTES, GRE_MPLS, writeGre } from '../wire/gre.ts';
 import { PROTOCOL_GRE, PROTOCOL_IPV4, PROTOCOL_IPV6, PROTOCOL_NONE } from '../wire/ip.ts';
 import { MPLS_ENTRY_BYTES, writeMpls } from '../wire/mpls.ts';
@@ -93,17 +93,19 @@ function wrapEsp(burst: Burst, i: number, row: number, label: number, nextHeader
   sas.octets[sa] = octets;
   if (last >= sas.softPackets[sa]! || octets >= sas.softBytes[sa]!) reportLimits(sas, tunnels, tables.events, sa);
   countTx(page, row, packets, carried);
-  const at = inner - label - ESP_PAYLOAD_OFFSET;
+  const ivBytes = sas.ivBytes[sa]!;
+  const at = inner - label - espPayloadOffset(ivBytes);
   const hi = (first / TWO_32) | 0;
-  writeEspHeader(burst.bytes, at, sas.spi[sa]!, hi, first | 0);
+  writeEspHeader(burst.bytes, at, ivBytes, sas.spi[sa]!, hi, first | 0);
   burst.esp[i] = at;
   burst.seqHi[i] = hi;
   burst.sa[i] = sas.handle[sa]!;
   burst.next[i] = Next.seal;
   burst.offset[i] = at;
   if (burst.segment[i] === 0) {
-    writeEspTrailer(burst.bytes, inner + length, label + length, nextHeader);
-    burst.espLength[i] = espBytes(label + length);
+    const blockBytes = sas.blockBytes[sa]!;
+    writeEspTrailer(burst.bytes, inner + length, label + length, blockBytes, nextHeader);
+    burst.espLength[i] = espBytes(label + length, ivBytes, sas.icvBytes[sa]!, blockBytes);
     burst.length[i] = burst.espLength[i]!;
   } else {
     burst.inner[i] = inner;

@@ -8,8 +8,9 @@ import { transform } from '../wire/ike/proposal.ts';
 
 export type EspSuite = SaSpec['suite'];
 type CbcCipher = 'aes-256-cbc' | 'aes-192-cbc' | 'aes-128-cbc';
-/** ESP has AEADs only. */
-export type IkeCipher = EspSuite | CbcCipher;
+/** AEADs bring their own integrity. */
+export type AeadCipher = Exclude<EspSuite, `${CbcCipher}/${string}`>;
+export type Cipher = AeadCipher | CbcCipher;
 export type Integrity = 'hmac-sha256-128' | 'hmac-sha384-192' | 'hmac-sha512-256' | 'hmac-sha1-96';
 
 interface AnyIkeProposal {
@@ -19,9 +20,8 @@ interface AnyIkeProposal {
   readonly additional?: readonly KemId[];
 }
 
-/** AEADs bring their own integrity. */
 export interface AeadIkeProposal extends AnyIkeProposal {
-  readonly encryption: readonly EspSuite[];
+  readonly encryption: readonly AeadCipher[];
   readonly integrity?: undefined;
 }
 
@@ -33,17 +33,29 @@ export interface CbcIkeProposal extends AnyIkeProposal {
 /** One proposal of IKE; each list in order of preference. AEADs and other ciphers are never in one (RFC 7296 3.3). */
 export type IkeProposal = AeadIkeProposal | CbcIkeProposal;
 
-/** One proposal of ESP. `groups` are for rekeys: first-child SAs are made from the IKE SA's own exchange. */
-export interface ChildProposal {
-  readonly encryption: readonly EspSuite[];
+interface AnyChildProposal {
   /** Extended sequence numbers, in order of preference. */
   readonly esn: readonly boolean[];
+  /** For rekeys: first-child SAs are made from the IKE SA's own exchange. */
   readonly groups: readonly DhGroup[];
   /** Perfect forward secrecy of a rekey: `optional` offers and accepts both. */
   readonly pfs: 'none' | 'optional' | 'required';
   /** Additional key exchange in IKE_FOLLOWUP_KE, in rekeys; a proposal with it needs it. */
   readonly additional?: readonly KemId[];
 }
+
+export interface AeadChildProposal extends AnyChildProposal {
+  readonly encryption: readonly AeadCipher[];
+  readonly integrity?: undefined;
+}
+
+export interface CbcChildProposal extends AnyChildProposal {
+  readonly encryption: readonly CbcCipher[];
+  readonly integrity: readonly Integrity[];
+}
+
+/** One proposal of ESP; AEADs and other ciphers are never in one (RFC 7296 3.3). */
+export type ChildProposal = AeadChildProposal | CbcChildProposal;
 
 /** Without an additional key exchange. */
 export const CLASSIC_IKE_PROPOSAL: AeadIkeProposal = {
@@ -68,22 +80,33 @@ export const LEGACY_IKE_PROPOSAL: CbcIkeProposal = {
   groups: [...CLASSIC_IKE_PROPOSAL.groups, 2],
 };
 
-/** RFC 8247: SHOULD NOT and worse. */
-export function isWeak({ integrity = [], prf, groups }: IkeProposal): boolean {
-  return (integrity as readonly Integrity[]).includes('hmac-sha1-96') || prf.includes('sha1') || groups.includes(2);
+/** RFC 8247 and RFC 8221: SHOULD NOT and worse. */
+export function isWeak(proposal: IkeProposal | ChildProposal): boolean {
+  const integrity: readonly Integrity[] = proposal.integrity ?? [];
+  return integrity.includes('hmac-sha1-96') || proposal.groups.includes(2) || ('prf' in proposal && proposal.prf.includes('sha1'));
 }
 
 /** A peer that does not know the transform type of the first one takes the second. */
 export const DEFAULT_IKE_PROPOSALS: readonly IkeProposal[] = [{ ...CLASSIC_IKE_PROPOSAL, additional: [36] }, CLASSIC_IKE_PROPOSAL, CBC_IKE_PROPOSAL];
 
-export const DEFAULT_CHILD_PROPOSAL: ChildProposal = {
+export const DEFAULT_CHILD_PROPOSAL: AeadChildProposal = {
   encryption: ['aes-256-gcm-16', 'aes-128-gcm-16', 'chacha20-poly1305'],
   esn: [true, false],
   groups: [31, 19, 20, 14],
   pfs: 'optional',
 };
 
-export const DEFAULT_CHILD_PROPOSALS: readonly ChildProposal[] = [{ ...DEFAULT_CHILD_PROPOSAL, pfs: 'required', additional: [36] }, DEFAULT_CHILD_PROPOSAL];
+/** For peers without an AEAD (RFC 8221 5, 6). */
+export const CBC_CHILD_PROPOSAL: CbcChildProposal = {
+  ...DEFAULT_CHILD_PROPOSAL,
+  encryption: CBC_IKE_PROPOSAL.encryption,
+  integrity: ['hmac-sha256-128', 'hmac-sha384-192', 'hmac-sha512-256'],
+};
+
+/** As LEGACY_IKE_PROPOSAL. */
+export const LEGACY_CHILD_PROPOSAL: CbcChildProposal = { ...CBC_CHILD_PROPOSAL, integrity: ['hmac-sha256-128', 'hmac-sha1-96'], groups: LEGACY_IKE_PROPOSAL.groups };
+
+export const DEFAULT_CHILD_PROPOSALS: readonly ChildProposal[] = [{ ...DEFAULT_CHILD_PROPOSAL, pfs: 'required', additional: [36] }, DEFAULT_CHILD_PROPOSAL, CBC_CHILD_PROPOSAL];
 
 interface Encryption {
   readonly transform: Transform;
@@ -101,7 +124,7 @@ function cbc(keyBytes: number): Encryption {
   return { transform: transform(TransformType.ENCR, 12, 8 * keyBytes), aead: undefined, keyBytes, saltBytes: 0 };
 }
 
-export const ENCRYPTION: Readonly<Record<IkeCipher, Encryption>> = {
+export const ENCRYPTION: Readonly<Record<Cipher, Encryption>> = {
   'aes-256-gcm-16': aead('aes-256-gcm', 20, 32, 256),
   'aes-128-gcm-16': aead('aes-128-gcm', 20, 16, 128),
   'chacha20-poly1305': aead('chacha20-poly1305', 28, 32),
@@ -130,17 +153,20 @@ export const PRF_BYTES: Readonly<Record<HmacName, number>> = { sha1: 20, sha256:
 const KEM_NAMES: Readonly<Record<KemId, string>> = { 35: 'ml-kem-512', 36: 'ml-kem-768', 37: 'ml-kem-1024' };
 const NONE = 0;
 
-export interface IkeAlgorithms {
-  readonly encryption: IkeCipher;
+/** What protects messages or packets. */
+export interface Protection {
+  readonly encryption: Cipher;
   /** Undefined with an AEAD. */
   readonly integrity: Integrity | undefined;
+}
+
+export interface IkeAlgorithms extends Protection {
   readonly prf: HmacName;
   readonly group: DhGroup;
   readonly additional: KemId | undefined;
 }
 
-export interface ChildAlgorithms {
-  readonly encryption: EspSuite;
+export interface ChildAlgorithms extends Protection {
   readonly esn: boolean;
   /** Undefined: no Diffie-Hellman exchange of its own. */
   readonly group: DhGroup | undefined;
@@ -151,13 +177,21 @@ function additionalText(additional: KemId | undefined): string {
   return additional === undefined ? '' : `/${KEM_NAMES[additional]}`;
 }
 
+function protectionText({ encryption, integrity }: Protection): string {
+  return integrity === undefined ? encryption : `${encryption}/${integrity}`;
+}
+
+/** What the data plane calls it. */
+export function espSuite(chosen: ChildAlgorithms): EspSuite {
+  return protectionText(chosen) as EspSuite;
+}
+
 export function ikeAlgorithmsText(chosen: IkeAlgorithms): string {
-  const integrity = chosen.integrity === undefined ? '' : `/${chosen.integrity}`;
-  return `${chosen.encryption}${integrity}/prf-${chosen.prf}/group-${chosen.group}${additionalText(chosen.additional)}`;
+  return `${protectionText(chosen)}/prf-${chosen.prf}/group-${chosen.group}${additionalText(chosen.additional)}`;
 }
 
 export function childAlgorithmsText(chosen: ChildAlgorithms): string {
-  return `${chosen.encryption}/${chosen.esn ? 'esn' : 'no-esn'}${chosen.group === undefined ? '' : `/group-${chosen.group}`}${additionalText(chosen.additional)}`;
+  return `${protectionText(chosen)}/${chosen.esn ? 'esn' : 'no-esn'}${chosen.group === undefined ? '' : `/group-${chosen.group}`}${additionalText(chosen.additional)}`;
 }
 
 export function encodeIkeProposals(proposals: readonly IkeProposal[], spi: Uint8Array): Proposal[] {
@@ -195,6 +229,7 @@ export function encodeChildProposals(proposals: readonly ChildProposal[], spi: U
     spi,
     transforms: [
       ...proposal.encryption.map((name) => ENCRYPTION[name].transform),
+      ...(proposal.integrity ?? []).map((name) => transform(TransformType.INTEG, INTEGRITY[name].id)),
       ...(withGroups ? childGroupIds(proposal) : []).map((group) => transform(TransformType.DH, group)),
       ...proposal.esn.map((esn) => transform(TransformType.ESN, esn ? 1 : 0)),
       ...(proposal.additional ?? []).map((kem) => transform(TransformType.ADDKE1, kem)),
@@ -224,7 +259,7 @@ function offered(proposal: Proposal, type: number): Transform[] {
   return proposal.transforms.filter((entry) => entry.type === type && !entry.strange);
 }
 
-function chooseEncryption<Cipher extends IkeCipher>(own: readonly Cipher[], proposal: Proposal): Cipher | undefined {
+function chooseEncryption(own: readonly Cipher[], proposal: Proposal): Cipher | undefined {
   const offers = offered(proposal, TransformType.ENCR);
   return own.find((name) => {
     const { id, keyBits } = ENCRYPTION[name].transform;
@@ -270,7 +305,7 @@ export function chooseIke(offers: readonly Proposal[], own: readonly IkeProposal
   for (const mine of own) {
     for (const offer of offers) {
       if (offer.protocol !== Protocol.IKE || offer.spi.length !== spiBytes || !usable(offer)) continue;
-      const encryption = chooseEncryption<IkeCipher>(mine.encryption, offer);
+      const encryption = chooseEncryption(mine.encryption, offer);
       const integrity = chooseIntegrity(mine.integrity, offer);
       const prfs = offered(offer, TransformType.PRF).map((entry) => entry.id);
       const prf = mine.prf.find((name) => prfs.includes(PRF_IDS[name]));
@@ -305,7 +340,7 @@ export function chooseChild(offers: readonly Proposal[], own: readonly ChildProp
     for (const offer of offers) {
       if (offer.protocol !== Protocol.ESP || offer.spi.length !== 4 || !usable(offer)) continue;
       const encryption = chooseEncryption(mine.encryption, offer);
-      const integrity = chooseIntegrity(undefined, offer);
+      const integrity = chooseIntegrity(mine.integrity, offer);
       const esns = offered(offer, TransformType.ESN).map((entry) => entry.id);
       // A proposal without ESN transform means "no ESN".
       const esn = mine.esn.find((value) => (esns.length === 0 ? !value : esns.includes(value ? 1 : 0)));
@@ -313,14 +348,21 @@ export function chooseChild(offers: readonly Proposal[], own: readonly ChildProp
       const additional = chooseAdditional(mine.additional ?? [], offer);
       if (encryption === undefined || integrity === false || esn === undefined || group === undefined || additional === undefined) continue;
       if (group.id === undefined && additional.id !== undefined) continue;
-      const algorithms: ChildAlgorithms = { encryption, esn, group: group.id, additional: additional.id };
-      const exact: ChildProposal = { encryption: [encryption], esn: [esn], groups: group.id === undefined ? [] : [group.id], pfs: 'required' };
-      const [proposal] = encodeChildProposals([exact], spi, true);
-      const transforms = [...proposal!.transforms, ...additional.transforms];
-      return { algorithms, proposal: { ...proposal!, number: offer.number, transforms } };
+      const algorithms: ChildAlgorithms = { encryption, integrity, esn, group: group.id, additional: additional.id };
+      return { algorithms, proposal: { number: offer.number, protocol: Protocol.ESP, spi, transforms: [...childTransforms(algorithms), ...additional.transforms] } };
     }
   }
   return undefined;
+}
+
+/** One of each type. */
+function childTransforms({ encryption, integrity, group, esn }: ChildAlgorithms): Transform[] {
+  return [
+    ENCRYPTION[encryption].transform,
+    ...(integrity === undefined ? [] : [transform(TransformType.INTEG, INTEGRITY[integrity].id)]),
+    ...(group === undefined ? [] : [transform(TransformType.DH, group)]),
+    transform(TransformType.ESN, esn ? 1 : 0),
+  ];
 }
 
 function chooseChildGroup(mine: ChildProposal, offers: readonly Transform[], keGroup: number | undefined): { id: DhGroup | undefined } | undefined {

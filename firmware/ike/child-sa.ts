@@ -6,7 +6,7 @@ import { after, earlier } from '../../platform/time.ts';
 import type { SaSpec } from '../model.ts';
 import type { TrafficSelector } from '../wire/ike/selector.ts';
 import type { ChildAlgorithms } from './algorithms.ts';
-import { childAlgorithmsText } from './algorithms.ts';
+import { childAlgorithmsText, espSuite } from './algorithms.ts';
 import type { IkeSa } from './ike-sa.ts';
 import { REKEY_REASONS, type RekeyReason } from './input-output.ts';
 import type { CipherKey } from './keymat.ts';
@@ -53,7 +53,7 @@ function saSpec(sa: IkeSa, spi: number, key: CipherKey, algorithms: ChildAlgorit
   return {
     id: sa.env.nextSaId(),
     spi,
-    suite: algorithms.encryption,
+    suite: espSuite(algorithms),
     key: key.key,
     salt: key.salt,
     esn: algorithms.esn,

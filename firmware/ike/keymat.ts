@@ -79,9 +79,13 @@ export interface ChildKeys {
   readonly fromResponder: CipherKey;
 }
 
-/** KEYMAT of a child; `shared` is the exchange's own g^ir, or undefined without one. */
+/**
+ * KEYMAT of a child; `shared` is the exchange's own g^ir, or undefined without one. Of a cipher with an HMAC the keys of
+ * both are one behind the other, as KEYMAT has them (RFC 7296 2.17).
+ */
 export function deriveChildKeys(suite: Suite, prf: HmacName, skD: Uint8Array, algorithms: ChildAlgorithms, secrets: { shared: Uint8Array | undefined; additional?: Uint8Array | undefined; nonceI: Uint8Array; nonceR: Uint8Array }): ChildKeys {
-  const { keyBytes, saltBytes } = ENCRYPTION[algorithms.encryption];
+  const { keyBytes: cipherKeyBytes, saltBytes } = ENCRYPTION[algorithms.encryption];
+  const keyBytes = cipherKeyBytes + (algorithms.integrity === undefined ? 0 : INTEGRITY[algorithms.integrity].keyBytes);
   const one = keyBytes + saltBytes;
   const seed = concat(secrets.shared ?? NOTHING, secrets.nonceI, secrets.nonceR, secrets.additional ?? NOTHING);
   const stream = prfPlus(suite, prf, skD, seed, 2 * one);

@@ -8,7 +8,7 @@ import type { Gateway } from '../wire/ike/gateway.ts';
 import type { TrafficSelector } from '../wire/ike/selector.ts';
 import { ANY_IPV4, ANY_IPV6 } from '../wire/ike/selector.ts';
 import type { ChildProposal, IkeProposal } from './algorithms.ts';
-import { DEFAULT_CHILD_PROPOSALS, DEFAULT_IKE_PROPOSALS, isWeak, LEGACY_IKE_PROPOSAL } from './algorithms.ts';
+import { DEFAULT_CHILD_PROPOSALS, DEFAULT_IKE_PROPOSALS, isWeak, LEGACY_CHILD_PROPOSAL, LEGACY_IKE_PROPOSAL } from './algorithms.ts';
 import type { EapMethodName } from './eap/method.ts';
 import type { Ppk } from './ppk.ts';
 
@@ -118,8 +118,8 @@ export interface IkeProfile {
   /** Post-quantum pre-shared key (RFC 8784). */
   readonly ppk?: Ppk;
   /**
-   * Also MODP-1024, SHA-1 and RSA signatures with SHA-1, for stock Windows: behind the other proposals, unless they name
-   * such algorithms themselves. An alarm lasts as long as it is on. Default false.
+   * Also MODP-1024, SHA-1 and RSA signatures with SHA-1, for stock Windows: behind the other proposals of IKE and ESP,
+   * unless they name such algorithms themselves. An alarm lasts as long as it is on. Default false.
    */
   readonly legacy?: boolean;
 }
@@ -147,9 +147,15 @@ export function completeProfile(profile: IkeProfile): CompleteProfile {
     legacy: false,
     ...withoutUndefined(profile),
   };
-  const weak = complete.proposals.some(isWeak);
-  assert(complete.legacy || !weak, `profile ${profile.name} has weak algorithms, for which it must say that it is a legacy profile`);
-  return complete.legacy && !weak ? { ...complete, proposals: [...complete.proposals, LEGACY_IKE_PROPOSAL] } : complete;
+  const { proposals, childProposals } = complete;
+  const [weakIke, weakChild] = [proposals.some(isWeak), childProposals.some(isWeak)];
+  assert(complete.legacy || !(weakIke || weakChild), `profile ${profile.name} has weak algorithms, for which it must say that it is a legacy profile`);
+  if (!complete.legacy) return complete;
+  return {
+    ...complete,
+    proposals: weakIke ? proposals : [...proposals, LEGACY_IKE_PROPOSAL],
+    childProposals: weakChild ? childProposals : [...childProposals, LEGACY_CHILD_PROPOSAL],
+  };
 }
 
 function withoutUndefined<T extends object>(value: T): T {

@@ -5,20 +5,18 @@ import type { Suite } from '../../platform/crypto.ts';
 import type { Random } from '../../platform/random.ts';
 import type { SealedBody, SealedLayout } from '../wire/ike/sealed.ts';
 import { AEAD_LAYOUT } from '../wire/ike/sealed.ts';
-import type { Integrity, IkeAlgorithms } from './algorithms.ts';
+import type { Integrity, Protection } from './algorithms.ts';
 import { ENCRYPTION, INTEGRITY } from './algorithms.ts';
 import type { ProtectionKey } from './keymat.ts';
 
 const CBC_BYTES = 16;
 
-export type Ciphers = Pick<IkeAlgorithms, 'encryption' | 'integrity'>;
-
-export function layoutOf({ integrity }: Ciphers): SealedLayout {
+export function layoutOf({ integrity }: Protection): SealedLayout {
   return integrity === undefined ? AEAD_LAYOUT : { ivBytes: CBC_BYTES, icvBytes: INTEGRITY[integrity].icvBytes, blockBytes: CBC_BYTES };
 }
 
 /** For message number `count` of a key: an AEAD's nonce must be unique (RFC 5282 3.1), the IV of CBC unpredictable (RFC 7296 3.14). */
-export function nextIv(ciphers: Ciphers, count: bigint, random: Random): Uint8Array {
+export function nextIv(ciphers: Protection, count: bigint, random: Random): Uint8Array {
   if (ciphers.integrity !== undefined) return random.bytes(CBC_BYTES);
   const iv = new Uint8Array(AEAD_LAYOUT.ivBytes);
   new DataView(iv.buffer).setBigUint64(0, count);
@@ -26,7 +24,7 @@ export function nextIv(ciphers: Ciphers, count: bigint, random: Random): Uint8Ar
 }
 
 /** Ciphertext | ICV. */
-export function protect(suite: Suite, ciphers: Ciphers, key: ProtectionKey, additional: Uint8Array, iv: Uint8Array, plaintext: Uint8Array): Uint8Array {
+export function protect(suite: Suite, ciphers: Protection, key: ProtectionKey, additional: Uint8Array, iv: Uint8Array, plaintext: Uint8Array): Uint8Array {
   const { aead } = ENCRYPTION[ciphers.encryption];
   if (aead !== undefined) return suite.aeadSeal(aead, key.key, concat(key.salt, iv), additional, plaintext);
   const ciphertext = suite.cbcEncrypt(key.key, iv, plaintext);
@@ -34,7 +32,7 @@ export function protect(suite: Suite, ciphers: Ciphers, key: ProtectionKey, addi
 }
 
 /** The plaintext, or undefined for what is not authentic. */
-export function unprotect(suite: Suite, ciphers: Ciphers, key: ProtectionKey, { additional, iv, sealed }: SealedBody): Uint8Array | undefined {
+export function unprotect(suite: Suite, ciphers: Protection, key: ProtectionKey, { additional, iv, sealed }: SealedBody): Uint8Array | undefined {
   const { aead } = ENCRYPTION[ciphers.encryption];
   if (aead !== undefined) return suite.aeadOpen(aead, key.key, concat(key.salt, iv), additional, sealed);
   const integrity = ciphers.integrity!;

@@ -9,8 +9,8 @@ import { PayloadType } from '../wire/ike/numbers.ts';
 import type { Payload } from '../wire/ike/payloads.ts';
 import { encodeSealed, largestInner, sealedBody, withoutPadding } from '../wire/ike/sealed.ts';
 import type { SealedLayout } from '../wire/ike/sealed.ts';
+import type { Protection } from './algorithms.ts';
 import type { ProtectionKey } from './keymat.ts';
-import type { Ciphers } from './protection.ts';
 import { layoutOf, nextIv, protect, unprotect } from './protection.ts';
 import { Reassembly } from './reassembly.ts';
 
@@ -25,7 +25,7 @@ export type Opened =
 export class Sealing {
   readonly #suite: Suite;
   readonly #random: Random;
-  readonly #ciphers: Ciphers;
+  readonly #ciphers: Protection;
   readonly #layout: SealedLayout;
   readonly #seal: ProtectionKey;
   readonly #open: ProtectionKey;
@@ -33,7 +33,7 @@ export class Sealing {
   readonly #requests = new Reassembly();
   readonly #responses = new Reassembly();
 
-  constructor(suite: Suite, random: Random, ciphers: Ciphers, seal: ProtectionKey, open: ProtectionKey) {
+  constructor(suite: Suite, random: Random, ciphers: Protection, seal: ProtectionKey, open: ProtectionKey) {
     this.#suite = suite;
     this.#random = random;
     this.#ciphers = ciphers;

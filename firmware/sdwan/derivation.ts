@@ -11,7 +11,8 @@ import type { SaSpec } from '../model.ts';
 import type { KeyExchange, SaProposal } from '../wire/bgp/tunnel-encap-keys.ts';
 import { TRANSFORM_ENCR, TRANSFORM_ESN } from '../wire/bgp/tunnel-encap-keys.ts';
 
-export type EspSuiteName = SaSpec['suite'];
+/** Here only AEADs. */
+export type EspSuiteName = Exclude<SaSpec['suite'], `${string}-cbc/${string}`>;
 
 interface Cipher {
   readonly transform: number;

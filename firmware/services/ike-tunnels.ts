@@ -1,5 +1,6 @@
 // From live IKE child SAs to tunnels and routes. Pure bookkeeping: one tunnel per peer and profile, receiving on every
 // child that is still alive and sending on the newest one that the peer is known to have.
+import { ESP_SHAPES } from '../../drivers/esp-suite.ts';
 import type { IpAddress, PathSpec, RouteSpec, SaSpec, TenantId, TunnelKind, TunnelSpec } from '../model.ts';
 import type { ForwardingPart } from './forwarding.ts';
 import type { IdFor } from './vr-plan.ts';
@@ -12,6 +13,7 @@ export interface TunnelContext {
   /** Inside that the tunnel's packets come from and go to. */
   readonly inside: number;
   readonly paths: readonly PathSpec[];
+  /** With an AEAD. */
   readonly mtu: number;
   readonly idleDummyMs: number;
   /** Prefixes of `inside` that lead into the tunnel, with the label to push. */
@@ -130,6 +132,7 @@ export class IkeTunnels {
     const routes: RouteSpec[] = [];
     for (const peer of this.#peers.values()) {
       const { context, tunnel } = peer;
+      const tx = newestReady(peer)?.outbound;
       tunnels.push({
         id: tunnel,
         tenant: context.tenant,
@@ -137,9 +140,9 @@ export class IkeTunnels {
         kind: context.kind,
         inside: context.inside,
         paths: context.paths,
-        mtu: context.mtu,
+        mtu: context.mtu - (tx === undefined ? 0 : extraBytes(tx)),
         ...(context.kind === 'vxlan-esp' ? { probesMtu: true } : {}),
-        tx: newestReady(peer)?.outbound,
+        tx,
         rx: peer.children.map((c) => c.inbound),
         idleDummyMs: context.idleDummyMs,
       });
@@ -147,6 +150,13 @@ export class IkeTunnels {
     }
     return { tunnels, routes };
   }
+}
+
+/** By how much ESP with this SA may be longer than with an AEAD: IV, ICV, and padding to whole blocks. */
+function extraBytes({ suite }: SaSpec): number {
+  const [shape, aead] = [ESP_SHAPES[suite], ESP_SHAPES['aes-256-gcm-16']];
+  if (shape.blockBytes === aead.blockBytes) return 0;
+  return shape.ivBytes - aead.ivBytes + shape.icvBytes - aead.icvBytes + shape.blockBytes - 1;
 }
 
 function newestReady(peer: Peer): Child | undefined {

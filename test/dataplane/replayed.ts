@@ -120,7 +120,7 @@ export class ReplayDatagrams extends Sink implements DatagramPort {
       const at = OUTPUT_START + i * this.#datagram.length;
       const sequence = ++this.#sequence;
       if (first) burst.bytes.set(this.#datagram, at);
-      writeEspHeader(burst.bytes, at + this.#espAt, this.#spi, (sequence / TWO_32) | 0, sequence | 0);
+      writeEspHeader(burst.bytes, at + this.#espAt, 8, this.#spi, (sequence / TWO_32) | 0, sequence | 0);
       burst.offset[i] = at;
       burst.length[i] = this.#datagram.length;
       burst.segment[i] = 0;

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { ESP_SHAPES } from '../../drivers/esp-suite.ts';
 import { requireNative } from '../../drivers/native/addon.ts';
 import { NativeAead } from '../../drivers/native/aead.ts';
 import { PortableAead } from '../../drivers/portable/aead.ts';
@@ -15,6 +16,27 @@ for (const [engine, create] of Object.entries(ENGINES)) describe(`two boxes with
       settle(a, b);
       assert.deepEqual(b.hosts.get(102)!.take(), packet);
       assert.deepEqual({ ...a.drops(), ...b.drops() }, {});
+    });
+  }
+
+  for (const suite of ['aes-128-cbc/hmac-sha256-128', 'aes-256-cbc/hmac-sha384-192', 'aes-256-cbc/hmac-sha512-256', 'aes-256-cbc/hmac-sha1-96'] as const) {
+    it(`carry packets of every length with ${suite}, and drop what was changed`, () => {
+      const options = { suite, salt: new Uint8Array(0), key: new Uint8Array(ESP_SHAPES[suite].keyBytes).fill(5) };
+      const { a, b, hub } = pair({ txOptions: options, rxOptions: options }, create);
+      for (let octets = 0; octets < 40; octets++) {
+        const packet = udpPacket('10.1.0.5', '10.2.0.7', octets);
+        a.hosts.get(103)!.send(packet);
+        settle(a, b);
+        assert.deepEqual(b.hosts.get(103)!.take(), packet);
+      }
+      assert.deepEqual({ ...a.drops(), ...b.drops() }, {});
+      hub.onDatagram = ({ bytes }) => {
+        bytes[bytes.length - 40]! ^= 1;
+        return true;
+      };
+      a.hosts.get(103)!.send(udpPacket('10.1.0.5', '10.2.0.7', 100));
+      settle(a, b);
+      assert.deepEqual(b.drops(), { 'aead-failed': 1 });
     });
   }
 

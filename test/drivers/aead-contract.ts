@@ -1,10 +1,10 @@
 // The suite that every AEAD engine passes: the published ESP packets, every length, wrong tags, handles.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import type { AeadEngine } from '../../drivers/aead.ts';
+import type { AeadEngine, AeadKey } from '../../drivers/aead.ts';
 import { BURST_PACKETS, createBurst, Next, slotStart, type Burst } from '../../drivers/burst.ts';
-import { ESP_KEY_BYTES, type EspSuite } from '../../drivers/esp-suite.ts';
-import { equalBytes, fromHex, toHex } from '../../platform/bytes.ts';
+import { ESP_SHAPES, isCbc, type CbcEspSuite, type EspShape, type EspSuite } from '../../drivers/esp-suite.ts';
+import { concat, equalBytes, fromHex, toHex } from '../../platform/bytes.ts';
 import { SeededRandom } from '../../platform/random.ts';
 
 interface Vector {
@@ -17,10 +17,11 @@ interface Vector {
   readonly packet: string;
 }
 
-const SUITES = Object.keys(ESP_KEY_BYTES) as EspSuite[];
+const SUITES = Object.keys(ESP_SHAPES) as EspSuite[];
 const SELECT = 7;
 const THEN = 20;
 const FAILED = 33;
+const ESP_HEADER_BYTES = 8;
 const HEADER_BYTES = 16;
 const ICV_BYTES = 16;
 
@@ -41,15 +42,25 @@ function espAt(burst: Burst, i: number): Uint8Array {
   return burst.bytes.slice(burst.esp[i]!, burst.esp[i]! + burst.espLength[i]!);
 }
 
-/** ESP header, IV and plaintext, with room for the ICV. */
-function unsealed(random: SeededRandom, textBytes: number): Uint8Array {
-  const packet = random.bytes(HEADER_BYTES + textBytes + ICV_BYTES);
-  packet.fill(0, packet.length - ICV_BYTES);
+const AEAD = ESP_SHAPES['aes-256-gcm-16'];
+
+/** ESP header, IV and plaintext, with room for the ICV; AES-CBC has whole blocks, one at least. */
+function unsealed(random: SeededRandom, textBytes: number, shape: EspShape = AEAD): Uint8Array {
+  const text = shape.blockBytes === 16 ? Math.max(16, textBytes & -16) : textBytes;
+  const packet = random.bytes(ESP_HEADER_BYTES + shape.ivBytes + text + shape.icvBytes);
+  packet.fill(0, packet.length - shape.icvBytes);
   return packet;
 }
 
-function textOf(packet: Uint8Array): Uint8Array {
-  return packet.subarray(0, packet.length - ICV_BYTES);
+/** What a receiver gets: header and text; AES-CBC puts its own IV between them. */
+function textOf(packet: Uint8Array, { ivBytes, icvBytes, saltBytes }: EspShape = AEAD): Uint8Array {
+  const end = packet.length - icvBytes;
+  return saltBytes > 0 ? packet.slice(0, end) : concat(packet.slice(0, ESP_HEADER_BYTES), packet.slice(ESP_HEADER_BYTES + ivBytes, end));
+}
+
+function keyOf(suite: EspSuite, random: SeededRandom, esn: boolean): AeadKey {
+  const { keyBytes, saltBytes } = ESP_SHAPES[suite];
+  return { suite, key: random.bytes(keyBytes), salt: random.bytes(saltBytes), esn };
 }
 
 /** Seals with one engine and opens with another: they must agree. Call inside a mocha file. */
@@ -59,6 +70,7 @@ export function aeadContract(name: string, create: () => AeadEngine, other: () =
     for (const suite of SUITES) {
       for (const esn of [false, true]) everyLength(suite, esn, create, other);
       wrongTags(suite, create);
+      if (isCbc(suite)) chained(suite, create);
     }
     handles(create);
   });
@@ -89,7 +101,8 @@ function publishedPackets(create: () => AeadEngine): void {
 function everyLength(suite: EspSuite, esn: boolean, create: () => AeadEngine, other: () => AeadEngine): void {
   it(`opens what it sealed: ${suite}, ${esn ? 'ESN' : 'no ESN'}, 0 to 1700 octets`, () => {
     const random = new SeededRandom(`${suite} ${esn}`);
-    const key = { suite, key: random.bytes(ESP_KEY_BYTES[suite]), salt: random.bytes(4), esn };
+    const key = keyOf(suite, random, esn);
+    const shape = ESP_SHAPES[suite];
     const sealer = create();
     const opener = other();
     const handles = [sealer.install(key), opener.install(key)] as const;
@@ -97,19 +110,19 @@ function everyLength(suite: EspSuite, esn: boolean, create: () => AeadEngine, ot
       const burst = createBurst();
       const plain: Uint8Array[] = [];
       for (let length = from; length < Math.min(from + 61, 1701); length += from < 100 ? 1 : 17) {
-        plain.push(unsealed(random, length));
+        plain.push(unsealed(random, length, shape));
         append(burst, plain.at(-1)!, handles[0], random.uint32() | 0);
       }
       sealer.seal(burst, SELECT, SELECT, FAILED);
       for (let i = 0; i < burst.count; i++) {
         assert.equal(burst.next[i], SELECT);
-        if (plain[i]!.length > HEADER_BYTES + ICV_BYTES + 15) assert.notDeepEqual(textOf(espAt(burst, i)), textOf(plain[i]!));
+        if (plain[i]!.length > HEADER_BYTES + ICV_BYTES + 15) assert.notDeepEqual(textOf(espAt(burst, i), shape), textOf(plain[i]!, shape));
         burst.sa[i] = handles[1];
       }
       opener.open(burst, SELECT, THEN, FAILED);
       for (let i = 0; i < burst.count; i++) {
         assert.equal(burst.next[i], THEN);
-        assert.deepEqual(textOf(espAt(burst, i)), textOf(plain[i]!));
+        assert.deepEqual(textOf(espAt(burst, i), shape), textOf(plain[i]!, shape));
       }
     }
   });
@@ -123,13 +136,13 @@ export function sameCiphertext(name: string, create: () => AeadEngine, reference
     for (const suite of SUITES) {
       it(`seals 0 to ${LONGEST_COMPARED} octets to the same octets: ${suite}`, () => {
         const random = new SeededRandom(`same ${suite}`);
-        const key = { suite, key: random.bytes(ESP_KEY_BYTES[suite]), salt: random.bytes(4), esn: true };
+        const key = keyOf(suite, random, true);
         const engines = [create(), reference()].map((engine) => ({ engine, burst: createBurst(), handle: engine.install(key) }));
         // Slots hold less than the longest packet here, so each lies in an area of its own.
         const stride = 4096;
         for (let from = 0; from <= LONGEST_COMPARED; from += BURST_PACKETS / 2) {
           for (let length = from; length < Math.min(from + BURST_PACKETS / 2, LONGEST_COMPARED + 1); length++) {
-            const packet = unsealed(random, length);
+            const packet = unsealed(random, length, ESP_SHAPES[suite]);
             const seqHi = random.uint32() | 0;
             for (const { burst, handle } of engines) {
               const i = append(burst, packet.subarray(0, 0), handle, seqHi);
@@ -152,14 +165,14 @@ export function sameCiphertext(name: string, create: () => AeadEngine, reference
 }
 
 function wrongTags(suite: EspSuite, create: () => AeadEngine): void {
-  it(`refuses a change of any octet, of the high sequence number and of the salt: ${suite}`, () => {
+  it(`refuses a change of any octet, of the high sequence number and of ${isCbc(suite) ? 'the HMAC key' : 'the salt'}: ${suite}`, () => {
     const random = new SeededRandom(suite);
     const engine = create();
-    const key = { suite, key: random.bytes(ESP_KEY_BYTES[suite]), salt: random.bytes(4), esn: true };
+    const key = keyOf(suite, random, true);
     const handle = engine.install(key);
-    const saltier = engine.install({ ...key, salt: random.bytes(4) });
+    const other = engine.install(isCbc(suite) ? { ...key, key: concat(key.key.slice(0, -1), Uint8Array.of(key.key.at(-1)! ^ 1)) } : { ...key, salt: random.bytes(4) });
     const burst = createBurst();
-    append(burst, unsealed(random, 40), handle, 5);
+    append(burst, unsealed(random, 40, ESP_SHAPES[suite]), handle, 5);
     engine.seal(burst, SELECT, THEN, FAILED);
     const sealed = espAt(burst, 0);
     burst.count = 0;
@@ -169,11 +182,50 @@ function wrongTags(suite: EspSuite, create: () => AeadEngine): void {
       append(burst, broken, handle, 5);
     }
     append(burst, sealed, handle, 6);
-    append(burst, sealed, saltier, 5);
+    append(burst, sealed, other, 5);
     const good = append(burst, sealed, handle, 5);
     engine.open(burst, SELECT, THEN, FAILED);
     for (let i = 0; i < good; i++) assert.deepEqual([burst.next[i], burst.reason[i]], [Next.drop, FAILED], `change ${i}`);
     assert.equal(burst.next[good], THEN);
+  });
+}
+
+function chained(suite: CbcEspSuite, create: () => AeadEngine): void {
+  const { ivBytes, icvBytes } = ESP_SHAPES[suite];
+
+  it(`makes an IV of every number that nobody can foresee: ${suite}`, () => {
+    const random = new SeededRandom(`iv ${suite}`);
+    const engine = create();
+    const handle = engine.install(keyOf(suite, random, true));
+    const burst = createBurst();
+    const packet = unsealed(random, 64, ESP_SHAPES[suite]);
+    for (let number = 1; number <= 100; number++) {
+      packet.fill(0, ESP_HEADER_BYTES, ESP_HEADER_BYTES + ivBytes);
+      packet[ESP_HEADER_BYTES + 7] = number;
+      append(burst, packet, handle, 0);
+    }
+    engine.seal(burst, SELECT, THEN, FAILED);
+    const ivs = Array.from({ length: burst.count }, (_, i) => espAt(burst, i).slice(ESP_HEADER_BYTES, ESP_HEADER_BYTES + ivBytes));
+    assert.equal(new Set(ivs.map(toHex)).size, 100);
+    // Two random values of 128 bits differ in 64 of them, in some.
+    const differing = ivs.slice(1).map((iv, i) => iv.reduce((sum, octet, k) => sum + [...(octet ^ ivs[i]![k]!).toString(2)].filter((bit) => bit === '1').length, 0));
+    assert.ok(differing.every((bits) => bits > 30 && bits < 98), differing.join());
+  });
+
+  it(`takes whole blocks only, and one at least: ${suite}`, () => {
+    const random = new SeededRandom(`blocks ${suite}`);
+    const engine = create();
+    const handle = engine.install(keyOf(suite, random, false));
+    const shortest = ESP_HEADER_BYTES + ivBytes + icvBytes;
+    for (const work of ['seal', 'open'] as const) {
+      const burst = createBurst();
+      for (let length = 0; length < shortest + 48; length++) append(burst, random.bytes(length), handle, 0);
+      engine[work](burst, SELECT, THEN, FAILED);
+      for (let length = 0; length < burst.count; length++) {
+        const whole = length > shortest && (length - shortest) % 16 === 0;
+        assert.equal(burst.next[length], whole && work === 'seal' ? THEN : Next.drop, `${work} ${length}`);
+      }
+    }
   });
 }
 
@@ -220,7 +272,7 @@ function handles(create: () => AeadEngine): void {
     engine.seal(burst, SELECT, THEN, FAILED);
     assert.equal(burst.next[0], Next.drop);
     for (let i = 0; i < 5000; i++) engine.remove(engine.install(KEY));
-    assert.ok(engine.install(KEY) < 100, 'handles are used again');
+    assert.ok(engine.install(KEY) < second + 100, 'handles are used again');
   });
 
   it('copies the key', () => {

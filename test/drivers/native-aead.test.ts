@@ -1,8 +1,8 @@
 import { strict as assert } from 'node:assert';
-import { createCipheriv } from 'node:crypto';
+import { createCipheriv, createHmac } from 'node:crypto';
 import type { AeadKey } from '../../drivers/aead.ts';
 import { appendPacket, BURST_PACKETS, createBurst, Next, packetAt } from '../../drivers/burst.ts';
-import { ESP_KEY_BYTES, type EspSuite } from '../../drivers/esp-suite.ts';
+import { ESP_SHAPES, isCbc, type AeadEspSuite, type EspSuite } from '../../drivers/esp-suite.ts';
 import { NativeAead } from '../../drivers/native/aead.ts';
 import { requireNative } from '../../drivers/native/addon.ts';
 import { concat } from '../../platform/bytes.ts';
@@ -10,19 +10,42 @@ import { UsageError } from '../../platform/errors.ts';
 import { pattern } from './port-contract.ts';
 
 const REASON = 77;
-const SUITES = Object.keys(ESP_KEY_BYTES) as EspSuite[];
+const SUITES = Object.keys(ESP_SHAPES) as EspSuite[];
 const CIPHER = { 'aes-256-gcm-16': 'aes-256-gcm', 'aes-128-gcm-16': 'aes-128-gcm', 'chacha20-poly1305': 'chacha20-poly1305' } as const;
 
 function keyOf(suite: EspSuite, esn: boolean, seed = 1): AeadKey {
-  return { suite, esn, key: pattern(ESP_KEY_BYTES[suite], seed), salt: pattern(4, seed + 1) };
+  const { keyBytes, saltBytes } = ESP_SHAPES[suite];
+  return { suite, esn, key: pattern(keyBytes, seed), salt: pattern(saltBytes, seed + 1) };
+}
+
+/** Octets of packet number `i` of a burst. */
+function sizeOf(suite: EspSuite, i: number): number {
+  const { ivBytes, icvBytes } = ESP_SHAPES[suite];
+  return 8 + ivBytes + icvBytes + (isCbc(suite) ? 16 * (1 + (i % 90)) : 5 * i);
+}
+
+function sealed(key: AeadKey, clear: Uint8Array, seqHi: number): Uint8Array {
+  const high = new Uint8Array(4);
+  new DataView(high.buffer).setUint32(0, seqHi);
+  return isCbc(key.suite) ? sealedByCbc(key, clear, high) : sealedByAead(key, clear, high);
+}
+
+/** What RFC 3602 2 and RFC 4868 2 ask for, by node:crypto; the IV is the first block encrypted alone. */
+function sealedByCbc({ suite, key, esn }: AeadKey, clear: Uint8Array, high: Uint8Array): Uint8Array {
+  const { cipherKeyBytes, icvBytes } = ESP_SHAPES[suite];
+  const cipherKey = key.slice(0, cipherKeyBytes);
+  const first = createCipheriv(`aes-${8 * cipherKeyBytes}-ecb`, cipherKey, null).setAutoPadding(false);
+  const iv = first.update(clear.slice(8, 24));
+  const cipher = createCipheriv(`aes-${8 * cipherKeyBytes}-cbc`, cipherKey, iv).setAutoPadding(false);
+  const covered = concat(clear.slice(0, 8), iv, cipher.update(clear.slice(24, -icvBytes)));
+  const digest = /sha\d+/.exec(suite)![0];
+  return concat(covered, createHmac(digest, key.slice(cipherKeyBytes)).update(covered).update(esn ? high : '').digest().subarray(0, icvBytes));
 }
 
 /** What RFC 4106 3 asks for, by node:crypto. */
-function sealed(key: AeadKey, clear: Uint8Array, seqHi: number): Uint8Array {
+function sealedByAead(key: AeadKey, clear: Uint8Array, high: Uint8Array): Uint8Array {
   const [header, iv, text] = [clear.slice(0, 8), clear.slice(8, 16), clear.slice(16, -16)];
-  const high = new Uint8Array(4);
-  new DataView(high.buffer).setUint32(0, seqHi);
-  const cipher = createCipheriv(CIPHER[key.suite] as 'aes-256-gcm', key.key, concat(key.salt, iv), { authTagLength: 16 });
+  const cipher = createCipheriv(CIPHER[key.suite as AeadEspSuite] as 'aes-256-gcm', key.key, concat(key.salt, iv), { authTagLength: 16 });
   cipher.setAAD(key.esn ? concat(header.slice(0, 4), high, header.slice(4)) : header);
   return concat(header, iv, cipher.update(text), cipher.final(), cipher.getAuthTag());
 }
@@ -38,7 +61,7 @@ describe('native AEAD engine', () => {
         const handles = keys.map((key) => aead.install(key));
         const burst = createBurst();
         for (let i = 0; i < BURST_PACKETS; i++) {
-          appendPacket(burst, pattern(32 + (i % 256) * 5, i));
+          appendPacket(burst, pattern(sizeOf(suite, i % 256), i));
           burst.sa[i] = handles[i % 2]!;
           burst.esp[i] = burst.offset[i]!;
           burst.espLength[i] = burst.length[i]!;
@@ -59,7 +82,8 @@ describe('native AEAD engine', () => {
           if (i % 5 === 4) continue;
           const good = i !== 1 && (i !== 2 || !esn);
           assert.deepEqual([burst.next[i], burst.reason[i]], good ? [Next.unwrap, 0] : [Next.drop, REASON]);
-          if (good) assert.deepEqual(packetAt(burst, i).slice(0, -16), clear[i]!.slice(0, -16));
+          const { ivBytes, icvBytes } = ESP_SHAPES[suite];
+          if (good) assert.deepEqual(packetAt(burst, i).slice(8 + ivBytes, -icvBytes), clear[i]!.slice(8 + ivBytes, -icvBytes));
         }
         for (const handle of handles) aead.remove(handle);
       });

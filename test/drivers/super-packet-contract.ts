@@ -1,8 +1,9 @@
 // What every AEAD engine does with super-packets: the parts that it seals are the packets that the host's device would
 // have made, each behind the outer headers, with consecutive sequence numbers.
 import assert from 'node:assert/strict';
-import type { AeadEngine } from '../../drivers/aead.ts';
+import type { AeadEngine, AeadKey } from '../../drivers/aead.ts';
 import { AREA_BYTES, createBurst, datagramsAt, HEADROOM, Next, OUTPUT_BYTES, OUTPUT_START, type Burst } from '../../drivers/burst.ts';
+import { ESP_SHAPES, type EspShape, type EspSuite } from '../../drivers/esp-suite.ts';
 import { PortableAead } from '../../drivers/portable/aead.ts';
 import { innerPacketsAt } from '../../drivers/super-packet.ts';
 import { equalBytes } from '../../platform/bytes.ts';
@@ -11,10 +12,19 @@ import { randomBelow, SeededRandom } from '../../platform/random.ts';
 const SELECT = 7;
 const THEN = 20;
 const FAILED = 33;
-const KEY = { suite: 'aes-256-gcm-16', key: new Uint8Array(32).fill(9), salt: new Uint8Array(4).fill(7), esn: true } as const;
-const OUTER_BYTES = 40;
 /** VXLAN in front of ESP. */
 const ESP_AT = 16;
+const ESP_HEADER_BYTES = 8;
+/** GRE and MPLS behind ESP's IV. */
+const LABEL_BYTES = 8;
+/** ESN is on. */
+const SUITES = ['aes-256-gcm-16', 'aes-256-cbc/hmac-sha512-256', 'aes-128-cbc/hmac-sha1-96'] as const;
+
+function keyOf(suite: EspSuite): AeadKey {
+  const { keyBytes, saltBytes } = ESP_SHAPES[suite];
+  return { suite, key: new Uint8Array(keyBytes).fill(9), salt: new Uint8Array(saltBytes).fill(7), esn: true };
+}
+
 const INNER_AT = OUTPUT_START - AREA_BYTES + HEADROOM;
 const TRAILER = 47;
 
@@ -50,16 +60,16 @@ function appendSuper(burst: Burst, { v6, udp, options, segment, payload }: Super
 }
 
 /** Puts outer headers in front and asks for sealing. */
-function prepare(burst: Burst, i: number, handle: number, sequence: bigint, random: SeededRandom): Uint8Array {
-  const outer = random.bytes(OUTER_BYTES);
+function prepare(burst: Burst, i: number, handle: number, sequence: bigint, random: SeededRandom, { ivBytes }: EspShape): Uint8Array {
+  const outer = random.bytes(ESP_AT + ESP_HEADER_BYTES + ivBytes + LABEL_BYTES);
   new DataView(outer.buffer).setUint32(ESP_AT + 4, Number(sequence & 0xffff_ffffn));
   new DataView(outer.buffer).setBigUint64(ESP_AT + 8, sequence);
   const inner = burst.offset[i]!;
-  burst.bytes.set(outer, inner - OUTER_BYTES);
+  burst.bytes.set(outer, inner - outer.length);
   burst.inner[i] = inner;
-  burst.offset[i] = inner - OUTER_BYTES;
-  burst.length[i]! += OUTER_BYTES;
-  burst.esp[i] = inner - OUTER_BYTES + ESP_AT;
+  burst.offset[i] = inner - outer.length;
+  burst.length[i]! += outer.length;
+  burst.esp[i] = inner - outer.length + ESP_AT;
   burst.trailer[i] = TRAILER;
   burst.sa[i] = handle;
   burst.next[i] = SELECT;
@@ -67,7 +77,7 @@ function prepare(burst: Burst, i: number, handle: number, sequence: bigint, rand
 }
 
 /** Opens one wire packet with the portable engine and returns what ESP carried, or undefined when the tag is bad. */
-function openWith(engine: AeadEngine, handle: number, burst: Burst, packet: Uint8Array, seqHi: number): Uint8Array | undefined {
+function openWith(engine: AeadEngine, handle: number, burst: Burst, packet: Uint8Array, seqHi: number, { ivBytes, icvBytes }: EspShape): Uint8Array | undefined {
   burst.count = 1;
   burst.bytes.set(packet, HEADROOM);
   burst.esp[0] = HEADROOM + ESP_AT;
@@ -76,7 +86,7 @@ function openWith(engine: AeadEngine, handle: number, burst: Burst, packet: Uint
   burst.sa[0] = handle;
   burst.next[0] = SELECT;
   engine.open(burst, SELECT, THEN, FAILED);
-  return burst.next[0] === THEN ? burst.bytes.slice(HEADROOM + ESP_AT + 16, HEADROOM + packet.length - 16) : undefined;
+  return burst.next[0] === THEN ? burst.bytes.slice(HEADROOM + ESP_AT + ESP_HEADER_BYTES + ivBytes, HEADROOM + packet.length - icvBytes) : undefined;
 }
 
 const SHAPES: readonly SuperShape[] = [
@@ -91,37 +101,43 @@ const SHAPES: readonly SuperShape[] = [
 
 /** Call inside a mocha file. */
 export function superPacketContract(name: string, create: () => AeadEngine): void {
-  describe(`${name} AEAD engine and super-packets`, () => {
-    const opener = new PortableAead();
-    const handleOfOpener = opener.install(KEY);
-    const scratch = createBurst();
-    const opened = (packet: Uint8Array, seqHi: number): Uint8Array | undefined => openWith(opener, handleOfOpener, scratch, packet, seqHi);
+  for (const suite of SUITES) contractOf(name, create, suite);
+}
 
-    for (const shape of SHAPES) {
-      it(`cuts and seals ${shape.v6 ? 'IPv6' : 'IPv4'} ${shape.udp ? 'UDP' : 'TCP'}: ${shape.payload} octets by ${shape.segment}`, () => {
-        const random = new SeededRandom(`${JSON.stringify(shape)}`);
+function contractOf(name: string, create: () => AeadEngine, suite: EspSuite): void {
+  describe(`${name} AEAD engine and super-packets: ${suite}`, () => {
+    const key = keyOf(suite);
+    const shape = ESP_SHAPES[suite];
+    const opener = new PortableAead();
+    const handleOfOpener = opener.install(key);
+    const scratch = createBurst();
+    const opened = (packet: Uint8Array, seqHi: number): Uint8Array | undefined => openWith(opener, handleOfOpener, scratch, packet, seqHi, shape);
+
+    for (const packet of SHAPES) {
+      it(`cuts and seals ${packet.v6 ? 'IPv6' : 'IPv4'} ${packet.udp ? 'UDP' : 'TCP'}: ${packet.payload} octets by ${packet.segment}`, () => {
+        const random = new SeededRandom(`${JSON.stringify(packet)}`);
         const engine = create();
         const burst = createBurst();
-        const i = appendSuper(burst, shape, random);
+        const i = appendSuper(burst, packet, random);
         const wanted = innerPacketsAt(burst, i);
         // The low half of the number comes round within the super-packet.
         const first = (5n << 32n) - 2n;
-        const outer = prepare(burst, i, engine.install(KEY), first, random);
+        const outer = prepare(burst, i, engine.install(key), first, random, shape);
         engine.seal(burst, SELECT, THEN, FAILED);
         assert.equal(burst.next[i], THEN);
         const sealed = datagramsAt(burst, i);
         assert.equal(sealed.length, wanted.length);
-        for (const [part, packet] of sealed.entries()) {
+        for (const [part, datagram] of sealed.entries()) {
           const sequence = first + BigInt(part);
-          assert.ok(equalBytes(packet.slice(0, ESP_AT + 4), outer.slice(0, ESP_AT + 4)), 'outer header and SPI');
-          assert.equal(new DataView(packet.buffer).getBigUint64(ESP_AT + 8), sequence);
-          const text = opened(packet, Number(sequence >> 32n));
+          assert.ok(equalBytes(datagram.slice(0, ESP_AT + 4), outer.slice(0, ESP_AT + 4)), 'outer header and SPI');
+          assert.equal(new DataView(datagram.buffer).getUint32(ESP_AT + 4), Number(sequence & 0xffff_ffffn));
+          if (shape.ivBytes === 8) assert.equal(new DataView(datagram.buffer).getBigUint64(ESP_AT + 8), sequence);
+          const text = opened(datagram, Number(sequence >> 32n));
           assert.ok(text !== undefined, `the tag of part ${part}`);
-          const label = OUTER_BYTES - ESP_AT - 16;
           const padding = text.at(-2)!;
           assert.equal(text.at(-1), TRAILER);
-          assert.ok(equalBytes(text.slice(0, label), outer.slice(-label)), 'label');
-          assert.ok(equalBytes(text.slice(label, text.length - padding - 2), wanted[part]!), `inner packet ${part}`);
+          assert.ok(equalBytes(text.slice(0, LABEL_BYTES), outer.slice(-LABEL_BYTES)), 'label');
+          assert.ok(equalBytes(text.slice(LABEL_BYTES, text.length - padding - 2), wanted[part]!), `inner packet ${part}`);
         }
       });
     }
@@ -130,13 +146,13 @@ export function superPacketContract(name: string, create: () => AeadEngine): voi
       const random = new SeededRandom('mixed');
       const engine = create();
       const burst = createBurst();
-      const handle = engine.install(KEY);
-      const rows = SHAPES.map((shape) => appendSuper(burst, shape, random));
+      const handle = engine.install(key);
+      const rows = SHAPES.map((packet) => appendSuper(burst, packet, random));
       const wanted = rows.map((i) => innerPacketsAt(burst, i).length);
-      for (const i of rows) prepare(burst, i, handle, BigInt(1000 * i + 1), random);
+      for (const i of rows) prepare(burst, i, handle, BigInt(1000 * i + 1), random, shape);
       const single = burst.count++;
       burst.offset[single] = burst.esp[single] = HEADROOM;
-      burst.espLength[single] = burst.length[single] = 100;
+      burst.espLength[single] = burst.length[single] = ESP_HEADER_BYTES + shape.ivBytes + 64 + shape.icvBytes;
       burst.segment[single] = 0;
       burst.sa[single] = handle;
       burst.next[single] = SELECT;
@@ -153,8 +169,8 @@ export function superPacketContract(name: string, create: () => AeadEngine): voi
       const random = new SeededRandom('room');
       const engine = create();
       const burst = createBurst();
-      const handle = engine.install(KEY);
-      for (let k = 0; k < 60; k++) prepare(burst, appendSuper(burst, SHAPES[0]!, random), handle, BigInt(100 * k + 1), random);
+      const handle = engine.install(key);
+      for (let k = 0; k < 60; k++) prepare(burst, appendSuper(burst, SHAPES[0]!, random), handle, BigInt(100 * k + 1), random, shape);
       engine.seal(burst, SELECT, THEN, FAILED);
       const good = burst.next.subarray(0, 60).filter((next) => next === THEN).length;
       assert.ok(good >= 30 && good < 60, `${good} found room`);
@@ -167,13 +183,13 @@ export function superPacketContract(name: string, create: () => AeadEngine): voi
     it('gives super-packets with columns that make no sense a fate, and touches nothing outside the arena', () => {
       const random = new SeededRandom('hostile');
       const engine = create();
-      const handle = engine.install(KEY);
+      const handle = engine.install(key);
       const columns = ['offset', 'length', 'esp', 'inner', 'headers', 'transport', 'segment'] as const;
       const burst = createBurst();
       for (let round = 0; round < 300; round++) {
         burst.count = 0;
         const i = appendSuper(burst, SHAPES[round % SHAPES.length]!, random);
-        prepare(burst, i, handle, 1n, random);
+        prepare(burst, i, handle, 1n, random, shape);
         const column = columns[randomBelow(random, columns.length)]!;
         burst[column][i] = [random.uint32() | 0, randomBelow(random, 70_000), burst[column][i]! + randomBelow(random, 9) - 4, -1][round % 4]!;
         if (burst.segment[i] === 0) continue;

@@ -1,14 +1,17 @@
 import { deepStrictEqual, equal, ok } from 'node:assert/strict';
-import type { CbcIkeProposal, Integrity, IkeProposal } from '../../firmware/ike/algorithms.ts';
-import { CBC_IKE_PROPOSAL, CLASSIC_IKE_PROPOSAL, DEFAULT_IKE_PROPOSALS } from '../../firmware/ike/algorithms.ts';
+import type { CbcIkeProposal, ChildProposal, Integrity, IkeProposal } from '../../firmware/ike/algorithms.ts';
+import { CBC_CHILD_PROPOSAL, CBC_IKE_PROPOSAL, CLASSIC_IKE_PROPOSAL, DEFAULT_CHILD_PROPOSAL, DEFAULT_IKE_PROPOSALS } from '../../firmware/ike/algorithms.ts';
+import type { ChildUp } from '../../firmware/ike/input-output.ts';
 import { Sealing } from '../../firmware/ike/sealing.ts';
 import { decodeMessage } from '../../firmware/wire/ike/message.ts';
+import { equalBytes } from '../../platform/bytes.ts';
 import { FakeSuite } from '../../platform/crypto-fake.ts';
 import { RealSuite } from '../../platform/crypto-real.ts';
 import { SeededRandom } from '../../platform/random.ts';
 import { LATENCY_MS, pair } from './pair.ts';
 
 const INTEGRITIES: readonly Integrity[] = ['hmac-sha256-128', 'hmac-sha384-192', 'hmac-sha512-256'];
+const HMAC_BYTES: Readonly<Record<Integrity, number>> = { 'hmac-sha256-128': 32, 'hmac-sha384-192': 48, 'hmac-sha512-256': 64, 'hmac-sha1-96': 20 };
 
 function connect(proposals: readonly IkeProposal[], options: Parameters<typeof pair>[0] = {}): ReturnType<typeof pair> {
   const made = pair({ ...options, branch: { proposals, ...options.branch }, controller: { proposals, ...options.controller } });
@@ -46,6 +49,27 @@ describe('ike: AES-CBC with HMAC', () => {
     const suiteWith = (theirs: readonly IkeProposal[]): string | undefined => connect(DEFAULT_IKE_PROPOSALS, { controller: { proposals: theirs } }).branch.of('ike-up')[0]?.suite;
     equal(suiteWith([CBC_IKE_PROPOSAL]), 'aes-256-cbc/hmac-sha384-192/prf-sha384/group-31');
     equal(suiteWith([CLASSIC_IKE_PROPOSAL, CBC_IKE_PROPOSAL]), 'aes-256-gcm-16/prf-sha384/group-31');
+  });
+
+  for (const integrity of INTEGRITIES) {
+    it(`is agreed on for ESP with ${integrity}, in IKE_AUTH and in rekeys, with the same keys at both ends`, () => {
+      const childProposals = [{ ...CBC_CHILD_PROPOSAL, encryption: ['aes-192-cbc'], integrity: [integrity] }] as const;
+      const { world, branch, controller } = connect(DEFAULT_IKE_PROPOSALS, { branch: { childProposals }, controller: { childProposals } });
+      world.input(controller, { kind: 'rekey-child', child: 1 });
+      world.run(1000);
+      const [mine, theirs] = [branch, controller].map((node) => node.of('child-up')) as [ChildUp[], ChildUp[]];
+      deepStrictEqual(mine.map(({ inbound: { suite, key, salt } }) => [suite, key.length, salt.length]), Array(2).fill([`aes-192-cbc/${integrity}`, 24 + HMAC_BYTES[integrity], 0]), world.story());
+      for (const [i, child] of mine.entries()) {
+        deepStrictEqual([child.inbound.key, child.outbound.key], [theirs[i]!.outbound.key, theirs[i]!.inbound.key]);
+        ok(!equalBytes(child.inbound.key, child.outbound.key));
+      }
+    });
+  }
+
+  it('is taken for ESP with a peer that has no AEAD there, and not otherwise', () => {
+    const suiteWith = (childProposals: readonly ChildProposal[]): string | undefined => connect(DEFAULT_IKE_PROPOSALS, { controller: { childProposals } }).branch.of('child-up')[0]?.inbound.suite;
+    equal(suiteWith([CBC_CHILD_PROPOSAL]), 'aes-256-cbc/hmac-sha256-128');
+    equal(suiteWith([DEFAULT_CHILD_PROPOSAL, CBC_CHILD_PROPOSAL]), 'aes-256-gcm-16');
   });
 
   it('drops what was changed on the way, wherever, and takes the good message after it', () => {

@@ -1,5 +1,5 @@
 import { equal, throws } from 'node:assert/strict';
-import type { IkeProposal } from '../../firmware/ike/algorithms.ts';
+import type { ChildProposal, IkeProposal } from '../../firmware/ike/algorithms.ts';
 import { DEFAULT_IKE_PROPOSALS } from '../../firmware/ike/algorithms.ts';
 import { completeProfile } from '../../firmware/ike/profile.ts';
 import { pair, pskProfile } from './pair.ts';
@@ -22,6 +22,18 @@ describe('ike: legacy profiles', () => {
     world.run(1000);
     equal(branch.of('ike-rekeyed').length, 1);
     equal(branch.of('child-up').length, 1);
+  });
+
+  it('also talk ESP to a peer that knows only SHA-1 there; others do not', () => {
+    const childProposals: readonly ChildProposal[] = [{ encryption: ['aes-256-cbc'], integrity: ['hmac-sha1-96'], esn: [false], groups: [2], pfs: 'none' }];
+    for (const legacy of [true, false]) {
+      const made = pair({ branch: { childProposals, legacy: true }, controller: { legacy } });
+      made.world.initiate(made.branch, made.controller, 'to-controller');
+      made.world.run(3000);
+      equal(made.controller.of('child-up')[0]?.inbound.suite, legacy ? 'aes-256-cbc/hmac-sha1-96' : undefined, made.world.story());
+      if (!legacy) equal(made.controller.logged('child SA refused')[0]?.['cause'], 'peer offered only hmac-sha1-96; allowed: hmac-sha256-128, hmac-sha384-192, hmac-sha512-256');
+    }
+    throws(() => completeProfile({ ...pskProfile('p', 'a@x.example', undefined), childProposals }), /must say that it is a legacy profile/);
   });
 
   it('are not the default: such a peer is refused, and the cause names what it offered and what is allowed', () => {

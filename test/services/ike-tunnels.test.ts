@@ -1,6 +1,8 @@
-import { deepStrictEqual, strictEqual } from 'node:assert/strict';
+import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict';
+import { ESP_SHAPES } from '../../drivers/esp-suite.ts';
 import type { SaSpec } from '../../firmware/model.ts';
 import { IkeTunnels, type ChildSas, type TunnelContext } from '../../firmware/services/ike-tunnels.ts';
+import { espBytes } from '../../firmware/wire/esp.ts';
 
 const CONTEXT: TunnelContext = {
   peer: 'branch-1',
@@ -112,6 +114,18 @@ describe('services/ike-tunnels', () => {
     all.retire(1);
     all.childUp('p|a', CONTEXT, child(2));
     deepStrictEqual(state(all), ['21<-10,20']);
+  });
+
+  it('leaves room for what AES-CBC and its HMAC take more than an AEAD, whatever the packet', () => {
+    const all = tunnels();
+    const suite = 'aes-256-cbc/hmac-sha512-256';
+    const { inbound, outbound, ...rest } = child(1);
+    all.childUp('k', CONTEXT, { ...rest, inbound: { ...inbound, suite }, outbound: { ...outbound, suite } });
+    const { mtu } = all.part().tunnels![0]!;
+    const [aead, cbc] = [ESP_SHAPES['aes-256-gcm-16'], ESP_SHAPES[suite]].map(({ ivBytes, icvBytes, blockBytes }) => (bytes: number): number => espBytes(bytes, ivBytes, icvBytes, blockBytes));
+    for (let label = 0; label <= 16; label++) ok(cbc!(label + mtu) <= aead!(label + CONTEXT.mtu));
+    all.childUp('k', CONTEXT, child(2, 1, true));
+    strictEqual(all.part().tunnels![0]!.mtu, CONTEXT.mtu);
   });
 
   it('keeps peers of one profile apart', () => {

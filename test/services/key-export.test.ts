@@ -22,7 +22,7 @@ function sa(id: number): SaSpec {
 }
 
 function tunnel(tenant: number, peer: string, ids: readonly number[]): TunnelSpec {
-  return { id: ids[0]!, tenant, peer, kind: 'vxlan-esp', inside: 1, paths: [], mtu: 1400, tx: undefined, rx: ids.map(sa), idleDummyMs: 0 };
+  return { id: ids[0] ?? 1, tenant, peer, kind: 'vxlan-esp', inside: 1, paths: [], mtu: 1400, tx: undefined, rx: ids.map(sa), idleDummyMs: 0 };
 }
 
 function ikeKeys(tenant: number, peer: string, spi: number, key = spi): SessionKeys {
@@ -76,6 +76,15 @@ describe('services: decryptable debugging', () => {
     deepStrictEqual([spis(), ike()], [['1', '2'], ['01', '02']]);
     deepStrictEqual(alarms.active().map((a) => a.name), ['session-keys-exported']);
     match(alarms.active()[0]!.cause, /all tenants are written to debug until 2023-11-14T22:23:20/);
+  });
+
+  it('writes both keys of an SA with AES-CBC and an HMAC', () => {
+    const { keys, tunnels, disk } = make();
+    keys.begin(EVERYTHING);
+    const key = new Uint8Array([...octets(32, 1), ...octets(48, 2)]);
+    tunnels({ ...tunnel(1, 'b', []), rx: [{ ...sa(1), suite: 'aes-256-cbc/hmac-sha384-192', key, salt: octets(0, 0) }] });
+    const [line] = disk.get('debug/esp_sa')!.split('\n');
+    equal(line, `"IPv4","*","*","0x02000001","AES-CBC [RFC3602]","0x${'01'.repeat(32)}","HMAC-SHA-384-192 [RFC4868]","0x${'02'.repeat(48)}"`);
   });
 
   it('ends by itself: the alarm is cleared and the files are removed', () => {

@@ -1,5 +1,5 @@
-/* ESP's AEADs over a burst in place (RFC 4106, RFC 7634), by the OpenSSL that the node binary exports or by libipsec-mb.
- * One context per key and direction stays warm: a packet costs a nonce, not a key schedule. */
+/* ESP's AEADs over a burst in place (RFC 4106, RFC 7634), by the OpenSSL that the node binary exports or by libipsec-mb;
+ * AES-CBC with an HMAC is in cbc.c. One context per key and direction stays warm: a packet costs a nonce, not a key schedule. */
 #include "addon.h"
 
 #include <openssl/crypto.h>
@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "aead-vaes.h"
+#include "cbc.h"
 #include "segments.h"
 
 #define SALT_BYTES 4
@@ -20,20 +21,29 @@
 #define LARGEST_KEY_TABLE (1 << 20)
 
 /* The numbers of drivers/native/aead.ts. */
-enum suite { AES_256_GCM = 0, AES_128_GCM = 1, CHACHA20_POLY1305 = 2 };
+enum suite { AES_256_GCM = 0, AES_128_GCM = 1, CHACHA20_POLY1305 = 2, FIRST_CBC = 3 };
+
+static const struct cbc_suite CBC_SUITES[] = {
+    {32, 256, 32, 16}, {24, 256, 32, 16}, {16, 256, 32, 16}, {32, 384, 48, 24}, {24, 384, 48, 24}, {16, 384, 48, 24},
+    {32, 512, 64, 32}, {24, 512, 64, 32}, {16, 512, 64, 32}, {32, 1, 20, 12},   {24, 1, 20, 12},   {16, 1, 20, 12},
+};
+#define CBC_SUITE_COUNT ((int32_t)(sizeof CBC_SUITES / sizeof *CBC_SUITES))
 
 struct aead_key {
-  /* Either this or both contexts. */
+  /* One of these, or both contexts. */
   struct vaes_key *vaes;
+  struct cbc_key *cbc;
   EVP_CIPHER_CTX *seal;
   EVP_CIPHER_CTX *open;
   uint8_t salt[SALT_BYTES];
   bool esn;
+  struct esp_shape shape;
 };
 
 static void free_key(struct aead_key *key) {
   if (key == NULL) return;
   vaes_key_free(key->vaes);
+  cbc_key_free(key->cbc);
   EVP_CIPHER_CTX_free(key->seal);
   EVP_CIPHER_CTX_free(key->open);
   OPENSSL_cleanse(key, sizeof *key);
@@ -63,8 +73,7 @@ static napi_value aead_has_vaes(napi_env env, napi_callback_info info) {
   return result;
 }
 
-static const EVP_CIPHER *cipher_of(int32_t suite, size_t *key_bytes) {
-  *key_bytes = suite == AES_128_GCM ? 16 : 32;
+static const EVP_CIPHER *cipher_of(int32_t suite) {
   switch (suite) {
     case AES_256_GCM:
       return EVP_aes_256_gcm();
@@ -75,6 +84,17 @@ static const EVP_CIPHER *cipher_of(int32_t suite, size_t *key_bytes) {
     default:
       return NULL;
   }
+}
+
+/* NULL for an AEAD, and for what is no suite at all. */
+static const struct cbc_suite *cbc_suite_of(int32_t suite) {
+  return suite >= FIRST_CBC && suite - FIRST_CBC < CBC_SUITE_COUNT ? &CBC_SUITES[suite - FIRST_CBC] : NULL;
+}
+
+static bool fits(int32_t suite, size_t key_bytes, size_t salt_bytes) {
+  const struct cbc_suite *cbc = cbc_suite_of(suite);
+  if (cbc != NULL) return key_bytes == (size_t)(cbc->cipher_key_bytes + cbc->hmac_key_bytes) && salt_bytes == 0;
+  return cipher_of(suite) != NULL && key_bytes == (suite == AES_128_GCM ? 16 : 32) && salt_bytes == SALT_BYTES;
 }
 
 static int32_t free_slot(struct addon_state *state) {
@@ -100,20 +120,32 @@ static bool open_contexts(struct aead_key *key, const EVP_CIPHER *cipher, const 
   return good;
 }
 
+/* False when OpenSSL refuses, or without memory. */
+static bool make_key(struct addon_state *state, struct aead_key *key, int32_t suite, const uint8_t *secret, size_t secret_length, bool vaes) {
+  const struct cbc_suite *cbc = cbc_suite_of(suite);
+  if (cbc != NULL) {
+    key->shape = (struct esp_shape){16, cbc->icv_bytes, 16};
+    key->cbc = cbc_key_new(cbc, secret, key->esn);
+    return key->cbc != NULL;
+  }
+  key->shape = (struct esp_shape){IV_BYTES, ICV_BYTES, 4};
+  if (vaes && suite != CHACHA20_POLY1305 && sought_vaes(state) != NULL) key->vaes = vaes_key_new(state->vaes, secret, (int32_t)secret_length);
+  return key->vaes != NULL || open_contexts(key, cipher_of(suite), secret);
+}
+
 /* aeadInstall(suite, key, salt, esn, vaes): handle. `vaes` asks for libipsec-mb where it is there and has the suite. */
 static napi_value aead_install(napi_env env, napi_callback_info info) {
   napi_value argv[5];
   int32_t suite;
   uint8_t *secret, *salt;
-  size_t secret_length, salt_length, key_bytes;
+  size_t secret_length, salt_length;
   bool esn, vaes;
   if (!get_args(env, info, 5, argv) || !get_int(env, argv[0], "suite", &suite) ||
       !get_bytes(env, argv[1], "key", &secret, &secret_length) ||
       !get_bytes(env, argv[2], "salt", &salt, &salt_length) || !get_bool(env, argv[3], "esn", &esn) ||
       !get_bool(env, argv[4], "vaes", &vaes))
     return NULL;
-  const EVP_CIPHER *cipher = cipher_of(suite, &key_bytes);
-  if (cipher == NULL || secret_length != key_bytes || salt_length != SALT_BYTES) {
+  if (!fits(suite, secret_length, salt_length)) {
     napi_throw_range_error(env, "ERR_OUT_OF_RANGE", "the suite is unknown, or its key or salt has another length");
     return NULL;
   }
@@ -125,10 +157,9 @@ static napi_value aead_install(napi_env env, napi_callback_info info) {
     napi_throw_error(env, "ENOMEM", "no room for another AEAD key");
     return NULL;
   }
-  memcpy(key->salt, salt, SALT_BYTES);
+  memcpy(key->salt, salt, salt_length);
   key->esn = esn;
-  if (vaes && suite != CHACHA20_POLY1305 && sought_vaes(state) != NULL) key->vaes = vaes_key_new(state->vaes, secret, (int32_t)key_bytes);
-  if (key->vaes == NULL && !open_contexts(key, cipher, secret)) {
+  if (!make_key(state, key, suite, secret, secret_length, vaes)) {
     free_key(key);
     napi_throw_error(env, "ERR_OSSL", "OpenSSL refused the AEAD key");
     return NULL;
@@ -167,6 +198,7 @@ static int additional_data(const struct aead_key *key, const uint8_t *esp, int32
 }
 
 static bool seal_packet(const struct aead_key *key, uint8_t *esp, int32_t length, int32_t seq_hi) {
+  if (key->cbc != NULL) return cbc_seal(key->cbc, esp, length, seq_hi);
   uint8_t nonce[SALT_BYTES + IV_BYTES], aad[ESP_HEADER_BYTES + 4];
   uint8_t *text = esp + ESP_HEADER_BYTES + IV_BYTES;
   int text_length = length - SMALLEST_ESP, done, aad_length = additional_data(key, esp, seq_hi, aad);
@@ -185,6 +217,7 @@ static bool seal_packet(const struct aead_key *key, uint8_t *esp, int32_t length
 
 /* OpenSSL compares the tag in constant time (CRYPTO_memcmp). */
 static bool open_packet(const struct aead_key *key, uint8_t *esp, int32_t length, int32_t seq_hi) {
+  if (key->cbc != NULL) return cbc_open(key->cbc, esp, length, seq_hi);
   uint8_t nonce[SALT_BYTES + IV_BYTES], aad[ESP_HEADER_BYTES + 4];
   uint8_t *text = esp + ESP_HEADER_BYTES + IV_BYTES;
   int text_length = length - SMALLEST_ESP, done, aad_length = additional_data(key, esp, seq_hi, aad);
@@ -231,7 +264,7 @@ static void settle(const struct job *job, int32_t i, bool good, bool *failed) {
  * becomes the run of them. */
 static bool seal_super(const struct aead_key *key, struct burst *burst, int32_t i, int32_t *used) {
   struct super super;
-  if (!super_of(burst, i, &super) || *used + super_output(&super) > OUTPUT_BYTES) return false;
+  if (!super_of(burst, i, &key->shape, &super) || *used + super_output(&super) > OUTPUT_BYTES) return false;
   uint8_t *start = burst->bytes + OUTPUT_START + *used, *to = start;
   int32_t largest = 0;
   for (int32_t part = 0; part < super.parts; part++) {

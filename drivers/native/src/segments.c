@@ -8,14 +8,11 @@
 #include "transport.h"
 
 #define ESP_HEADER_BYTES 8
-#define ESP_IV_BYTES 8
-#define ESP_ICV_BYTES 16
-#define ESP_PAYLOAD (ESP_HEADER_BYTES + ESP_IV_BYTES)
 
-bool super_of(const struct burst *burst, int32_t i, struct super *super) {
+bool super_of(const struct burst *burst, int32_t i, const struct esp_shape *shape, struct super *super) {
   int32_t start = burst->offset[i], length = burst->length[i], esp = burst->esp[i], inner = burst->inner[i];
   int32_t transport = burst->transport[i], headers = burst->headers[i], segment = burst->segment[i];
-  if (!in_arena(start, length) || esp < start || inner < esp + ESP_PAYLOAD || inner - start > HEADROOM || segment <= 0 ||
+  if (!in_arena(start, length) || esp < start || inner < esp + ESP_HEADER_BYTES + shape->iv_bytes || inner - start > HEADROOM || segment <= 0 ||
       transport < IPV4_HEADER_BYTES || headers < transport + UDP_HEADER_BYTES || headers + segment > LARGEST_READ ||
       (int64_t)inner + headers >= (int64_t)start + length)
     return false;
@@ -35,15 +32,22 @@ bool super_of(const struct burst *burst, int32_t i, struct super *super) {
       .segment = segment,
       .trailer = (uint8_t)burst->trailer[i],
       .first_sequence = (uint64_t)read32(iv) << 32 | read32(iv + 4),
+      .shape = *shape,
   };
   super->parts = (super->payload_bytes + segment - 1) / segment;
   return true;
 }
 
-/* From ESP to the ICV, for `bytes` of inner packet. */
+/* What is encrypted but the trailer, for `bytes` of inner packet. */
+static int32_t text_of(const struct super *super, int32_t bytes) {
+  return super->outer_bytes - super->esp_at - ESP_HEADER_BYTES - super->shape.iv_bytes + bytes;
+}
+
+/* From ESP to the ICV. */
 static int32_t esp_bytes_of(const struct super *super, int32_t bytes) {
-  int32_t text = super->outer_bytes - super->esp_at - ESP_PAYLOAD + bytes;
-  return ESP_PAYLOAD + ((text + 5) & ~3) + ESP_ICV_BYTES;
+  const struct esp_shape *shape = &super->shape;
+  int32_t blocks = (text_of(super, bytes) + 2 + shape->block_bytes - 1) & -shape->block_bytes;
+  return ESP_HEADER_BYTES + shape->iv_bytes + blocks + shape->icv_bytes;
 }
 
 int64_t super_output(const struct super *super) {
@@ -82,8 +86,8 @@ static void write_transport(uint8_t *ip, const struct super *super, int32_t part
   memcpy(field, &sum, 2);
 }
 
-static void write_trailer(uint8_t *end, int32_t text_bytes, uint8_t next_header) {
-  int32_t padding = -(text_bytes + 2) & 3;
+static void write_trailer(uint8_t *end, int32_t text_bytes, int32_t block_bytes, uint8_t next_header) {
+  int32_t padding = -(text_bytes + 2) & (block_bytes - 1);
   for (int32_t k = 0; k < padding; k++) *end++ = (uint8_t)(k + 1);
   *end++ = (uint8_t)padding;
   *end = next_header;
@@ -102,7 +106,7 @@ int32_t write_part(const struct super *super, int32_t part, uint8_t *to, int32_t
   write32(esp + ESP_HEADER_BYTES + 4, (uint32_t)sequence);
   write_ip(ip, super, part, bytes);
   write_transport(ip, super, part, bytes);
-  write_trailer(ip + bytes, super->outer_bytes - super->esp_at - ESP_PAYLOAD + bytes, super->trailer);
+  write_trailer(ip + bytes, text_of(super, bytes), super->shape.block_bytes, super->trailer);
   *esp_bytes = esp_bytes_of(super, bytes);
   return super->esp_at + *esp_bytes;
 }

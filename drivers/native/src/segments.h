@@ -6,6 +6,11 @@
 
 #include <stdbool.h>
 
+/* What a suite puts around the text: it is padded to a multiple of `block_bytes`. */
+struct esp_shape {
+  int32_t iv_bytes, icv_bytes, block_bytes;
+};
+
 /* A row that is to be cut, with everything checked that reading it needs. */
 struct super {
   /* Outer headers up to the inner IP header, which every part gets a copy of. */
@@ -21,10 +26,11 @@ struct super {
   int32_t parts;
   uint8_t trailer;
   uint64_t first_sequence;
+  struct esp_shape shape;
 };
 
 /* False when the row's columns do not describe a super-packet that lies in the arena. */
-bool super_of(const struct burst *burst, int32_t i, struct super *super);
+bool super_of(const struct burst *burst, int32_t i, const struct esp_shape *shape, struct super *super);
 
 /* Octets that all parts together take. */
 int64_t super_output(const struct super *super);

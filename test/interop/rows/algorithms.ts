@@ -1,7 +1,7 @@
 // Suites: those beyond the usual one, each with its rekeys, and what becomes of a first guess that the other end does
 // not share.
 import { strict as assert } from 'node:assert';
-import type { EspSuite, IkeProposal } from '../../../firmware/ike/algorithms.ts';
+import type { AeadCipher, CbcChildProposal, IkeProposal } from '../../../firmware/ike/algorithms.ts';
 import type { PeerSettings } from '../../system/ike-peer.ts';
 import type { InteropLab } from '../lab.ts';
 import { ROLES } from '../row.ts';
@@ -21,6 +21,9 @@ const SUITES: readonly (readonly [ike: string, esp: string, settings: PeerSettin
   ['aes128gcm16-prfsha512-modp2048', 'chacha20poly1305', aead('aes-128-gcm-16', 'sha512', 14, 'chacha20-poly1305')],
   ['aes128-sha256-prfsha256-modp3072', 'aes128gcm16', suite({ encryption: ['aes-128-cbc'], integrity: ['hmac-sha256-128'], prf: ['sha256'], groups: [15] }, 'aes-128-gcm-16')],
   ['aes192-sha512-prfsha512-x448', 'chacha20poly1305', suite({ encryption: ['aes-192-cbc'], integrity: ['hmac-sha512-256'], prf: ['sha512'], groups: [32] }, 'chacha20-poly1305')],
+  ['aes128-sha256-prfsha256-ecp256', 'aes128-sha256', suite({ encryption: ['aes-128-cbc'], integrity: ['hmac-sha256-128'], prf: ['sha256'], groups: [19] }, { encryption: ['aes-128-cbc'], integrity: ['hmac-sha256-128'] })],
+  ['aes256-sha512-prfsha512-modp2048', 'aes256-sha512', suite({ encryption: ['aes-256-cbc'], integrity: ['hmac-sha512-256'], prf: ['sha512'], groups: [14] }, { encryption: ['aes-256-cbc'], integrity: ['hmac-sha512-256'] })],
+  ['aes256gcm16-prfsha256-x25519', 'aes192-sha384', suite({ encryption: ['aes-256-gcm-16'], prf: ['sha256'], groups: [31] }, { encryption: ['aes-192-cbc'], integrity: ['hmac-sha384-192'] })],
   [
     AES_CBC,
     'aes256gcm16',
@@ -28,11 +31,12 @@ const SUITES: readonly (readonly [ike: string, esp: string, settings: PeerSettin
   ],
 ];
 
-function suite(ike: IkeProposal, esp: EspSuite): PeerSettings {
-  return { proposals: [ike], childProposals: [{ encryption: [esp], esn: [true, false], groups: ike.groups, pfs: 'required' }] };
+function suite(ike: IkeProposal, esp: AeadCipher | Pick<CbcChildProposal, 'encryption' | 'integrity'>): PeerSettings {
+  const protection = typeof esp === 'string' ? { encryption: [esp] } : esp;
+  return { proposals: [ike], childProposals: [{ ...protection, esn: [true, false], groups: ike.groups, pfs: 'required' }] };
 }
 
-function aead(encryption: EspSuite, prf: IkeProposal['prf'][number], group: IkeProposal['groups'][number], esp = encryption): PeerSettings {
+function aead(encryption: AeadCipher, prf: IkeProposal['prf'][number], group: IkeProposal['groups'][number], esp = encryption): PeerSettings {
   return suite({ encryption: [encryption], prf: [prf], groups: [group] }, esp);
 }
 
