@@ -58,9 +58,11 @@ export interface SubjectNames {
   readonly emails: readonly string[];
   readonly uris: readonly string[];
   readonly dnsNames: readonly string[];
+  /** Octets in hexadecimal. */
+  readonly ipAddresses: readonly string[];
 }
 
-const NO_NAMES: SubjectNames = { emails: [], uris: [], dnsNames: [] };
+const NO_NAMES: SubjectNames = { emails: [], uris: [], dnsNames: [], ipAddresses: [] };
 
 /** Throws WireError for what is not one well-formed certificate. */
 export function decodeCertificate(der: Uint8Array): CertificateFields {
@@ -157,17 +159,18 @@ function decodeBasicConstraints(value: Reader | undefined): Pick<CertificateFiel
   return { ca, pathLength };
 }
 
-// GeneralName (RFC 5280 4.2.1.6): [1] rfc822Name, [2] dNSName, [6] uniformResourceIdentifier, all IA5String.
+// GeneralName (RFC 5280 4.2.1.6): [1] rfc822Name, [2] dNSName, [6] uniformResourceIdentifier, all IA5String; [7] iPAddress.
 const URI_TAG = 0x86;
-const NAME_LISTS: Readonly<Record<number, keyof SubjectNames | undefined>> = { 0x81: 'emails', 0x82: 'dnsNames', 0x86: 'uris' };
+const ADDRESS_TAG = 0x87;
+const NAME_LISTS: Readonly<Record<number, keyof SubjectNames | undefined>> = { 0x81: 'emails', 0x82: 'dnsNames', 0x86: 'uris', 0x87: 'ipAddresses' };
 
 function decodeNames(list: Reader): SubjectNames {
-  const names: Record<keyof SubjectNames, string[]> = { emails: [], uris: [], dnsNames: [] };
+  const names: Record<keyof SubjectNames, string[]> = { emails: [], uris: [], dnsNames: [], ipAddresses: [] };
   for (let count = 0; list.remaining > 0; count++) {
     if (count === MOST_NAMES) throw new WireError(`subjectAltName has more than ${MOST_NAMES} names`);
     const element = readElement(list, 'name in subjectAltName');
     const into = NAME_LISTS[element.tag];
-    if (into !== undefined) names[into].push(visibleAscii(element.content, 'subjectAltName'));
+    if (into !== undefined) names[into].push(element.tag === ADDRESS_TAG ? toHex(element.content.rest()) : visibleAscii(element.content, 'subjectAltName'));
   }
   return names;
 }

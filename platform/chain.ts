@@ -71,8 +71,8 @@ function check(request: ChainRequest, memory: ChainMemory): ChainResult {
   const path = climb(leaf, links.slice(1), anchors, memory, (way) => checkPath(way, { ...time, revocation, memory }));
   const keyType = keyTypeOf(leaf, memory);
   memory.keep(path.slice(0, -1));
-  const { publicKey, names, serialNumber, notAfterUnixMs } = leaf.fields;
-  return { ok: true, publicKey, keyType, ...names, serialNumber, notAfterUnixMs, ...(revocation === undefined ? {} : { path: derOf(path) }) };
+  const { publicKey, names, subject, serialNumber, notAfterUnixMs } = leaf.fields;
+  return { ok: true, publicKey, keyType, ...names, subject, serialNumber, notAfterUnixMs, ...(revocation === undefined ? {} : { path: derOf(path) }) };
 }
 
 function open(what: string, read: () => Link): Link {

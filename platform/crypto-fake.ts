@@ -264,7 +264,7 @@ export class FakeSuite implements Suite {
     const revoked = fakeRevocation(certificate, trusted, request);
     if (revoked !== undefined) return revoked;
     const { emails, uris, dnsNames, serialNumber, notAfterUnixMs } = certificate;
-    return { ok: true, publicKey: fromHex(certificate.publicKey), keyType: 'ecdsa', emails, uris, dnsNames, serialNumber, notAfterUnixMs };
+    return { ok: true, publicKey: fromHex(certificate.publicKey), keyType: 'ecdsa', emails, uris, dnsNames, ipAddresses: [], subject: new Uint8Array(0), serialNumber, notAfterUnixMs };
   }
 }
 

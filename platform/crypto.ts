@@ -116,7 +116,22 @@ export interface RevocationCheck {
 }
 
 export type ChainResult =
-  | { readonly ok: true; readonly publicKey: Uint8Array; readonly keyType: 'ecdsa' | 'ed25519' | 'rsa'; readonly emails: readonly string[]; readonly uris: readonly string[]; readonly dnsNames: readonly string[]; readonly serialNumber: string; readonly notAfterUnixMs: number; /** When revocations were asked for. */ readonly path?: CertificatePath }
+  | {
+      readonly ok: true;
+      readonly publicKey: Uint8Array;
+      readonly keyType: 'ecdsa' | 'ed25519' | 'rsa';
+      readonly emails: readonly string[];
+      readonly uris: readonly string[];
+      readonly dnsNames: readonly string[];
+      /** Octets in hexadecimal. */
+      readonly ipAddresses: readonly string[];
+      /** DER. */
+      readonly subject: Uint8Array;
+      readonly serialNumber: string;
+      readonly notAfterUnixMs: number;
+      /** When revocations were asked for. */
+      readonly path?: CertificatePath;
+    }
   /** `cause` is a clause for a log line: "certificate expired on 2026-01-02". */
   | {
       readonly ok: false;

@@ -13,6 +13,7 @@ export const Tag = {
   utcTime: 0x17,
   generalizedTime: 0x18,
   sequence: 0x30,
+  set: 0x31,
 } as const;
 
 export interface DerElement {

@@ -65,7 +65,7 @@ export function nameProblem(names: SubjectNames, constraints: NameConstraints): 
 }
 
 function emptyNames(): Record<keyof SubjectNames, string[]> {
-  return { emails: [], uris: [], dnsNames: [] };
+  return { emails: [], uris: [], dnsNames: [], ipAddresses: [] };
 }
 
 /** DNS: the subtree itself and everything below it; a leading dot leaves the subtree itself out. */

@@ -4,8 +4,8 @@
 // in SK), 7383 (fragmentation), 7427, 8420 and 4754 (signatures: RSA, ECDSA, Ed25519), 3526, 8031, 5903, 6989 (groups), 3948
 // (UDP encapsulation), 4555 (MOBIKE), 5685 (redirection), 6023 (childless), 8784 (PPK), 9242 and 9370 (ML-KEM), EAP-MSCHAPv2
 // and EAP-TLS with 5998 and 4478.
-// Deviations: window size 1 only; an IKE SA without any child is closed after some seconds; certificates must carry
-// the e-mail identity; AUTHENTICATION_FAILED carries its cause to peers of our own kind, inside SK.
+// Deviations: window size 1 only; an IKE SA without any child is closed after some seconds; AUTHENTICATION_FAILED carries
+// its cause to peers of our own kind, inside SK.
 // Not here: transport mode, AH, IPComp, resumption.
 //
 // What a peer sends never throws. A malformed or unauthentic datagram leaves no trace but a debug line.

@@ -1,6 +1,7 @@
 // What an operator or Director configures about an IKE connection, and the defaults that are filled in.
 import { fromHex, fromUtf8, toHex, utf8 } from '../../platform/bytes.ts';
 import type { SignatureAlgorithm } from '../../platform/crypto.ts';
+import { nameText, sameName } from '../../platform/distinguished-name.ts';
 import { assert } from '../../platform/errors.ts';
 import { addressBytes, addressText } from '../wire/address.ts';
 import { IdType } from '../wire/ike/numbers.ts';
@@ -14,8 +15,8 @@ import type { Ppk } from './ppk.ts';
 
 export interface IkeIdentity {
   /** `user`: authenticated by EAP. No ID payload carries it, so no other peer can claim to be the same. */
-  readonly kind: 'email' | 'fqdn' | 'ipv4' | 'ipv6' | 'key-id' | 'user';
-  /** Text; hexadecimal for a key id. */
+  readonly kind: 'email' | 'fqdn' | 'ipv4' | 'ipv6' | 'dn' | 'key-id' | 'user';
+  /** Text; in hexadecimal a key id, and the DER of a distinguished name. */
   readonly value: string;
 }
 
@@ -162,18 +163,20 @@ function withoutUndefined<T extends object>(value: T): T {
   return Object.fromEntries(Object.entries(value).filter(([, entry]) => entry !== undefined)) as T;
 }
 
+const MOST_NAME_BYTES = 1024;
 const ID_TYPES: Readonly<Record<Exclude<IkeIdentity['kind'], 'user'>, number>> = {
   email: IdType.email,
   fqdn: IdType.fqdn,
   ipv4: IdType.ipv4,
   ipv6: IdType.ipv6,
+  dn: IdType.derDn,
   'key-id': IdType.keyId,
 };
 
 export function encodeIdentity(identity: IkeIdentity): { idType: number; data: Uint8Array } {
   assert(identity.kind !== 'user', 'a user in an ID payload');
   const idType = ID_TYPES[identity.kind];
-  if (identity.kind === 'key-id') return { idType, data: fromHex(identity.value) };
+  if (identity.kind === 'key-id' || identity.kind === 'dn') return { idType, data: fromHex(identity.value) };
   if (identity.kind === 'ipv4' || identity.kind === 'ipv6') return { idType, data: addressBytes(identity.value) };
   return { idType, data: utf8(identity.value) };
 }
@@ -189,6 +192,8 @@ export function decodeIdentity(idType: number, data: Uint8Array): IkeIdentity | 
       return data.length === 4 ? { kind: 'ipv4', value: addressText(data) } : undefined;
     case IdType.ipv6:
       return data.length === 16 ? { kind: 'ipv6', value: addressText(data) } : undefined;
+    case IdType.derDn:
+      return data.length <= MOST_NAME_BYTES && sameName(data, data) ? { kind: 'dn', value: toHex(data) } : undefined;
     case IdType.keyId:
       return data.length > 0 && data.length <= 256 ? { kind: 'key-id', value: toHex(data) } : undefined;
     default:
@@ -204,10 +209,12 @@ function printable(identity: IkeIdentity): IkeIdentity | undefined {
 
 export function sameIdentity(a: IkeIdentity, b: IkeIdentity): boolean {
   if (a.kind !== b.kind) return false;
+  if (a.kind === 'dn') return sameName(fromHex(a.value), fromHex(b.value));
   // Names of mail hosts and of DNS do not tell cases apart.
   return a.kind === 'email' || a.kind === 'fqdn' ? a.value.toLowerCase() === b.value.toLowerCase() : a.value === b.value;
 }
 
 export function identityText(identity: IkeIdentity): string {
+  if (identity.kind === 'dn') return nameText(fromHex(identity.value));
   return identity.kind === 'key-id' ? `key-id ${identity.value}` : identity.value;
 }

@@ -215,6 +215,7 @@ export class ControllerControl implements Service {
   }
 
   #stagingRecord(identity: IkeIdentity): SiteRecord | undefined {
+    if (identity.kind !== 'email') return undefined;
     return this.#directory.sites.find((s) => s.state === 'enabled' && s.staging !== undefined && s.staging.identity === identity.value);
   }
 
@@ -240,7 +241,7 @@ export class ControllerControl implements Service {
 
   #authorizeSite(request: AuthorizationRequest): Authorization {
     const tenant = this.#config!.tenants.find((t) => branchesProfileName(t) === request.profile.name)!;
-    const site = this.#siteOf(tenant.tenant, request.identity.value);
+    const site = request.identity.kind === 'email' ? this.#siteOf(tenant.tenant, request.identity.value) : undefined;
     if (site === undefined) return { ok: false, cause: `${identityText(request.identity)} is not a site of ${tenant.organization}` };
     if (site.state !== 'enabled') return { ok: false, cause: `site ${site.siteId} (${site.device}) was revoked` };
     const uri = `urn:selvage:${this.#config!.provider}:site:${site.siteId}:tenant:${tenant.tenant}`;

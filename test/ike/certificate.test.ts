@@ -1,8 +1,11 @@
 import { deepStrictEqual, equal, match, ok } from 'node:assert/strict';
 import { generateKeyPairSync, webcrypto } from 'node:crypto';
-import type { IkeProfile } from '../../firmware/ike/profile.ts';
+import type { IkeIdentity, IkeProfile } from '../../firmware/ike/profile.ts';
+import { identityText } from '../../firmware/ike/profile.ts';
 import { withInBandResponses } from '../../firmware/ike/certificate-request.ts';
 import { CertEncoding } from '../../firmware/wire/ike/numbers.ts';
+import { toHex } from '../../platform/bytes.ts';
+import { decodeCertificate } from '../../platform/certificate.ts';
 import { RealSuite } from '../../platform/crypto-real.ts';
 import type { ChainRequest, ChainResult, RevocationCheck, SignatureAlgorithm } from '../../platform/crypto.ts';
 import { installReflectMetadata } from '../../platform/reflect-metadata.ts';
@@ -215,6 +218,30 @@ describe('ike: certificates', () => {
     const other = await issue(authority, 'b2@acme.example', '05');
     const { controller } = connect(credentials(other, [authority.certificate]));
     equal(controller.of('peer-refused')[0]?.cause, "peer's certificate is not for the identity b1@acme.example");
+  });
+
+  it('takes identities of DNS names, addresses and subjects, when the certificate has them', async () => {
+    const { privateKey } = await generateKeyPair('ecdsa-p256');
+    const csr = await createCsr({ privateKey, subject: 'device' });
+    const request = { subject: 'b1 of Acme, Inc.', emails: [], uris: [], dnsNames: ['B1.acme.example'], ipAddresses: ['192.0.2.1', '2001:db8::1'], days: 30, unixMs: UNIX_MS, serialNumber: '08', client: true, server: true };
+    const device = { privateKey, certificate: await issueFromCsr(authority, csr, request) };
+    const { subject } = decodeCertificate(device.certificate);
+    const dn = (der: Uint8Array): IkeIdentity => ({ kind: 'dn', value: toHex(der) });
+    const upperCase = subject.map((octet) => (octet >= 0x61 && octet <= 0x7a ? octet - 0x20 : octet));
+    const verdict = (localIdentity: IkeIdentity): unknown => {
+      const { controller, world } = connect({ ...credentials(device, [authority.certificate]), localIdentity });
+      return controller.of('peer-refused')[0]?.cause ?? identityText(controller.of('ike-up')[0]?.remoteIdentity ?? { kind: 'fqdn', value: world.story() });
+    };
+    equal(verdict({ kind: 'fqdn', value: 'b1.acme.example' }), 'b1.acme.example');
+    equal(verdict({ kind: 'ipv4', value: '192.0.2.1' }), '192.0.2.1');
+    equal(verdict({ kind: 'ipv6', value: '2001:db8::1' }), '2001:db8::1');
+    equal(verdict(dn(subject)), 'CN=b1 of Acme\\, Inc.');
+    equal(verdict(dn(upperCase)), 'CN=B1 OF ACME\\, INC.');
+    equal(verdict({ kind: 'fqdn', value: 'b2.acme.example' }), "peer's certificate is not for the identity b2.acme.example");
+    equal(verdict({ kind: 'ipv4', value: '192.0.2.2' }), "peer's certificate is not for the identity 192.0.2.2");
+    equal(verdict(dn(decodeCertificate(branchDevice.certificate).subject)), "peer's certificate is not for the identity CN=device");
+    equal(verdict({ kind: 'email', value: 'B1.acme.example' }), "peer's certificate is not for the identity B1.acme.example");
+    for (const broken of [subject.slice(0, -1), Uint8Array.of(0x30, 0x80), new Uint8Array(0)]) equal(verdict(dn(broken)), 'the identity is of a type that is not accepted, or not readable');
   });
 
   it('refuses the certificate of one device with the key of another', () => {

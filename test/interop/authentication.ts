@@ -26,9 +26,10 @@ function eapSecrets(passwords: Readonly<Record<string, string>>): string {
   return Object.entries(passwords).map(([user, password], i) => `secrets { eap-${i} { id = "${user}" \n secret = "${password}" } }`).join('\n');
 }
 
+/** `theirs` empty: what strongSwan takes of its certificate by itself. */
 export function authSections(credential: StrongswanCredential, { ours, theirs }: { readonly ours: string; readonly theirs: string }): AuthSections {
   const us = `id = "${ours}"`;
-  const them = `id = "${theirs}"`;
+  const them = theirs === '' ? '' : `id = "${theirs}"`;
   const certificate = `auth = pubkey \n certs = peer.pem`;
   if ('psk' in credential) {
     const secrets = `secrets { ike { id-1 = "${ours}" \n id-2 = "${theirs}" \n secret = 0x${credential.psk} } }`;

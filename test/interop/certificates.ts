@@ -21,10 +21,12 @@ function base64(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString('base64');
 }
 
+/** A certificate for a mail address or a DNS name, which is its common name as well. */
 async function issueDevice(authority: Authority, identity: string, serialNumber: string): Promise<Authority> {
   const { privateKey } = await generateKeyPair('ecdsa-p256');
   const csr = await createCsr({ privateKey, subject: identity });
-  const names = { emails: [identity], uris: [], dnsNames: [], ipAddresses: [] };
+  const isMail = identity.includes('@');
+  const names = { emails: isMail ? [identity] : [], uris: [], dnsNames: isMail ? [] : [identity], ipAddresses: [] };
   const request = { subject: identity, ...names, days: 1, unixMs: new SystemClock().unixMs(), serialNumber, client: false, server: false };
   return { certificate: await issueFromCsr(authority, csr, request), privateKey };
 }

@@ -14,6 +14,8 @@ const QUICK_RETRANSMISSION = 'retransmit_tries = 12\n retransmit_timeout = 0.3\n
 export interface StrongswanSide {
   /** Default: the pre-shared key of the case. */
   readonly credential?: StrongswanCredential;
+  /** As swanctl.conf has them; `theirs` empty: what strongSwan takes of its certificate by itself. Default: mail addresses. */
+  readonly identities?: { readonly ours: string; readonly theirs: string };
   /** Besides the usual ones. */
   readonly plugins?: readonly string[];
   /** Addresses in the tunnel are asked for, or handed out. */
@@ -59,7 +61,7 @@ export interface SwanctlContext {
 }
 
 export function swanctlConfiguration(side: StrongswanSide & Required<Pick<StrongswanSide, 'credential'>>, { release, local, remote }: SwanctlContext): string {
-  const auth = authSections(side.credential, { ours: OUR_IDENTITY, theirs: THEIR_IDENTITY });
+  const auth = authSections(side.credential, side.identities ?? { ours: OUR_IDENTITY, theirs: THEIR_IDENTITY });
   const given = side.addresses === 'given' ? `pools { four { addrs = ${INSIDE.ours.ipv4}/32 } \n six { addrs = ${INSIDE.ours.ipv6}/128 } }` : '';
   const pools = side.addresses === 'given' ? 'pools = four, six' : side.addresses === 'asked' ? 'vips = 0.0.0.0, ::' : '';
   return `

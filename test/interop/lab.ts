@@ -30,6 +30,8 @@ const QUICK_RETRANSMISSION = { initialMs: 300, factor: 1.2, longestMs: 1_000, tr
 /** What is not said is that of the case: its role, its pre-shared key. */
 export interface OurSide {
   readonly credential?: PeerCredential;
+  /** Default: mail addresses. */
+  readonly identities?: Pick<PeerConfiguration, 'localIdentity' | 'remoteIdentity'>;
   readonly settings?: PeerSettings;
   readonly ppk?: PeerConfiguration['ppk'];
   /** Revocation lists that we know, base64. */
@@ -104,8 +106,9 @@ export class InteropLab {
       remote: this.topology.seen('theirs'),
       insides: Object.values(INSIDE.ours),
       remotePrefixes: [`${INSIDE.theirs.ipv4}/32`, `${INSIDE.theirs.ipv6}/128`],
-      localIdentity: OUR_IDENTITY,
-      remoteIdentity: THEIR_IDENTITY,
+      localIdentity: { kind: 'email', value: OUR_IDENTITY },
+      remoteIdentity: { kind: 'email', value: THEIR_IDENTITY },
+      ...side.identities,
       ...(side.assigns === true ? { assigned: [INSIDE.theirs.ipv4, INSIDE.theirs.ipv6] } : {}),
     });
     await this.#ours.event('ready');

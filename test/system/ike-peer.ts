@@ -9,7 +9,7 @@ import { IkeEndpoint } from '../../firmware/ike/endpoint.ts';
 import type { EapCredentials, EapMethodName } from '../../firmware/ike/eap/method.ts';
 import type { HalfOpenLimits } from '../../firmware/ike/half-open.ts';
 import type { ChildUp, IkeOutput, IkeSnapshot, IkeUp } from '../../firmware/ike/input-output.ts';
-import type { IkeProfile, LocalAuth, RemoteAuth, SigningCredential } from '../../firmware/ike/profile.ts';
+import type { IkeIdentity, IkeProfile, LocalAuth, RemoteAuth, SigningCredential } from '../../firmware/ike/profile.ts';
 import type { Retransmission } from '../../firmware/ike/window.ts';
 import { deviceName, encryptedTviName } from '../../firmware/model.ts';
 import type { ForwarderCounters, IpAddress } from '../../firmware/model.ts';
@@ -77,9 +77,8 @@ export interface PeerConfiguration {
   /** Our addresses in the tunnel, and the prefixes behind the peer; one of each per family. */
   readonly insides: readonly IpAddress[];
   readonly remotePrefixes: readonly string[];
-  /** E-mail identities. */
-  readonly localIdentity: string;
-  readonly remoteIdentity: string;
+  readonly localIdentity: IkeIdentity;
+  readonly remoteIdentity: IkeIdentity;
   readonly credential: PeerCredential;
   readonly settings?: PeerSettings;
   /** Addresses in the tunnel that we assign to a peer that asks, IPv4 first. */
@@ -160,8 +159,8 @@ function profileOf(config: PeerConfiguration): IkeProfile {
   return {
     name: PROFILE,
     tenant: TENANT,
-    localIdentity: { kind: 'email', value: config.localIdentity },
-    remoteIdentity: { kind: 'email', value: config.remoteIdentity },
+    localIdentity: config.localIdentity,
+    remoteIdentity: config.remoteIdentity,
     ...authentication(config.credential),
     ...config.settings,
     ...(config.ppk === undefined ? {} : { ppk: { ...config.ppk, secret: fromHex(config.ppk.secret) } }),

@@ -1,8 +1,8 @@
 // What EAP-TLS needs of the IKE SA that carries it: its TLS, and whose certificates it believes.
 import type { IkeSa } from '../ike-sa.ts';
-import { checkPeerChain } from '../peer-chain.ts';
+import { checkPeerChain, namesIdentity } from '../peer-chain.ts';
 import type { IkeIdentity } from '../profile.ts';
-import { identityText, sameIdentity } from '../profile.ts';
+import { identityText } from '../profile.ts';
 import type { TlsPort, Trust } from './tls.ts';
 
 export function tlsPort(sa: IkeSa): TlsPort {
@@ -20,7 +20,7 @@ export function trustIn(sa: IkeSa, anchors: readonly Uint8Array[], expected: Ike
     const result = checkPeerChain(sa, chain, anchors, sa.env.revocation());
     if (!result.ok) return { ok: false, cause: result.cause };
     const { emails, uris, dnsNames } = result;
-    const isNamed = expected === undefined || emails.some((value) => sameIdentity({ kind: 'email', value }, expected));
+    const isNamed = expected === undefined || namesIdentity(result, expected);
     return isNamed ? { ok: true, facts: { emails, uris, chain }, names: [...emails, ...dnsNames] } : { ok: false, cause: `certificate is not for the identity ${identityText(expected)}` };
   };
 }

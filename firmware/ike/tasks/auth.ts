@@ -15,7 +15,7 @@ import type { EapRun } from '../eap/run.ts';
 import type { EapServer } from '../eap/server.ts';
 import type { Authorization } from '../environment.ts';
 import type { IkeSa } from '../ike-sa.ts';
-import { checkPeerChain } from '../peer-chain.ts';
+import { checkPeerChain, namesIdentity } from '../peer-chain.ts';
 import { deviceSerial, observedEndpoint, observedEndpointNotify, refusalText, serialNotify, tenantNotify, tenantOf } from '../private-notifies.ts';
 import { commonPpk, mixedKeys, ppkNotifies, settleAsInitiator, settleAsResponder } from '../ppk.ts';
 import type { IkeIdentity, LocalAuth, PeerCredentials } from '../profile.ts';
@@ -107,10 +107,9 @@ function checkAuth(sa: IkeSa, payloads: readonly Payload[], id: PayloadOf<'IDi' 
   return { ok: true };
 }
 
-/** The certificate must name the identity (RFC 7296 4): e-mail identities are what certificates here carry. */
+/** The certificate must name the identity (RFC 7296 4). */
 function certificateProblem(sa: IkeSa, result: Extract<ChainResult, { ok: true }>, octets: Uint8Array, auth: PayloadOf<'AUTH'>, identity: IkeIdentity): string | undefined {
-  const named = identity.kind === 'email' && result.emails.some((email) => sameIdentity({ kind: 'email', value: email }, identity));
-  if (!named) return `peer's certificate is not for the identity ${identityText(identity)}`;
+  if (!namesIdentity(result, identity)) return `peer's certificate is not for the identity ${identityText(identity)}`;
   return signatureProblem(sa.env.suite, result, octets, auth);
 }
 

@@ -107,15 +107,28 @@ export const ALGORITHM_ROWS: readonly Row[] = [
     },
   },
   {
+    name: "both ends' own proposals",
+    roles: ROLES,
+    counterparts: ['5.9', '6.0', '6.1'],
+    path: 'direct',
+    ends: 'up',
+    run: async (lab) => {
+      await lab.start({}, { ikeProposals: 'default', espProposals: 'default' });
+      await lab.awaitUp();
+      await rekeyBoth(lab);
+    },
+  },
+  {
     name: 'legacy: aes256-sha1-modp1024',
     roles: ROLES,
     counterparts: ['5.9', '6.0'],
     path: 'direct',
     ends: 'up',
     run: async (lab) => {
-      await lab.start({ settings: { legacy: true } }, { ikeProposals: 'aes256-sha1-modp1024' });
-      const { ike } = await lab.awaitUp();
+      await lab.start({ settings: { legacy: true } }, { ikeProposals: 'aes256-sha1-modp1024', espProposals: 'aes256-sha1-modp1024' });
+      const { ike, child } = await lab.awaitUp();
       assert.equal(ike.suite, 'aes-256-cbc/hmac-sha1-96/prf-sha1/group-2');
+      assert.equal(child.inbound.suite, 'aes-256-cbc/hmac-sha1-96');
       await rekeyBoth(lab);
     },
   },
