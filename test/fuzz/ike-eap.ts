@@ -89,7 +89,7 @@ function open(seed: number): IkeWorld {
 export const IKE_EAP: FuzzTarget = {
   name: 'ike-eap',
   about: 'messages of an EAP user and its server, changed on the way or sealed after the change',
-  promise: 'nothing throws or runs for ever, tables stay within their limits, another user of the server keeps its SAs',
+  promise: 'no crash, no hang, no state growth, and another user of the server keeps its SAs',
   run: (dice, corpus, trail) => fuzzLife(dice, corpus, trail, open(dice.uint32()), ONE_OF),
   replay(bytes) {
     for (const seed of VARIANTS.keys()) replayInput(open(seed), bytes, REPLAY_AFTER_MS);

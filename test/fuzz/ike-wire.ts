@@ -88,7 +88,7 @@ function conclude(fuzz: IkeWorld): void {
 export const IKE_WIRE: FuzzTarget = {
   name: 'ike-wire',
   about: 'IKE datagrams of strangers, at the decoders and at a Controller',
-  promise: 'decoders throw WireError only, half-open SAs stay within their limits, other SAs are untouched',
+  promise: 'no crash (decoders throw WireError only), no hang, no state growth, and other SAs are untouched',
   run,
   replay(bytes) {
     decodeAll(bytes);

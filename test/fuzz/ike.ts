@@ -85,7 +85,7 @@ export function replayInput(fuzz: IkeWorld, bytes: Uint8Array, afterMs: number):
 export const IKE: FuzzTarget = {
   name: 'ike',
   about: 'messages of a branch and its Controller, changed on the way or sealed after the change',
-  promise: 'nothing throws or runs for ever, tables stay within their limits, another peer of the Controller keeps its SAs',
+  promise: 'no crash, no hang, no state growth, and another peer of the Controller keeps its SAs',
   run: (dice, corpus, trail) => fuzzLife(dice, corpus, trail, openIkeWorld(dice.uint32())),
   replay: (bytes) => replayInput(openIkeWorld(1), bytes, 100),
 };

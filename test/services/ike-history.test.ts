@@ -1,6 +1,6 @@
 import { deepStrictEqual, equal } from 'node:assert/strict';
 import type { IkeOutput } from '../../firmware/ike/input-output.ts';
-import { HISTORY_PER_PROFILE, IkeHistory } from '../../firmware/services/ike-history.ts';
+import { HISTORY_PER_PROFILE, IkeHistory, MOST_PROFILES } from '../../firmware/services/ike-history.ts';
 import type { Site } from '../../firmware/services/service.ts';
 import { SinkLog } from '../../platform/log.ts';
 import { MemoryStore } from '../../platform/store.ts';
@@ -48,9 +48,30 @@ describe('services: history of IKE SAs', () => {
     deepStrictEqual(history.lifeOf('a', ['7/7']), []);
   });
 
-  it('starts empty when its document cannot be read', () => {
-    const { store, restart } = make();
-    store.write('ike-history', new TextEncoder().encode('{'));
-    deepStrictEqual(restart().profiles(), []);
+  it('forgets the profile that was quiet longest when there are too many', () => {
+    const history = make().restart();
+    for (let i = 0; i < MOST_PROFILES; i++) history.onOutput(entry(`p${i}`, i));
+    history.onOutput(entry('p0', 1000));
+    history.onOutput(entry('new', 1001));
+    deepStrictEqual([history.profiles().length, history.of('p0').length, history.of('p1').length, history.of('new').length], [MOST_PROFILES, 2, 0, 1]);
+  });
+
+  it('starts empty when its document cannot be read, whatever is in it', () => {
+    const { restart, store } = make();
+    const first = restart();
+    first.onOutput(entry('a', 1));
+    first.stop();
+    const good = JSON.parse(new TextDecoder().decode(store.read('ike-history'))) as { a: [object] };
+    const broken = [{ ...good.a[0], unixMs: 'yesterday' }, { ...good.a[0], spis: undefined }, { ...good.a[0], nat: 1 }, { ...good.a[0], replacedBy: {} }, null, 7];
+    const texts = ['{', '7', 'null', '[]', '{"a":7}', '{"a":{}}', ...broken.map((one) => JSON.stringify({ a: [one] }))];
+    for (const text of texts) {
+      store.write('ike-history', new TextEncoder().encode(text));
+      const history = restart();
+      deepStrictEqual(history.profiles(), [], text);
+      history.onOutput(entry('a', 2));
+      equal(history.of('a').length, 1);
+    }
+    store.write('ike-history', new TextEncoder().encode(JSON.stringify(good)));
+    equal(restart().of('a').length, 1);
   });
 });
