@@ -139,7 +139,7 @@ export const ALGORITHM_ROWS: readonly Row[] = [
       counterparts: ['6.0'],
       path: 'direct',
       ends: 'up',
-      ...(ike === AES_CBC ? { always: [{ role: 'responder', release: '6.0' }] } : {}),
+      ...(ike === AES_CBC || esp === 'aes128-sha256' ? { always: [{ role: ike === AES_CBC ? 'responder' : 'initiator', release: '6.0' }] } : {}),
       run: async (lab) => {
         const group = ike.slice(ike.lastIndexOf('-'));
         await lab.start({ settings }, { ikeProposals: ike, espProposals: `${esp}${group}` });

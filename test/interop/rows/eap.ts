@@ -56,6 +56,22 @@ export const EAP_ROWS: readonly Row[] = [
     },
   },
   {
+    // It breaks before it makes.
+    name: 'reauth, asked for by AUTH_LIFETIME',
+    roles: ['initiator'],
+    counterparts: ['5.9', '6.0', '6.1'],
+    path: 'direct',
+    ends: 'up',
+    run: async (lab) => {
+      const [ours, theirs] = sides(lab, await issueBoth(OUR_IDENTITY, THEIR_IDENTITY), { identity: USER, password: PASSWORD });
+      await lab.start(ours, { ...theirs, connection: 'reauth_time = 20s \n rand_time = 0s' });
+      const first = await lab.awaitUp();
+      const { ikeSa, reason } = await lab.ours.event('ike-down');
+      assert.deepEqual([ikeSa, reason], [first.ike.ikeSa, 'its authentication lifetime ended']);
+      assert.notEqual((await lab.awaitUp()).ike.ikeSa, ikeSa);
+    },
+  },
+  {
     name: 'wrong credentials: EAP-MSCHAPv2 password or user',
     roles: ROLES,
     counterparts: ['5.9', '6.0', '6.1'],
