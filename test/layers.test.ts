@@ -26,7 +26,7 @@ const NODE = /^node:/;
 const PACKAGE = /^(?!node:)(?![a-z0-9./-]+\.(?:ts|mjs|js)$)[@a-z]/;
 const PLATFORM = /^platform\//;
 /** The parts of platform that compute and do nothing else. */
-const PURE_PLATFORM = /^platform\/(?:version-order|bytes|deadlines|errors|crypto|der|time|random)\.ts$/;
+const PURE_PLATFORM = /^platform\/(?:version-order|bytes|deadlines|errors|crypto|der|distinguished-name|time|random)\.ts$/;
 const NOUNS = /^firmware\/(?:model|machine|configuration|views)\.ts$/;
 const WIRE = /^firmware\/wire\//;
 const DRIVER_INTERFACES = /^drivers\/(?:burst|port|aead|esp-suite|address|super-packet|vr-name)\.ts$/;
