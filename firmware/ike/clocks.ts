@@ -1,7 +1,7 @@
 // What each timer of an IKE SA does.
 import type { Instant } from '../../platform/time.ts';
 import { after } from '../../platform/time.ts';
-import { AUTH_EXPIRED } from './auth-lifetime.ts';
+import { AUTH_EXPIRED, authenticateAnew } from './auth-lifetime.ts';
 import type { ChildSa } from './child-sa.ts';
 import { postponeRekey, removeChild } from './child-sa.ts';
 import { ownRow } from './exchanges.ts';
@@ -66,6 +66,7 @@ const CONNECTION_TIMERS: Readonly<Record<Exclude<SaTimer, `${string}:${number}`>
   childless: (sa, now) => sa.end({ reason: 'no child SA is left', event: 'IKE Deleted', tell: 'delete' }, now),
   'rekey-ike': (sa, now) => rekeyIke(sa, 'lifetime', now),
   'expire-ike': (sa, now) => sa.end({ reason: 'its lifetime ended', event: 'IKE Deleted', tell: 'delete' }, now),
+  reauth: authenticateAnew,
   'expire-auth': (sa, now) => sa.end({ reason: AUTH_EXPIRED, event: 'IKE Deleted', tell: 'delete' }, now),
   followup: dropPending,
   linger: (sa, now) => sa.close(now, 0),

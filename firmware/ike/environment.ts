@@ -9,6 +9,7 @@ import type { EapCredentials } from './eap/method.ts';
 import type { CertificateFacts, ClientSettings, IkeOutput } from './input-output.ts';
 import type { CompleteProfile, IkeIdentity, IkeProfile, PeerCredentials } from './profile.ts';
 import type { Redirections } from './redirect.ts';
+import type { Succession } from './succession.ts';
 import type { Sentence } from './sentences.ts';
 import type { Retransmission } from './window.ts';
 
@@ -44,6 +45,8 @@ export interface BeginOptions {
   /** Where to go on when there is a NAT. */
   readonly nattPath: Path | undefined;
   readonly redirections?: Redirections;
+  /** The connection that is left when this one is up. */
+  readonly replaces?: Succession | undefined;
 }
 
 export interface Environment {

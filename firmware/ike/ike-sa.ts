@@ -30,6 +30,7 @@ import type { CompleteProfile, IkeIdentity } from './profile.ts';
 import { identityText } from './profile.ts';
 import { Sealing } from './sealing.ts';
 import type { Redirections } from './redirect.ts';
+import type { Succession } from './succession.ts';
 import type { Sentence } from './sentences.ts';
 import type { Failure } from './task.ts';
 import { onSaTimer } from './clocks.ts';
@@ -53,6 +54,7 @@ export type SaTimer =
   | 'childless'
   | 'rekey-ike'
   | 'expire-ike'
+  | 'reauth'
   | 'expire-auth'
   | 'followup'
   | 'linger'
@@ -113,6 +115,8 @@ export interface Origin {
   readonly remote: Endpoint;
   /** What led there, if the configuration did not. */
   readonly redirections?: Redirections | undefined;
+  /** The connection that this one is to take over from. */
+  readonly replaces?: Succession | undefined;
 }
 
 export interface Ending {
@@ -407,15 +411,17 @@ export class IkeSa {
   }
 
   #clearClocks(): void {
-    const names: readonly SaTimer[] = ['refusal', 'half-open', 'dpd', 'keepalive', 'childless', 'rekey-ike', 'expire-ike', 'expire-auth'];
+    const names: readonly SaTimer[] = ['refusal', 'half-open', 'dpd', 'keepalive', 'childless', 'rekey-ike', 'expire-ike', 'reauth', 'expire-auth'];
     for (const name of names) this.clearTimer(name);
   }
 
   /** Another IKE SA stands for the connection now; this one waits for its deletion. */
   replacedBy(successor: IkeSa, now: Instant): void {
     // New keys are no new authentication (RFC 4478 3).
-    const authExpires = this.timerAt('expire-auth');
-    if (authExpires !== undefined) successor.setTimer('expire-auth', authExpires);
+    for (const name of ['reauth', 'expire-auth'] as const) {
+      const when = this.timerAt(name);
+      if (when !== undefined) successor.setTimer(name, when);
+    }
     this.#clearClocks();
     this.announced = false;
     this.state = 'rekeyed';

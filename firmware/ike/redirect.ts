@@ -31,8 +31,6 @@ export interface Redirections {
   readonly from: Gateway;
   readonly count: number;
   readonly since: Instant;
-  /** Number of the established connection that the attempt is to replace. */
-  readonly replaces: number | undefined;
 }
 
 // -------------------------------------------------------------------------------------------------- responder
@@ -123,7 +121,8 @@ export function follow(sa: IkeSa, gateway: Gateway, now: Instant): void {
   if (sa.env.headsFor(sa.profile.name, path.remote)) return;
   sa.log('info', 'IKE peer redirects us to another gateway', { gateway: gateway.value });
   if (!sa.announced) sa.end({ reason: `the peer sent us to ${gateway.value}`, event: 'IKE Redirected', tell: 'delete', goesOn: true }, now);
-  sa.env.begin({ profile: sa.profile, path, nattPath: nattPathTo(sa, gateway), redirections: next }, now);
+  const left = { connection: sa.number, reason: `the peer sent us to ${formatEndpoint(path.remote)}`, event: 'IKE Redirected' } as const;
+  sa.env.begin({ profile: sa.profile, path, nattPath: nattPathTo(sa, gateway), redirections: next, replaces: sa.announced ? left : sa.origin.replaces }, now);
 }
 
 function nextRedirections(sa: IkeSa, now: Instant): Redirections {
@@ -134,7 +133,6 @@ function nextRedirections(sa: IkeSa, now: Instant): Redirections {
     from: { kind: address.includes(':') ? 'ipv6' : 'ipv4', value: address },
     count: goesOn ? before.count + 1 : 1,
     since: goesOn ? before.since : now,
-    replaces: sa.announced ? sa.number : undefined,
   };
 }
 
@@ -152,16 +150,4 @@ function pathTo(path: Path, gateway: Gateway): Path {
 
 function nattPathTo({ path, nattPath }: IkeSa, gateway: Gateway): Path | undefined {
   return path.natt || nattPath === undefined ? undefined : pathTo(nattPath, gateway);
-}
-
-/** The last task of IKE_AUTH: the redirected connection is up, the one that it replaces is left. */
-export class LeaveFormer implements Task {
-  build(): void {}
-  process(): undefined {}
-
-  finish(sa: IkeSa, now: Instant): void {
-    const { redirections, remote } = sa.origin;
-    const former = redirections?.replaces === undefined ? undefined : sa.env.connection(redirections.replaces);
-    former?.end({ reason: `the peer sent us to ${formatEndpoint(remote)}`, event: 'IKE Redirected', tell: 'delete' }, now);
-  }
 }

@@ -80,8 +80,8 @@ export class SaRegister implements Environment {
     return sa;
   }
 
-  begin({ profile, path, nattPath, redirections }: BeginOptions, now: Instant): IkeSa {
-    const origin = { role: 'initiator', remote: path.remote, redirections } as const;
+  begin({ profile, path, nattPath, redirections, replaces }: BeginOptions, now: Instant): IkeSa {
+    const origin = { role: 'initiator', remote: path.remote, redirections, replaces } as const;
     const sa = this.create({ number: this.nextNumber(), role: 'initiator', profile, path, nattPath, spiInitiator: this.allocateIkeSpi(), spiResponder: new Uint8Array(8), origin }, now);
     sa.state = 'init-sent';
     sa.log('info', 'IKE SA is being initiated', { local: formatEndpoint(path.local) });

@@ -156,14 +156,35 @@ describe('ike: EAP-MSCHAPv2', () => {
     deepStrictEqual(child?.remoteSelectors.map(({ startAddress, endAddress }) => [startAddress, endAddress]), [['10.9.1.2', '10.9.1.2'], ['2001:db8:9::2', '2001:db8:9::2']]);
   });
 
-  it('has the user come again before its authentication expires, whatever was rekeyed since', () => {
+  it('has the user come again before its authentication expires, whatever was rekeyed since, and makes before it breaks', () => {
     const { world, branch, controller } = connect({ eap: { lifetimeMs: 1_000_000 }, client: { ikeLifetimeMs: 500_000 } });
     world.run(890_000);
     ok(branch.of('ike-rekeyed').length > 0);
     equal(branch.of('ike-down').length, 0);
+    const seen = branch.outputs.length;
     world.run(20_000);
-    equal(branch.of('ike-down')[0]?.reason, 'its authentication lifetime ended');
-    equal(controller.of('ike-down').length, 1);
+    const order = branch.outputs.slice(seen).map(({ kind }) => kind).filter((kind) => /^(ike|child)-(up|down)$/.test(kind));
+    deepStrictEqual(order, ['ike-up', 'child-up', 'child-down', 'ike-down']);
+    equal(branch.of('ike-down')[0]?.reason, 'authenticated anew');
+    for (const node of [branch, controller]) {
+      deepStrictEqual([node.of('ike-up').length, node.of('ike-down').length, node.endpoint.snapshot().ikeSas.length], [2, 1, 1], world.story());
+    }
+    // The new authentication has a lifetime of its own.
+    world.run(850_000);
+    equal(branch.of('ike-up').length, 2);
+    world.run(60_000);
+    equal(branch.of('ike-up').length, 3);
+  });
+
+  it('keeps a connection until its authentication expires while the user cannot come again', () => {
+    const { world, branch } = connect({ eap: { lifetimeMs: 1_000_000 } });
+    world.fate = ({ send }) => (decodeHeader(send.bytes).header.exchange === 34 ? [] : [10]);
+    world.run(990_000);
+    equal(branch.of('connect-failed').length, 1);
+    equal(branch.of('ike-down').length, 0);
+    // Whoever is first.
+    world.run(11_000);
+    match(branch.of('ike-down')[0]?.reason ?? '', /^(its authentication lifetime ended|the peer deleted the IKE SA)$/);
   });
 
   it('ends a user that does not come again', () => {

@@ -157,7 +157,7 @@ static napi_value aead_install(napi_env env, napi_callback_info info) {
     napi_throw_error(env, "ENOMEM", "no room for another AEAD key");
     return NULL;
   }
-  memcpy(key->salt, salt, salt_length);
+  if (salt_length > 0) memcpy(key->salt, salt, salt_length);
   key->esn = esn;
   if (!make_key(state, key, suite, secret, secret_length, vaes)) {
     free_key(key);

@@ -1,7 +1,7 @@
 // The first IKE_AUTH request: who we are, our configuration wishes, the first child.
 import { ownRow } from '../exchanges.ts';
 import type { IkeSa } from '../ike-sa.ts';
-import { LeaveFormer } from '../redirect.ts';
+import { LeaveFormer } from '../succession.ts';
 import type { Request } from '../task.ts';
 import { AuthRequest } from './auth.ts';
 import { ChildRequest } from './child.ts';

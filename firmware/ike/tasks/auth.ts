@@ -3,14 +3,13 @@ import { utf8, wipe } from '../../../platform/bytes.ts';
 import type { ChainResult } from '../../../platform/crypto.ts';
 import { assert } from '../../../platform/errors.ts';
 import type { Instant } from '../../../platform/time.ts';
-import { after } from '../../../platform/time.ts';
 import { AuthMethod, CertEncoding, NotifyType, notifyName } from '../../wire/ike/numbers.ts';
 import type { Payload, PayloadOf } from '../../wire/ike/payloads.ts';
 import { findNotify, findPayload, notify } from '../../wire/ike/payloads.ts';
 import { identityBody, sharedKeyAuth, sharedKeyMatches, signedOctets } from '../auth-data.ts';
 import { certificateRequestData, withInBandResponses } from '../certificate-request.ts';
 import { chooseCredential, readCertificateRequest, sign, unverifiable } from '../credentials.ts';
-import { authLifetimeMs } from '../auth-lifetime.ts';
+import { authLifetimeMs, limitAuthentication } from '../auth-lifetime.ts';
 import type { EapRun } from '../eap/run.ts';
 import type { EapServer } from '../eap/server.ts';
 import type { Authorization } from '../environment.ts';
@@ -179,7 +178,7 @@ export class AuthRequest implements Task {
 
   finish(sa: IkeSa, now: Instant): void {
     sa.establish(now);
-    if (this.#lifetimeMs !== undefined) sa.setTimer('expire-auth', after(now, this.#lifetimeMs));
+    if (this.#lifetimeMs !== undefined) limitAuthentication(sa, this.#lifetimeMs, now);
   }
 }
 

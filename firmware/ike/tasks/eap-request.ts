@@ -15,7 +15,7 @@ import { ownRow } from '../exchanges.ts';
 import type { IkeSa } from '../ike-sa.ts';
 import { settleAsInitiator } from '../ppk.ts';
 import type { EapUser } from '../profile.ts';
-import { LeaveFormer } from '../redirect.ts';
+import { LeaveFormer } from '../succession.ts';
 import type { Failure, Request, Task, Verdict } from '../task.ts';
 import { errorNotify } from '../task.ts';
 import { AuthRequest, authenticateResponder, distrusted, refusedByPeer, responderIdentity } from './auth.ts';
