@@ -10,6 +10,7 @@ const INFORMATIONAL = 37;
 const CREATE_CHILD_SA = 36;
 const INVALID_SYNTAX = 7;
 const UNSUPPORTED_CRITICAL_PAYLOAD = 1;
+const SET_WINDOW_SIZE = 16385;
 const SECOND_SPI = Buffer.from('c0ffee02', 'hex');
 const NONCE = Buffer.alloc(24, 7);
 
@@ -55,6 +56,17 @@ describe('ike: hostile message ids from an independent peer', () => {
     equal(oracle.says(session.answer(request!, session.child(SECOND_SPI, NONCE))).length, 1);
     deepStrictEqual(oracle.says(session.answer(request!, session.child(Buffer.from('c0ffee09', 'hex'), NONCE))), []);
     deepStrictEqual(oracle.children().map((spis) => spis.split('/')[1]).sort(), ['c0ffee01', 'c0ffee02']);
+  });
+
+  it('sends one request at a time, also to a peer whose window is larger (SET_WINDOW_SIZE)', () => {
+    const oracle = new OracleWorld();
+    const { controller, session } = oracle;
+    const wide: RawPayload = { type: 41, body: join(0, 0, u16(SET_WINDOW_SIZE), 0, 0, 0, 8) };
+    deepStrictEqual(session.takeAnswer(oracle.answerTo(session.request(INFORMATIONAL, [wide]))), []);
+    const [request] = oracle.orders({ kind: 'rekey-child', child: controller.of('child-up')[0]!.child });
+    deepStrictEqual(oracle.orders({ kind: 'terminate', ikeSa: oracle.ikeSa, reason: 'enough' }), []);
+    const [next] = oracle.says(session.answer(request!, session.child(SECOND_SPI, NONCE)));
+    equal(session.open(next!).messageId, session.open(request!).messageId + 1);
   });
 
   it('knows no SA for a message under the flag of the other end, and drops an IKE_SA_INIT for an SA that is up', () => {
