@@ -1,7 +1,7 @@
 // From what a virtual router has to what its plan wants, as lines of `ip -batch`. Pure. Routes of ours carry a routing
 // protocol number, so that a restarted appliance still knows them.
 import { addressOctets, octetsText } from './address.ts';
-import type { KernelRoute, VrPlan } from './port.ts';
+import type { DevicePlan, KernelRoute, VrPlan } from './port.ts';
 
 /** rtm_protocol of our routes: free for private use in rtnetlink's table of daemons. */
 export const ROUTE_PROTOCOL = 213;
@@ -90,8 +90,9 @@ function routeLines(plan: VrPlan, family: Family, actual: readonly ActualRoute[]
   };
 }
 
-function addressLines(device: ActualDevice, addresses: readonly string[], planned: boolean, former: ReadonlySet<string>): Lines {
-  const wanted = new Set(addresses.map(canonicalPrefix));
+function addressLines(device: ActualDevice, plan: DevicePlan | undefined, former: ReadonlySet<string>): Lines {
+  const wanted = new Set((plan?.addresses ?? []).map(canonicalPrefix));
+  const isAutomatic = (address: string): boolean => plan?.automatic?.includes(address.includes(':') ? 6 : 4) ?? false;
   const present = new Set<string>();
   const stale: string[] = [];
   for (const { local, prefixlen, scope, dynamic } of device.addr_info) {
@@ -99,7 +100,7 @@ function addressLines(device: ActualDevice, addresses: readonly string[], planne
     const address = canonicalPrefix(`${local}/${prefixlen}`);
     present.add(address);
     // A planned device is all ours but for leases and what the kernel adds itself; of others, what a former plan had.
-    const ours = former.has(address) || (planned && scope === 'global' && dynamic !== true);
+    const ours = former.has(address) || (plan !== undefined && scope === 'global' && dynamic !== true && !isAutomatic(address));
     if (ours && !wanted.has(address)) stale.push(`addr del ${address} dev ${device.ifname}`);
   }
   const missing = [...wanted].filter((address) => !present.has(address));
@@ -124,7 +125,7 @@ export function planLines(plan: VrPlan, former: VrPlan | undefined, actual: Actu
     }
     if (wanted === undefined && before === undefined) continue;
     const formerly = new Set((before?.addresses ?? []).map(canonicalPrefix));
-    addresses.push(addressLines(device, wanted?.addresses ?? [], wanted !== undefined, formerly));
+    addresses.push(addressLines(device, wanted, formerly));
   }
   // With an address the kernel removes the routes that lean on it: stale routes go before it, wanted ones are renewed.
   const renew = addresses.some((lines) => lines.stale.length > 0);

@@ -109,6 +109,8 @@ export interface DevicePlan {
   /** `10.0.0.1/32`, `2001:db8::1/128`. */
   readonly addresses: readonly string[];
   readonly mtu: number;
+  /** Families whose addresses come from the network (AddressClients): apply leaves them alone. */
+  readonly automatic?: readonly AddressFamily[];
 }
 
 export interface KernelRoute {
@@ -141,6 +143,51 @@ export interface Kernel {
   apply(plan: VrPlan): Promise<void>;
   /** Nothing when there is none. */
   removeVr(vr: string): Promise<void>;
+}
+
+// ------------------------------------------------------------------------------- addresses from the network
+
+export type AddressFamily = 4 | 6;
+
+/** An address as the kernel has it on a port. */
+export interface GivenAddress {
+  /** With prefix length. */
+  readonly address: string;
+  /** Not to be used for anything new (RFC 4862 5.5.4). */
+  readonly deprecated: boolean;
+  /** Until it ends unless it is renewed; undefined: it does not end. */
+  readonly validSeconds: number | undefined;
+}
+
+/** What a port has of the families that were asked for: addresses that can be used, and next hops of the default routes. */
+export interface GivenAddresses {
+  /** False: there is no cable, or nothing at its other end. */
+  readonly carrier: boolean;
+  readonly addresses: readonly GivenAddress[];
+  readonly gateways: readonly string[];
+}
+
+export interface AddressClientOptions {
+  readonly vr: string;
+  /** Device name inside the VR. */
+  readonly device: string;
+  readonly families: readonly AddressFamily[];
+  /** Whenever it may have changed, and after `look`. */
+  onGiven(given: GivenAddresses): void;
+  /** The client has ended without being told, or could not be started; nothing is called afterwards. */
+  onEnded(cause: string, nextStep: string): void;
+}
+
+export interface AddressClient {
+  /** Reads what the kernel has. */
+  look(): void;
+  /** Gives addresses and routes up. Nothing is called afterwards. */
+  close(): Promise<void>;
+}
+
+/** Clients that ask a port's network for addresses, and set them. */
+export interface AddressClients {
+  open(options: AddressClientOptions): AddressClient;
 }
 
 // ------------------------------------------------------------------------------------ forwarder's devices

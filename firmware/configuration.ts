@@ -3,6 +3,9 @@ import type { IpAddress, SiteId, TenantId } from './model.ts';
 
 export type ApplianceRole = 'branch' | 'controller';
 
+/** `dhcp`: IPv4 by DHCP. `slaac`: IPv6 by router advertisements, and by DHCPv6 where those say so. */
+export type AddressingMethod = 'dhcp' | 'slaac';
+
 /** One WAN circuit of the box. */
 export interface CircuitConfiguration {
   /** 1-16, unique on the box; Port-Local-ID of its circuit route. */
@@ -15,6 +18,8 @@ export interface CircuitConfiguration {
   readonly addresses: readonly string[];
   /** Next hops, at most one per family. */
   readonly gateways: readonly IpAddress[];
+  /** Families whose address and gateway the network gives; they have none above. Default: none. Branches only. */
+  readonly automatic?: readonly AddressingMethod[];
 }
 
 export interface ControllerEndpoint {

@@ -3,6 +3,7 @@
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { DhcpcdClients } from '../drivers/dhcpcd.ts';
 import { notifySystemd, openDrivers } from '../drivers/open.ts';
 import { Rauc } from '../drivers/rauc.ts';
 import { rebootHost } from '../drivers/service-manager.ts';
@@ -81,6 +82,7 @@ async function start(config: Config, rescue: boolean): Promise<void> {
     store: slotStore ?? store,
     network: drivers.network,
     kernel: drivers.kernel,
+    addressClients: new DhcpcdClients(`${config.dataDirectory}/leases`, random),
   };
   let forwarder: ThreadForwarder | undefined;
   const services = createRole({
@@ -123,7 +125,7 @@ function raucHost(): SlotHost {
 /** Everything that makes this box the one it is; ends the process, so that nothing of it is written again from memory. */
 function forgetEverything(directory: string, store: ResilientStore): never {
   for (const name of store.list()) store.remove(name);
-  for (const part of ['state', 'debug', 'software']) rmSync(join(directory, part), { recursive: true, force: true });
+  for (const part of ['state', 'debug', 'software', 'leases']) rmSync(join(directory, part), { recursive: true, force: true });
   process.exit(0);
 }
 

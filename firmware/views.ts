@@ -79,6 +79,20 @@ export interface DynamicTunnelView {
   readonly rxPackets: number;
 }
 
+/** A WAN circuit in one address family. */
+export interface WanInterfaceView {
+  readonly interface: string;
+  readonly transport: string;
+  readonly family: 'IPv4' | 'IPv6';
+  readonly method: 'static' | 'DHCP' | 'SLAAC';
+  readonly state: 'up' | 'waiting';
+  readonly address: string;
+  readonly gateway: string;
+  /** RFC 3339, or `never`. */
+  readonly leaseEnds: string;
+  readonly cause: string;
+}
+
 export interface DropView {
   readonly reason: string;
   readonly packets: number;

@@ -202,8 +202,9 @@ export class IkeEndpoint implements Machine<IkeInput, IkeOutput> {
       this.#outputs.push({ kind: 'connect-failed', profile: input.profile, remote: input.remote, cause, nextStep });
     };
     if (profile === undefined) return refuse('there is no profile of this name', 'configure the profile first');
-    if (this.#register.headsFor(profile.name, input.remote)) return refuse('the profile is already connecting or connected to this peer', 'terminate it first');
     const { socket, nattSocket, local, remote } = input;
+    this.#register.leaveAttempts(profile.name, local, remote, now);
+    if (this.#register.headsFor(profile.name, remote)) return refuse('the profile is already connecting or connected to this peer', 'terminate it first');
     this.#register.begin({ profile, path: { socket, natt: false, local, remote }, nattPath: nattPath(input, nattSocket) }, now);
   }
 }

@@ -94,6 +94,15 @@ export class SaRegister implements Environment {
     return this.all().some((sa) => isLive(sa) && sa.origin.role === 'initiator' && sa.profile.name === profile && sameEndpoint(sa.origin.remote, remote));
   }
 
+  /** Attempts to get there that began at another address of ours end: nothing comes back to that one. */
+  leaveAttempts(profile: string, local: Endpoint, remote: Endpoint, now: Instant): void {
+    for (const sa of [...this.all()]) {
+      const isAttempt = sa.origin.role === 'initiator' && !sa.everUp && sa.state !== 'closed' && sa.state !== 'deleting';
+      if (!isAttempt || sa.profile.name !== profile || !sameEndpoint(sa.origin.remote, remote) || sa.path.local.address === local.address) continue;
+      sa.end({ reason: 'our address changed', event: 'IKE Failed', goesOn: true }, now);
+    }
+  }
+
   connection(number: number): IkeSa | undefined {
     return this.current(number);
   }

@@ -2,7 +2,7 @@
 // and set of keys per tenant. ZTP decides when to move (provisioning/ztp); this file only does what it is told.
 import type { ChildUp, IkeOutput, IkeUp } from '../ike/input-output.ts';
 import { IkeEndpoint } from '../ike/endpoint.ts';
-import type { CircuitConfiguration, DeviceConfiguration, PrestagingRecord, TenantConfiguration, TenantController } from '../configuration.ts';
+import type { DeviceConfiguration, PrestagingRecord, TenantConfiguration, TenantController } from '../configuration.ts';
 import type { Endpoint, IpAddress, PathSpec, RouteSpec, TunnelSpec } from '../model.ts';
 import { controlVrName, transportVrName } from '../model.ts';
 import type { CertificatePath, RevocationCheck } from '../../platform/crypto.ts';
@@ -18,7 +18,8 @@ import type { KeyExport } from './key-export.ts';
 import type { Service, ServiceStatus, Site } from './service.ts';
 import { TenantService } from './tenant.ts';
 import type { VirtualRouters } from './virtual-routers.ts';
-import { circuitPlan, clearInsideId, encryptedInsideId, hostPrefix, isIpv6, outsideId, stagingPlan, tenantPlan, withoutLength } from './vr-plan.ts';
+import { clearInsideId, encryptedInsideId, hostPrefix, isIpv6, outsideId, stagingPlan, tenantPlan, withoutLength } from './vr-plan.ts';
+import { WanCircuits } from './wan-circuits.ts';
 
 export const VXLAN_PORT = 4790;
 /** Inner MTU of the encrypted overlay on a 1500-octet path, by the outer family; and of the clear one. */
@@ -52,6 +53,13 @@ export interface ControlStatus {
   readonly detail: string;
 }
 
+interface Staging {
+  readonly record: PrestagingRecord;
+  director: readonly IpAddress[];
+  /** Profile and virtual router are there. */
+  isReady: boolean;
+}
+
 export class BranchControl implements Service {
   readonly name = 'branch';
   readonly #site: Site;
@@ -63,8 +71,8 @@ export class BranchControl implements Service {
   readonly #connector: Connector;
   /** Counted when keys are first made: by then what Director signed has corrected a clock that is behind. */
   #bootCount: number | undefined;
-  #circuits: readonly CircuitConfiguration[] = [];
-  #staging: { readonly record: PrestagingRecord; director: readonly IpAddress[] } | undefined;
+  readonly circuits: WanCircuits;
+  #staging: Staging | undefined;
   #config: DeviceConfiguration | undefined;
   readonly #tenants = new Map<number, TenantService>();
   #revocation: RevocationCheck | undefined;
@@ -91,6 +99,7 @@ export class BranchControl implements Service {
     });
     this.history = new IkeHistory(site);
     this.#connector = new Connector(site, (input) => this.ike.push(input));
+    this.circuits = new WanCircuits(site, routers, (key) => forwarding.idFor(key), () => this.#addressesChanged());
   }
 
   get configuration(): DeviceConfiguration | undefined {
@@ -112,6 +121,7 @@ export class BranchControl implements Service {
     for (const tenant of this.#tenants.values()) await tenant.stop();
     await this.ike.stop();
     this.history.stop();
+    await this.circuits.stop();
   }
 
   status(): ServiceStatus {
@@ -121,16 +131,27 @@ export class BranchControl implements Service {
 
   /** Opens the WAN and the staging tunnel with nothing but the prestaging record. Rejects with an OperationalError of the host. */
   async startStaging(record: PrestagingRecord): Promise<void> {
-    const staging = { record, director: [] };
+    const staging: Staging = { record, director: [], isReady: false };
     this.#staging = staging;
-    await this.#openCircuits(record.circuits);
+    await this.circuits.open(record.circuits);
     if (this.#staging !== staging) return;
+    this.#openSockets();
     await this.#routers.apply('staging', stagingPlan(record.provider, record.staging.tenant, undefined, [], (k) => this.#forwarding.idFor(k)));
     // ZTP may have gone on meanwhile.
     if (this.#staging !== staging) return;
     this.#updateProfiles();
-    const candidates = this.#wanCandidates(profileName(record.provider, STAGING_PROFILE), record.controllers);
-    this.#connector.want({ profile: profileName(record.provider, STAGING_PROFILE), candidates });
+    staging.isReady = true;
+    this.#connectForStaging(staging);
+  }
+
+  #connectForStaging({ record }: Staging): void {
+    const profile = profileName(record.provider, STAGING_PROFILE);
+    const candidates = this.#wanCandidates(profile, record.controllers);
+    this.#connector.want({ profile, candidates });
+    // A tunnel that is up waits for an address to move to, as long as its peer is patient.
+    if (candidates.length > 0 || this.ike.liveIkeSas().some((up) => up.profile === profile)) return;
+    const { cause, nextStep } = this.circuits.missing() ?? { cause: 'no circuit has an address of the family of a Controller', nextStep: 'compare circuits and Controllers of the prestaging record' };
+    this.#hooks.stagingDown(`${cause}; ${nextStep}`);
   }
 
   stopStaging(reason: string): void {
@@ -144,7 +165,8 @@ export class BranchControl implements Service {
   async applyConfiguration(config: DeviceConfiguration, identity: DeviceIdentity): Promise<void> {
     this.stopStaging('the box moves to its post-staging configuration');
     await this.#endTenants(config);
-    await this.#openCircuits(config.circuits);
+    await this.circuits.open(config.circuits);
+    this.#openSockets();
     this.#config = config;
     const idFor = (key: string): number => this.#forwarding.idFor(key);
     const clearPeers = (tenant: number): IpAddress[] =>
@@ -156,7 +178,7 @@ export class BranchControl implements Service {
     await this.#startTenants(config, identity);
     const wanted = config.tenants.flatMap((tenant) => tenant.controllers.map((controller) => controllerProfileName(tenant, controller)));
     this.#connector.retain(new Set(wanted), 'the Controller is no longer configured');
-    this.ike.retainSockets(socketsOf(config, (circuit) => outsideId(idFor, circuit)));
+    this.ike.retainSockets(this.#sockets(config));
     for (const tenant of config.tenants) for (const controller of tenant.controllers) this.#connectTo(tenant, controller);
     this.ike.renewContexts();
     await this.#routers.prune();
@@ -187,15 +209,46 @@ export class BranchControl implements Service {
     };
   }
 
-  async #openCircuits(circuits: readonly CircuitConfiguration[]): Promise<void> {
-    this.#circuits = circuits;
-    await this.#routers.apply('circuits', circuitPlan(circuits, (k) => this.#forwarding.idFor(k)));
-    for (const circuit of circuits) {
-      for (const address of circuit.addresses.map(withoutLength)) {
-        const outside = outsideId((k) => this.#forwarding.idFor(k), circuit.name);
-        this.ike.openSocket(wanSocket(outside, address), transportVrName(circuit.transport), address);
+  #openSockets(): void {
+    for (const { name, transport, addresses } of this.circuits.actual) {
+      for (const address of addresses.map(withoutLength)) {
+        const outside = outsideId((k) => this.#forwarding.idFor(k), name);
+        this.ike.openSocket(wanSocket(outside, address), transportVrName(transport), address);
       }
     }
+  }
+
+  #sockets(config: DeviceConfiguration | undefined): Set<string> {
+    return socketsOf(this.circuits.actual, config?.tenants ?? [], (circuit) => outsideId((k) => this.#forwarding.idFor(k), circuit));
+  }
+
+  /** The network gave circuits of this box other addresses, or none. */
+  #addressesChanged(): void {
+    const config = this.#config;
+    this.#openSockets();
+    this.ike.retainSockets(this.#sockets(config));
+    if (this.#staging?.isReady === true) this.#moveStaging(this.#staging);
+    if (config !== undefined) {
+      this.#forwarding.setPart('controllers', this.#clearTunnels(config));
+      for (const tenant of this.#tenants.values()) tenant.changeCircuits(this.circuits.actual);
+      this.ike.renewContexts();
+      this.#forwarding.flush();
+    }
+    this.#hooks.changed();
+  }
+
+  /** A staging tunnel whose address is gone goes on from another one of the same family (MOBIKE); without one it waits. */
+  #moveStaging(staging: Staging): void {
+    const profile = profileName(staging.record.provider, STAGING_PROFILE);
+    for (const { ikeSa, local, remote, profile: name, role } of this.ike.liveIkeSas()) {
+      if (name !== profile || role !== 'initiator') continue;
+      const possible = staging.record.controllers.filter((c) => c.address === remote.address).flatMap((c) => this.#localAddresses(c.transport, c.address));
+      const [there] = possible;
+      if (there === undefined || possible.some(({ address }) => address === local.address)) continue;
+      const { outside, address } = there;
+      this.ike.push({ kind: 'move', ikeSa, socket: wanSocket(outside, address), nattSocket: nattSocket(outside), local: { address, port: IKE_PORT } });
+    }
+    this.#connectForStaging(staging);
   }
 
   #updateProfiles(identity?: DeviceIdentity): void {
@@ -229,7 +282,7 @@ export class BranchControl implements Service {
   }
 
   #localAddresses(transport: string, remote: IpAddress): { outside: number; address: IpAddress }[] {
-    return this.#circuits
+    return this.circuits.actual
       .filter((c) => c.transport === transport)
       .flatMap((c) => c.addresses.map(withoutLength).map((address) => ({ outside: outsideId((k) => this.#forwarding.idFor(k), c.name), address })))
       .filter(({ address }) => isIpv6(address) === isIpv6(remote));
@@ -297,11 +350,11 @@ export class BranchControl implements Service {
       const kept = this.#tenants.get(tenant.tenant);
       if (kept !== undefined) {
         kept.renew(identity);
-        kept.changeCircuits(config.circuits);
+        kept.changeCircuits(this.circuits.actual);
         continue;
       }
       this.#bootCount ??= nextBootCount(this.#site.store, this.#site.clock.unixMs());
-      const options = { config, tenant, identity, bootCount: this.#bootCount, ...hooks };
+      const options = { config, circuits: this.circuits.actual, tenant, identity, bootCount: this.#bootCount, ...hooks };
       const service = new TenantService(this.#site, this.#forwarding, options);
       this.#tenants.set(tenant.tenant, service);
       await service.start();
@@ -383,7 +436,7 @@ export class BranchControl implements Service {
   /** What a Controller sees is the circuit that the tunnel to it leaves by. */
   #observed(ikeSa: number, endpoint: Endpoint): void {
     const outside = this.ike.outsideOf(ikeSa);
-    const circuit = this.#circuits.find(({ name }) => outsideId((key) => this.#forwarding.idFor(key), name) === outside)?.name;
+    const circuit = this.circuits.actual.find(({ name }) => outsideId((key) => this.#forwarding.idFor(key), name) === outside)?.name;
     if (circuit === undefined) return;
     for (const tenant of this.#tenants.values()) tenant.observed({ circuit, endpoint });
   }

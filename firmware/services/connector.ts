@@ -11,7 +11,7 @@ export type Initiate = Extract<IkeInput, { kind: 'initiate' }>;
 
 export interface Wanted {
   readonly profile: string;
-  /** Tried in turn; at least one. */
+  /** Tried in turn. None: there is nothing to connect from, until it is wanted with other ones. */
   readonly candidates: readonly Initiate[];
 }
 
@@ -109,6 +109,11 @@ export class Connector {
 
   #connect(entry: Entry): void {
     const { candidates } = entry.wanted;
+    if (candidates.length === 0) {
+      entry.state = 'waiting';
+      entry.lastCause = 'no circuit has an address to connect from';
+      return;
+    }
     this.#push(candidates[entry.failures % candidates.length]!);
   }
 }

@@ -137,7 +137,7 @@ export class ControllerControl implements Service {
     for (const tenant of config.tenants) {
       this.ike.openSocket(clearSocket(tenant.tenant), controlVrName(tenant.organization), tenant.clearAddress);
     }
-    this.ike.retainSockets(socketsOf(config, (circuit) => outsideId(idFor, circuit)));
+    this.ike.retainSockets(socketsOf(config.circuits, config.tenants, (circuit) => outsideId(idFor, circuit)));
     await this.#startTenants(config);
     await this.#routers.prune();
   }

@@ -6,7 +6,7 @@ import { after, type CancelTimer } from '../../platform/time.ts';
 import type { DatagramSocket } from '../../drivers/port.ts';
 import type { IkeEndpoint } from '../ike/endpoint.ts';
 import type { ChildUp, EndpointMoved, IkeDropReason, IkeInput, IkeOutput, IkeUp } from '../ike/input-output.ts';
-import type { DeviceConfiguration } from '../configuration.ts';
+import type { CircuitConfiguration, TenantConfiguration } from '../configuration.ts';
 import type { Endpoint, ForwarderEvent, IpAddress } from '../model.ts';
 import type { ForwardingService } from './forwarding.ts';
 import { IkeTunnels, tunnelKey, type TunnelContext } from './ike-tunnels.ts';
@@ -299,10 +299,10 @@ export class IkeService implements Service {
   }
 }
 
-/** The sockets that a configuration needs. */
-export function socketsOf(config: DeviceConfiguration, outside: (circuit: string) => number): Set<string> {
-  const wan = config.circuits.flatMap((c) => c.addresses.map((a) => wanSocket(outside(c.name), a)));
-  return new Set([...wan, ...config.tenants.map((t) => clearSocket(t.tenant))]);
+/** The sockets that circuits and tenants need. */
+export function socketsOf(circuits: readonly CircuitConfiguration[], tenants: readonly TenantConfiguration[], outside: (circuit: string) => number): Set<string> {
+  const wan = circuits.flatMap((c) => c.addresses.map((a) => wanSocket(outside(c.name), a)));
+  return new Set([...wan, ...tenants.map((t) => clearSocket(t.tenant))]);
 }
 
 /** Socket names: `wan:<outside>:<family>`, `natt:<outside>`, `clear:<tenant>`. */

@@ -17,6 +17,7 @@ import type { KeyExport } from './key-export.ts';
 import { branchesProfileName, controllerProfileName, organizationOf, profileName, shortProfileName } from './ike-profiles.ts';
 import type { Query } from './monitor.ts';
 import type { Service } from './service.ts';
+import { staticRows } from './wan-circuits.ts';
 
 type Queries = readonly (readonly [string, Query])[];
 
@@ -46,6 +47,7 @@ export function branchQueries(control: BranchControl, forwarding: ForwardingServ
   return [
     ...commonQueries(plane, forwarding),
     ...debugQueries(plane, keyExport),
+    ['wan-interfaces', () => control.circuits.view()],
     ['dhkey', ({ tenant, site }) => dhkey(control, plane, tenant!, site!)],
     [
       'request-rekey',
@@ -75,6 +77,7 @@ export function controllerQueries(control: ControllerControl, forwarding: Forwar
   return [
     ...commonQueries(plane, forwarding),
     ...debugQueries(plane, keyExport),
+    ['wan-interfaces', () => (control.configuration?.circuits ?? []).flatMap(staticRows)],
     [
       'rekey',
       ({ tenant }): RekeyView => {

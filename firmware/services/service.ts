@@ -6,7 +6,7 @@ import type { Random } from '../../platform/random.ts';
 import type { TimeFloor } from '../../platform/time-floor.ts';
 import type { Clock } from '../../platform/time.ts';
 import type { Store } from '../../platform/store.ts';
-import type { Kernel, Network } from '../../drivers/port.ts';
+import type { AddressClients, Kernel, Network } from '../../drivers/port.ts';
 
 /** What a service may touch: the real host, or a node of the simulator. */
 export interface Site {
@@ -23,6 +23,8 @@ export interface Site {
   readonly store: Store;
   readonly network: Network;
   readonly kernel: Kernel;
+  /** Hosts without have static circuits only. */
+  readonly addressClients?: AddressClients;
 }
 
 export interface ServiceStatus {

@@ -36,6 +36,8 @@ const ROUTE_TYPE_DIRECTIVE = 0xff02;
 
 export interface TenantOptions {
   readonly config: DeviceConfiguration;
+  /** With the addresses that they have now. */
+  readonly circuits: readonly CircuitConfiguration[];
   readonly tenant: TenantConfiguration;
   readonly identity: DeviceIdentity;
   /** Number of this boot, durable. */
@@ -79,7 +81,7 @@ export class TenantService implements Service {
     this.#site = site;
     this.#forwarding = forwarding;
     this.#options = options;
-    this.#circuits = config.circuits;
+    this.#circuits = options.circuits;
     this.#log = site.log.channel('sdwan');
     this.#node = {
       tenant: tenant.tenant,

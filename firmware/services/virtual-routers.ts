@@ -22,6 +22,8 @@ export class VirtualRouters {
   readonly #made = new Set<string>();
   /** What each owner's ports are in the forwarding state now. */
   readonly #outsides = new Map<string, readonly OutsideSpec[]>();
+  /** What each owner's plan last brought the kernel to, without a refusal. */
+  readonly #settled = new Map<string, string>();
   #last: Promise<void> = Promise.resolve();
 
   constructor(site: Site, forwarding: ForwardingService, interfaces: InterfaceMap) {
@@ -56,6 +58,7 @@ export class VirtualRouters {
     this.#last = this.#last.then(() => {
       this.#outsides.delete(owner);
       this.#plans.delete(owner);
+      this.#settled.delete(owner);
       this.#forwarding.removePart(owner);
     });
   }
@@ -101,9 +104,14 @@ export class VirtualRouters {
     // Ports whose addresses stay are not closed meanwhile, also when the kernel refuses the rest.
     const wanted = plan.part.outsides ?? [];
     const kept = (this.#outsides.get(owner) ?? []).filter((before) => wanted.some((now) => JSON.stringify(now) === JSON.stringify(before)));
-    this.#publish(owner, plan, kept);
+    // What the network gave is in the kernel already: then nothing is waited for.
+    const vrs = JSON.stringify(plan.vrs);
+    const isReady = this.#settled.get(owner) === vrs;
+    this.#settled.delete(owner);
+    this.#publish(owner, plan, isReady ? wanted : kept);
     for (const vr of plan.vrs) await this.#site.kernel.apply(vr);
-    if (wanted.length > kept.length) this.#publish(owner, plan, wanted);
+    this.#settled.set(owner, vrs);
+    if (!isReady && wanted.length > kept.length) this.#publish(owner, plan, wanted);
     this.#log.info('virtual routers configured', { owner, vrs: plan.vrs.map((v) => v.vr).join(',') });
   }
 

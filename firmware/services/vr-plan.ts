@@ -1,6 +1,6 @@
 // From a device's configuration to its virtual routers, devices and the fixed part of the forwarding state. Pure:
 // the same configuration always gives the same plan, so that a restart changes nothing.
-import type { VrPlan, DevicePlan, KernelRoute } from '../../drivers/port.ts';
+import type { AddressFamily, VrPlan, DevicePlan, KernelRoute } from '../../drivers/port.ts';
 import type { CircuitConfiguration, DeviceConfiguration, TenantConfiguration } from '../configuration.ts';
 import type { InsideSpec, IpAddress, LabelSpec, OutsideSpec, TenantId } from '../model.ts';
 import { clearTviName, controlVrName, deviceName, encryptedTviName, lanVrName, transportVrName } from '../model.ts';
@@ -61,7 +61,13 @@ export interface Plan {
   readonly part: ForwardingPart;
 }
 
-export function circuitPlan(circuits: readonly CircuitConfiguration[], idFor: IdFor): Plan {
+/** Families of a circuit whose addresses the network gives. */
+export function automaticFamilies({ automatic = [] }: CircuitConfiguration): readonly AddressFamily[] {
+  return automatic.map((method) => (method === 'dhcp' ? 4 : 6));
+}
+
+/** `given`: the addresses that a circuit has from its network now, by its name. The kernel has them already. */
+export function circuitPlan(circuits: readonly CircuitConfiguration[], idFor: IdFor, given: (circuit: string) => readonly string[] = () => []): Plan {
   const vrs = new Map<string, VrPlan>();
   const outsides: OutsideSpec[] = [];
   for (const circuit of circuits) {
@@ -70,14 +76,14 @@ export function circuitPlan(circuits: readonly CircuitConfiguration[], idFor: Id
     const before = vrs.get(vr);
     vrs.set(vr, {
       vr,
-      devices: [...(before?.devices ?? []), { device, addresses: circuit.addresses, mtu: DEFAULT_PORT_MTU }],
+      devices: [...(before?.devices ?? []), { device, addresses: circuit.addresses, mtu: DEFAULT_PORT_MTU, ...(circuit.automatic && { automatic: automaticFamilies(circuit) }) }],
       routes: [
         ...(before?.routes ?? []),
         ...circuit.gateways.map((via) => ({ prefix: isIpv6(via) ? '::/0' : '0.0.0.0/0', device, via })),
       ],
       forwarding: false,
     });
-    outsides.push({ id: outsideId(idFor, circuit.name), name: circuit.name, vr, addresses: circuit.addresses.map(withoutLength) });
+    outsides.push({ id: outsideId(idFor, circuit.name), name: circuit.name, vr, addresses: [...circuit.addresses, ...given(circuit.name)].map(withoutLength) });
   }
   const adoptions = circuits.map((c) => ({ vr: transportVrName(c.transport), name: c.name }));
   return { vrs: [...vrs.values()], adoptions, part: { outsides } };

@@ -12,6 +12,7 @@ import type {
   KeyExportView,
   RekeyView,
   SystemView,
+  WanInterfaceView,
   WorkerView,
 } from '../views.ts';
 import { stagingFlags, stagingParameters } from './staging.ts';
@@ -41,6 +42,7 @@ export const COMMANDS: readonly Command[] = [
   ),
   command('show dhkey site <tenant> <site>', 'dhkey', 'IKE-less keys of a tenant: own keys, peers\' keys, associations', renderDhkey),
   command('show bgp neighbor', 'bgp-neighbors', 'BGP sessions of every tenant', renderNeighbors),
+  command('show interfaces wan', 'wan-interfaces', 'WAN circuits: where their addresses come from, what they are, and until when', renderWanInterfaces),
   command('show interfaces dynamic-tunnels', 'dynamic-tunnels', 'tunnels to peers, their endpoints, MTU, SPIs and packets', renderTunnels),
   command('show counters drops', 'drops', 'dropped packets by reason', renderDrops),
   command('show counters workers', 'workers', 'what each worker of the forwarder carried, handed to another one and dropped', renderWorkers),
@@ -64,6 +66,24 @@ export const COMMANDS: readonly Command[] = [
   command('request system factory-reset <serial>', 'request-factory-reset', 'forgets keys, certificates and configuration; the serial of this box confirms it', () => 'the box forgets everything and starts anew'),
   command('request ike rekey-child <tenant>', 'request-rekey-child', 'a new child SA with every Controller (or branch) of the tenant', renderOrdered),
 ];
+
+function renderWanInterfaces(rows: readonly WanInterfaceView[]): string {
+  return textTable(
+    [
+      { title: 'Interface', cell: (r) => r.interface },
+      { title: 'Transport', cell: (r) => r.transport },
+      { title: 'Family', cell: (r) => r.family },
+      { title: 'From', cell: (r) => r.method },
+      { title: 'State', cell: (r) => r.state },
+      { title: 'Address', cell: (r) => r.address },
+      { title: 'Gateway', cell: (r) => r.gateway },
+      { title: 'Lease ends', cell: (r) => r.leaseEnds },
+      { title: 'Cause', cell: (r) => r.cause },
+    ],
+    rows,
+    'no circuit is configured',
+  );
+}
 
 function historyCause({ cause, replaces, replacedBy }: IkeHistoryView): string {
   if (replaces !== undefined) return `replaces ${replaces}: ${cause}`;

@@ -4,6 +4,7 @@ import { OperationalError, UsageError } from '../../platform/errors.ts';
 
 interface Flag {
   readonly names: readonly string[];
+  /** '' for a flag that stands alone. */
   readonly value: string;
   readonly help: string;
 }
@@ -15,6 +16,8 @@ const FLAGS = {
   serial: { names: ['-n', '--serial-number'], value: 'SERIAL', help: 'serial number of the order; without it that of the hardware' },
   controller: { names: ['-c', '--controller'], value: 'ADDRESS', help: "the Controller's address; may be given several times" },
   address: { names: ['-s', '--static'], value: 'ADDRESS/LENGTH', help: 'own address on the WAN port; once per family' },
+  dhcp: { names: ['-d', '--dhcp'], value: '', help: 'IPv4 by DHCP instead of an address' },
+  slaac: { names: ['-6', '--slaac'], value: '', help: 'IPv6 by router advertisements, or DHCPv6 where they say so' },
   gateway: { names: ['-g', '--gateway'], value: 'ADDRESS', help: 'next hop; once per family' },
   localId: { names: ['-l', '--local-id'], value: 'IDENTITY', help: 'own identity, SERIAL@staging.PROVIDER' },
   remoteId: { names: ['-r', '--remote-id'], value: 'IDENTITY', help: "the Controller's identity; without it controller@staging.PROVIDER" },
@@ -28,7 +31,7 @@ type FlagName = keyof typeof FLAGS;
 /** One line per flag, for the help. */
 export function stagingFlags(): string {
   return Object.values(FLAGS)
-    .map(({ names, value, help }) => `    ${`${names.join(', ')} ${value}`.padEnd(34)}${help}`)
+    .map(({ names, value, help }) => `    ${`${names.join(', ')} ${value}`.trimEnd().padEnd(34)}${help}`)
     .join('\n');
 }
 
@@ -58,11 +61,12 @@ function recordOf(given: ReadonlyMap<FlagName, readonly string[]>): string {
   if (!/^\d{1,3}$/.test(port)) throw new UsageError(`-w ${port} is not the number of a port`);
   const transport = given.get('transport')?.[0] ?? 'INTERNET';
   one('controller');
-  one('address');
+  const automatic = (['dhcp', 'slaac'] as const).filter((method) => given.has(method));
+  if (automatic.length === 0) one('address');
   return JSON.stringify({
     ...(given.has('serial') ? { serial: one('serial') } : {}),
     provider,
-    circuits: [{ id: 1, name: `vni-0/${port}`, transport, addresses: given.get('address'), gateways: given.get('gateway') ?? [] }],
+    circuits: [{ id: 1, name: `vni-0/${port}`, transport, addresses: given.get('address') ?? [], gateways: given.get('gateway') ?? [], ...(automatic.length > 0 && { automatic }) }],
     controllers: given.get('controller')!.map((address) => ({ transport, address })),
     trustAnchorSha256: one('anchor'),
     staging: { localIdentity, remoteIdentity: given.get('remoteId')?.[0] ?? `controller@staging.${provider}`, psk: one('key'), tenant: 1 },
@@ -71,11 +75,16 @@ function recordOf(given: ReadonlyMap<FlagName, readonly string[]>): string {
 
 function parseFlags(words: readonly string[]): ReadonlyMap<FlagName, readonly string[]> {
   const given = new Map<FlagName, string[]>();
-  for (let at = 0; at < words.length; at += 2) {
+  for (let at = 0; at < words.length; at++) {
     const name = (Object.keys(FLAGS) as FlagName[]).find((each) => (FLAGS[each].names as readonly string[]).includes(words[at]!));
     if (name === undefined) throw new UsageError(`request staging knows no ${words[at]}; flags are\n${stagingFlags()}`);
+    if (FLAGS[name].value === '') {
+      given.set(name, []);
+      continue;
+    }
     const value = words[at + 1];
     if (value === undefined) throw new UsageError(`${words[at]} needs a value: ${FLAGS[name].help}`);
+    at++;
     given.set(name, [...(given.get(name) ?? []), value]);
   }
   if (given.size === 0) throw new UsageError(`request staging needs flags\n${stagingFlags()}`);

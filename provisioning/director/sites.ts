@@ -1,6 +1,7 @@
 // Sites: the branches and Controllers that an operator ordered, with their serials, circuits, tenants and addresses.
 import type { CircuitConfiguration, LanPortConfiguration } from '../../firmware/configuration.ts';
 import type { SiteId, TenantId } from '../../firmware/model.ts';
+import { circuitProblem } from '../ztp/circuit-check.ts';
 import { FIRST_BRANCH_SITE, LAST_BRANCH_SITE, PROVIDER_TENANT, deviceIdentity, stagingIdentity } from '../ztp/names.ts';
 import { revokeCertificates } from './certificates.ts';
 import { audit } from './context.ts';
@@ -68,7 +69,7 @@ export async function siteByName(db: Db, name: string): Promise<SiteTable> {
 }
 
 /** @throws OperationalError `conflict`, `invalid` or `not-found`, naming what is wrong with the circuits */
-export async function checkCircuits(db: Db, circuits: readonly CircuitConfiguration[]): Promise<void> {
+export async function checkCircuits(db: Db, circuits: readonly CircuitConfiguration[], role: SiteTable['role']): Promise<void> {
   const known = new Set((await db.selectFrom('transports').select('name').execute()).map((row) => row.name));
   const seen = new Set<string | number>();
   for (const circuit of circuits) {
@@ -79,10 +80,11 @@ export async function checkCircuits(db: Db, circuits: readonly CircuitConfigurat
     for (const gateway of circuit.gateways) {
       if (!parseAddress(gateway)) throw refusal('invalid', `circuit ${circuit.id} has gateway ${gateway}`, 'give an IPv4 or IPv6 address');
     }
-    for (const [what, list] of [['address', circuit.addresses], ['gateway', circuit.gateways]] as const) {
-      const families = list.map((text) => text.includes(':'));
-      if (new Set(families).size !== families.length) throw refusal('invalid', `circuit ${circuit.id} has more than one ${what} of a family`, `keep at most one IPv4 and one IPv6 ${what}`);
+    if (role === 'controller' && circuit.automatic !== undefined && circuit.automatic.length > 0) {
+      throw refusal('invalid', `circuit ${circuit.id} of a Controller has automatic addresses`, 'give it static addresses: branches are told where it is');
     }
+    const problem = circuitProblem(circuit);
+    if (problem !== undefined) throw refusal('invalid', `circuit ${circuit.id} has ${problem.key} ${problem.value}; allowed: ${problem.allowed}`, 'correct the circuit and send it again');
   }
 }
 
@@ -130,7 +132,7 @@ export async function insertSite(
     const taken = await db.selectFrom('sites').select('name').where(column, '=', value).executeTakeFirst();
     if (taken) throw refusal('conflict', `${column.replace('_', ' ')} ${value} belongs to site ${taken.name}`, `use another ${column.replace('_', ' ')}`);
   }
-  await checkCircuits(db, request.circuits);
+  await checkCircuits(db, request.circuits, role);
   await db
     .insertInto('sites')
     .values({
@@ -215,7 +217,7 @@ export async function updateSite(context: DirectorContext, actor: string, name: 
   const view = await context.db.transaction().execute(async (db) => {
     const site = await siteByName(db, name);
     if (change.circuits) {
-      await checkCircuits(db, change.circuits);
+      await checkCircuits(db, change.circuits, site.role);
       await db.updateTable('sites').set({ circuits_json: JSON.stringify(change.circuits) }).where('site_id', '=', site.site_id).execute();
     }
     if (change.tenants) {

@@ -6,9 +6,11 @@ import { closeSync, mkdirSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { UsageError } from '../../platform/errors.ts';
+import { AddressServer } from './address-server.ts';
 import { hostCommand } from './host-command.ts';
 import { LabNode } from './lab-node.ts';
 import { natRules } from './nat-box.ts';
+import { withoutPrefix } from './topology.ts';
 import type { LabTopology, NatPolicy, Place, WireEnd } from './topology.ts';
 
 const LAN_HOST = fileURLToPath(new URL('lan-host.ts', import.meta.url));
@@ -26,6 +28,7 @@ export class LabNetwork {
   readonly topology: LabTopology;
   readonly #nodes: ReadonlyMap<string, LabNode>;
   readonly #runDirectory: string;
+  readonly #addressServers = new Map<string, AddressServer>();
 
   private constructor(topology: LabTopology, nodes: ReadonlyMap<string, LabNode>, runDirectory: string) {
     this.topology = topology;
@@ -43,6 +46,7 @@ export class LabNetwork {
     network.#addNamespaces();
     network.#addWires();
     for (const place of topology.places) network.#configure(place, options.natPolicy);
+    await network.#serveAddresses();
     return network;
   }
 
@@ -51,6 +55,13 @@ export class LabNetwork {
     const node = this.#nodes.get(name);
     if (node === undefined) throw new UsageError(`There is no node ${name}; nodes are ${[...this.#nodes.keys()].join(', ')}`);
     return node;
+  }
+
+  /** What gives an appliance its WAN address; throws UsageError where nothing does. */
+  addressServer(appliance: string): AddressServer {
+    const server = this.#addressServers.get(appliance);
+    if (server === undefined) throw new UsageError(`${appliance} has static addresses`);
+    return server;
   }
 
   nodes(): LabNode[] {
@@ -92,6 +103,16 @@ export class LabNetwork {
   /** Takes a wire down or up at the named end, for tests of outages. */
   setWire(place: string, device: string, state: 'up' | 'down'): void {
     hostCommand('ip', [...this.#inPlace(place), 'link', 'set', device, state]);
+  }
+
+  async #serveAddresses(): Promise<void> {
+    for (const { use, ends: [near, far] } of this.topology.wires) {
+      if (use.kind !== 'wan' || use.automatic === undefined) continue;
+      const gateway = withoutPrefix(far.addresses.find((address) => !address.includes(':'))!);
+      const server = new AddressServer({ place: far.place, device: far.device, gateway, directory: this.#runDirectory });
+      this.#addressServers.set(near.place, server);
+      await server.serve({ addresses: near.addresses.map(withoutPrefix).filter((address) => !address.includes(':')) });
+    }
   }
 
   #inPlace(place: string): string[] {

@@ -1,6 +1,6 @@
 // The lab's network as data: places joined by wires. Addresses come from the documentation ranges (RFC 5737, RFC 3849)
 // outside and from private ranges inside. Both tenants use the same LAN prefixes, so that a leak between tenants shows.
-import type { CircuitConfiguration, LanPortConfiguration } from '../../firmware/configuration.ts';
+import type { AddressingMethod, CircuitConfiguration, LanPortConfiguration } from '../../firmware/configuration.ts';
 import type { IpAddress, TenantId } from '../../firmware/model.ts';
 
 export type PlaceKind = 'appliance' | 'director' | 'router' | 'nat' | 'host';
@@ -17,7 +17,8 @@ export interface Place {
 }
 
 export type WireUse =
-  | { readonly kind: 'wan'; readonly transport: string; readonly circuit: number }
+  /** `automatic`: which addresses of the appliance the other end gives it; it has no others. */
+  | { readonly kind: 'wan'; readonly transport: string; readonly circuit: number; readonly automatic?: readonly AddressingMethod[] }
   | { readonly kind: 'lan'; readonly tenant: TenantId }
   | { readonly kind: 'southbound' }
   | { readonly kind: 'link' };
@@ -26,7 +27,7 @@ export interface WireEnd {
   readonly place: string;
   /** Linux device name; an appliance's firmware finds `vni-0/0` as `vni-0_0` (a slash is not legal there). */
   readonly device: string;
-  /** With prefix length. On an appliance the firmware sets them from its configuration. */
+  /** With prefix length. On an appliance the firmware sets them from its configuration, or gets them from the other end. */
   readonly addresses: readonly string[];
 }
 
@@ -112,7 +113,7 @@ export function labTopology(): LabTopology {
         ends: [end('nat-2', 'outside', '198.51.100.34/28'), end('internet', 'nat-2', '198.51.100.33/28')],
       },
       {
-        use: wan,
+        use: { ...wan, automatic: ['dhcp'] },
         ends: [end('branch-2', 'vni-0_0', '192.168.2.2/24'), end('nat-2', 'inside', '192.168.2.1/24')],
       },
       ...lanWires(1),
@@ -142,8 +143,9 @@ export function withoutPrefix(address: string): IpAddress {
 export function circuitsOf(topology: LabTopology, appliance: string): CircuitConfiguration[] {
   return attachments(topology, appliance).flatMap(({ use, near, far }) => {
     if (use.kind !== 'wan') return [];
-    const gateways = far.addresses.map(withoutPrefix);
-    return [{ id: use.circuit, name: portName(near.device), transport: use.transport, addresses: near.addresses, gateways }];
+    const circuit = { id: use.circuit, name: portName(near.device), transport: use.transport };
+    if (use.automatic !== undefined) return [{ ...circuit, addresses: [], gateways: [], automatic: use.automatic }];
+    return [{ ...circuit, addresses: near.addresses, gateways: far.addresses.map(withoutPrefix) }];
   });
 }
 

@@ -94,6 +94,7 @@ export class WanAuditor {
     if (lengthBytes > frame.length) this.#cutFrames++;
     this.#kinds.set(packet.kind, (this.#kinds.get(packet.kind) ?? 0) + 1);
     if (packet.kind === 'unexpected') this.#unexpected.add(`${from}: ${packet.cause}`);
+    if (packet.kind === 'dhcp' && !wire.inside) this.#unexpected.add(`${from}: DHCP beyond the NAT box that answers it`);
     const trace = packet.addresses.find((address) => this.#traces.isLanAddress(address)) ?? this.#traces.find(frame);
     if (trace !== undefined) this.#leaks.add(`${from} shows ${trace}`);
     if (!wire.inside) this.#account(wire.sender, packet, lengthBytes);

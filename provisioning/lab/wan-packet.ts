@@ -2,7 +2,7 @@
 // where they are. Whatever is not one of the kinds below is `unexpected`, with a cause; ESP and the sealed part of IKE
 // are opaque, everything around and inside clear encapsulation is looked into.
 
-export type WanKind = 'arp' | 'icmp' | 'ike' | 'ike-natt' | 'keepalive' | 'esp' | 'esp-in-udp' | 'overlay-esp' | 'overlay-ike' | 'lldp' | 'unexpected';
+export type WanKind = 'arp' | 'icmp' | 'dhcp' | 'ike' | 'ike-natt' | 'keepalive' | 'esp' | 'esp-in-udp' | 'overlay-esp' | 'overlay-ike' | 'lldp' | 'unexpected';
 
 export interface WanPacket {
   readonly kind: WanKind;
@@ -20,6 +20,8 @@ export interface WanPacket {
 const IKE_PORT = 500;
 const NATT_PORT = 4500;
 const OVERLAY_PORT = 4790;
+/** Server and client, RFC 2131 4.1 and RFC 8415 7.2. */
+const DHCP_PORTS = [[67, 68], [547, 546]] as const;
 const ETHERNET_BYTES = 14;
 /** SPI, sequence number, IV and ICV of AES-GCM. */
 const LEAST_ESP_BYTES = 32;
@@ -120,6 +122,7 @@ class Reader {
     if (ports.includes(IKE_PORT)) return this.#ike(payload, depth > 0 ? 'overlay-ike' : 'ike');
     if (ports.includes(NATT_PORT)) return this.#natt(payload, depth);
     if (depth === 0 && ports.includes(OVERLAY_PORT)) return this.#vxlan(payload);
+    if (depth === 0 && DHCP_PORTS.some(([server, client]) => ports.includes(server) && ports.includes(client))) return this.#is('dhcp');
     this.#refuse(`UDP from port ${ports[0]} to ${ports[1]} in clear${depth > 0 ? ' inside the overlay' : ''}`);
   }
 

@@ -24,6 +24,8 @@ export const DEBIAN_PACKAGES = [
   { name: 'libc6-dev', for: [...LAB, 'deb'], reason: 'C library headers for the native addon' },
   { name: 'util-linux', for: LAB, reason: 'unshare, nsenter, setpriv and flock around the lab and its nodes' },
   { name: 'iproute2', for: LAB, reason: 'namespaces, devices and routes' },
+  { name: 'dhcpcd-base', for: LAB, reason: 'addresses of WAN ports by DHCP and router advertisements' },
+  { name: 'dnsmasq-base', for: LAB, reason: 'the DHCP server and router advertisements that they get them from' },
   { name: 'procps', for: LAB, reason: 'sysctl for forwarding in namespaces' },
   { name: 'iputils-ping', for: LAB, reason: 'reachability checks' },
   { name: 'nftables', for: LAB, reason: 'the NAT box of the lab' },

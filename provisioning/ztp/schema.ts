@@ -3,8 +3,9 @@ import { Type } from 'typebox';
 import type { TSchema } from 'typebox';
 import { Compile } from 'typebox/compile';
 import type { Validator } from 'typebox/compile';
-import type { DeviceConfiguration, PrestagingRecord, SiteDirectory } from '../../firmware/configuration.ts';
+import type { CircuitConfiguration, DeviceConfiguration, PrestagingRecord, SiteDirectory } from '../../firmware/configuration.ts';
 import { ConfigError } from '../../platform/errors.ts';
+import { circuitProblem } from './circuit-check.ts';
 import { NAME_PATTERN, SERIAL_PATTERN } from './names.ts';
 
 const CLOSED = { additionalProperties: false } as const;
@@ -29,8 +30,9 @@ export const Circuit = Type.Object(
     id: Type.Integer({ minimum: 1, maximum: MOST_CIRCUITS }),
     name: PortName,
     transport: Name,
-    addresses: Type.Array(AddressWithLength, { minItems: 1, maxItems: 2 }),
+    addresses: Type.Array(AddressWithLength, { maxItems: 2 }),
     gateways: Type.Array(Address, { maxItems: 2 }),
+    automatic: Type.Optional(Type.Array(Type.Union([Type.Literal('dhcp'), Type.Literal('slaac')]), { maxItems: 2, uniqueItems: true, description: 'dhcp, slaac or both, each once' })),
   },
   CLOSED,
 );
@@ -169,6 +171,14 @@ function check(validator: Validator, schema: TSchema, source: string, document: 
   throw new ConfigError({ source, key, value, allowed: describeAllowed(schemaAt(schema, path)) });
 }
 
+function withGoodCircuits<Document extends { readonly circuits: readonly CircuitConfiguration[] }>(source: string, document: Document): Document {
+  for (const [at, circuit] of document.circuits.entries()) {
+    const problem = circuitProblem(circuit);
+    if (problem !== undefined) throw new ConfigError({ source, ...problem, key: `circuits.${at}.${problem.key}` });
+  }
+  return document;
+}
+
 /** Compiled once by whoever checks documents repeatedly. */
 export interface DocumentChecks {
   /** @throws ConfigError naming key, value and what is allowed */
@@ -178,9 +188,11 @@ export interface DocumentChecks {
 }
 
 export function documentChecks(): DocumentChecks {
+  const isConfiguration = documentCheck<DeviceConfiguration>('configuration', Configuration);
+  const isPrestaging = documentCheck<PrestagingRecord>('prestaging record', Prestaging);
   return {
-    configuration: documentCheck<DeviceConfiguration>('configuration', Configuration),
-    prestaging: documentCheck<PrestagingRecord>('prestaging record', Prestaging),
+    configuration: (document) => withGoodCircuits('configuration', isConfiguration(document)),
+    prestaging: (document) => withGoodCircuits('prestaging record', isPrestaging(document)),
     directory: documentCheck<SiteDirectory>('site directory', Directory),
   };
 }

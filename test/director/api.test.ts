@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
+import type { PrestagingRecord } from '../../firmware/configuration.ts';
 import { OperationalError } from '../../platform/errors.ts';
 import { certificateFacts, createCsr, generateKeyPair, readCrl } from '../../platform/x509.ts';
 import { documentChecks } from '../../provisioning/ztp/schema.ts';
@@ -60,6 +61,19 @@ describe('Director API', () => {
   it('refuses a circuit on a transport that does not exist', async () => {
     const error = await refused(fixture.operator.createSite({ name: 'B', serial: 'S', circuits: [{ id: 1, name: 'vni-0/0', transport: 'LTE', addresses: ['192.0.2.11/24'], gateways: [] }], tenants: [] }));
     assert.match(error.message, /transport LTE, which does not exist/);
+  });
+
+  it('tells a branch which addresses its network gives, and refuses them where they are configured too, and for a Controller', async () => {
+    const circuit = { id: 1, name: 'vni-0/0', transport: 'INTERNET', addresses: [], gateways: [], automatic: ['dhcp', 'slaac'] as const };
+    await fixture.operator.createSite({ name: 'Branch-2', serial: 'BOX0002', circuits: [circuit], tenants: [] });
+    const { circuits } = (await fixture.operator.orderPrestaging('Branch-2')) as PrestagingRecord;
+    assert.deepEqual(circuits, [circuit]);
+    const both = await refused(fixture.operator.createSite({ name: 'B', serial: 'S', circuits: [{ ...circuit, gateways: ['192.0.2.1'] }], tenants: [] }));
+    assert.equal(both.message, 'circuit 1 has gateways "192.0.2.1"; allowed: no IPv4 address, for "automatic" has dhcp');
+    const none = await refused(fixture.operator.createSite({ name: 'B', serial: 'S', circuits: [{ ...circuit, automatic: [] }], tenants: [] }));
+    assert.match(none.message, /^circuit 1 has addresses \[\]; allowed: an address such as 192\.0\.2\.10\/24, or "automatic" with dhcp or slaac$/);
+    const controller = await refused(fixture.operator.createController({ name: 'Controller-2', serial: 'CTRL0002', circuits: [circuit] }));
+    assert.equal(controller.message, 'circuit 1 of a Controller has automatic addresses');
   });
 
   it('answers operator routes only to the operator token', async () => {

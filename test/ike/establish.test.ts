@@ -124,6 +124,19 @@ describe('ike: establishing with a pre-shared key', () => {
     deepStrictEqual(controller.of('child-up')[0]?.remoteSelectors, [site]);
   });
 
+  it('leaves an attempt that began at an address that is ours no longer, and connects from the new one at once', () => {
+    const { world, branch, controller } = pair();
+    const { route } = world;
+    world.route = (to) => (to.address === branch.address ? undefined : (route(to) ?? { node: branch, local: to }));
+    world.initiate(branch, controller, 'to-controller');
+    world.run(1_000);
+    world.input(branch, { kind: 'initiate', profile: 'to-controller', socket: 'wan', nattSocket: 'natt', local: { address: '203.0.113.77', port: 500 }, remote: { address: controller.address, port: 500 } });
+    world.run(1_000);
+    equal(branch.of('ike-up').length, 1, world.story());
+    deepStrictEqual(branch.of('connect-failed'), []);
+    equal(branch.endpoint.snapshot().ikeSas.length, 1);
+  });
+
   it('does not connect the same profile twice to one peer', () => {
     const { world, branch, controller } = pair();
     world.initiate(branch, controller, 'to-controller');

@@ -119,6 +119,15 @@ describe('services/connector', () => {
     strictEqual(pushed.length, 2);
   });
 
+  it('waits with a cause while there is nothing to connect from, and connects at once when there is', () => {
+    const { clock, pushed, connector } = make();
+    connector.want({ profile: 'p', candidates: [] });
+    clock.advance(600_000);
+    deepStrictEqual([pushed.length, connector.states()[0]!.state, connector.states()[0]!.lastCause], [0, 'waiting', 'no circuit has an address to connect from']);
+    connector.want({ profile: 'p', candidates: [initiate('192.0.2.1')] });
+    deepStrictEqual([pushed.length, connector.states()[0]!.state], [1, 'connecting']);
+  });
+
   it('forgets the connections that are not named any longer', () => {
     const { clock, pushed, connector } = make();
     connector.want({ profile: 'p', candidates: [initiate('192.0.2.1')] });

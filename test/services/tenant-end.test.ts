@@ -27,7 +27,7 @@ it('services/tenant no longer listens to the forwarder after it was removed', as
   const forwarding = { onEvent: subscribe('events'), onState: subscribe('states'), idFor: () => 1, setPart: () => undefined, removePart: () => undefined, flush: () => undefined, nextSaId: () => 1 };
   const config: DeviceConfiguration = CONFIGURATION;
   const identity = { certificateChain: [new Uint8Array(1)], privateKey: new Uint8Array(1) };
-  const tenant = new TenantService(site, forwarding as unknown as ForwardingService, { config, tenant: config.tenants[0]!, identity, bootCount: 1, revocation: () => undefined, revocationOrdered: () => undefined, changed: () => undefined });
+  const tenant = new TenantService(site, forwarding as unknown as ForwardingService, { config, circuits: config.circuits, tenant: config.tenants[0]!, identity, bootCount: 1, revocation: () => undefined, revocationOrdered: () => undefined, changed: () => undefined });
   deepStrictEqual([...listening], ['events', 'states']);
   await tenant.remove();
   deepStrictEqual([...listening], []);

@@ -53,6 +53,22 @@ describe('services/virtual-routers', () => {
     deepStrictEqual(outsides, ['192.0.2.1', '192.0.2.1 198.51.100.1']);
   });
 
+  it('opens the ports of addresses that the network gave without waiting for the kernel, which has them', async () => {
+    const { routers, forwarding, outsides, kernel } = make();
+    const idFor = (key: string): number => forwarding.idFor(key);
+    const circuit: CircuitConfiguration = { ...FIRST, addresses: [], automatic: ['dhcp', 'slaac'] };
+    await routers.apply('circuits', circuitPlan([circuit], idFor, () => ['192.0.2.50/24', '2001:db8::a/64']));
+    outsides.length = 0;
+    await routers.apply('circuits', circuitPlan([circuit], idFor, () => ['2001:db8::a/64']));
+    deepStrictEqual(outsides, ['2001:db8::a']);
+    kernel.fails = true;
+    await rejects(routers.apply('circuits', circuitPlan([circuit], idFor, () => [])));
+    kernel.fails = false;
+    outsides.length = 0;
+    await routers.apply('circuits', circuitPlan([circuit], idFor, () => ['192.0.2.50/24']));
+    deepStrictEqual(outsides, ['', '192.0.2.50'], 'after a refusal the kernel comes first again');
+  });
+
   it('keeps them open when the kernel refuses the newer configuration', async () => {
     const { routers, forwarding, outsides, kernel } = make();
     const idFor = (key: string): number => forwarding.idFor(key);

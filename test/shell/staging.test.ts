@@ -13,6 +13,13 @@ const ANCHOR = 'a'.repeat(64);
 const FLAGS = `-w 1 -n BOX1 -c 198.51.100.2 -s 192.0.2.10/24 -g 192.0.2.1 -l BOX1@staging.Provider -lk ${'A'.repeat(43)}= -a ${ANCHOR}`;
 
 describe('shell/staging', () => {
+  it('takes an address family from the network instead of an address', () => {
+    const words = FLAGS.replace(/-s \S+ -g \S+ /, '-d --slaac ');
+    const [circuit] = documentChecks().prestaging(JSON.parse(stagingRecord(words.split(' ')))).circuits;
+    deepStrictEqual(circuit, { id: 1, name: 'vni-0/1', transport: 'INTERNET', addresses: [], gateways: [], automatic: ['dhcp', 'slaac'] });
+    throws(() => documentChecks().prestaging(JSON.parse(stagingRecord(FLAGS.replace('-g', '-d -g').split(' ')))), /circuits\.0\.addresses is "192\.0\.2\.10\/24"; allowed: no IPv4 address, for "automatic" has dhcp/);
+  });
+
   it('makes a record that the box accepts from flags as staging.py has them', () => {
     const record = documentChecks().prestaging(JSON.parse(stagingRecord(FLAGS.split(' '))));
     strictEqual(record.serial, 'BOX1');

@@ -2,6 +2,7 @@
 import { appendFileSync } from 'node:fs';
 import { UsageError } from '../../platform/errors.ts';
 import { enclosedRunDirectory, settleInside } from '../../provisioning/lab/enclosure.ts';
+import { ADDRESS_FACTS } from './fault-lab-addresses.ts';
 import { CLEAR_FACTS } from './fault-lab-clear.ts';
 import { CONFIGURATION_FACTS } from './fault-lab-configuration.ts';
 import { KEY_ROUTE_FACTS } from './fault-lab-key-routes.ts';
@@ -13,7 +14,7 @@ import type { Fact } from './fault-lab.ts';
 import type { Verdict } from './fault-lab-run.ts';
 
 /** One lab serves them all, in this order: each finds what the former left, which is a healthy SD-WAN from ONBOARDING_FACTS on. */
-export const FACTS: readonly Fact[] = [...CONFIGURATION_FACTS, ...ONBOARDING_FACTS, ...CLEAR_FACTS, ...KEY_ROUTE_FACTS, ...OUTAGE_FACTS, ...REVOCATION_FACTS];
+export const FACTS: readonly Fact[] = [...CONFIGURATION_FACTS, ...ONBOARDING_FACTS, ...CLEAR_FACTS, ...KEY_ROUTE_FACTS, ...ADDRESS_FACTS, ...OUTAGE_FACTS, ...REVOCATION_FACTS];
 
 async function prove(fact: Fact, lab: FaultLab): Promise<Verdict> {
   const started = lab.clock.now();

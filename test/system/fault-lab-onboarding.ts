@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type { PrestagingRecord } from '../../firmware/configuration.ts';
 import type { AlarmView, CertificatesView, IkeHistoryView, SystemView } from '../../firmware/views.ts';
 import { PROVIDER } from '../../provisioning/lab/onboarding.ts';
+import { STAGING_ADDRESS_FACT } from './fault-lab-addresses.ts';
 import { HOSTILE_BRANCH_OPTIONS, HOSTILE_CONTROLLER_OPTIONS } from './fault-lab-key-routes.ts';
 import { CONTROLLER, DIRECTOR } from './fault-lab.ts';
 import type { Fact, FaultLab } from './fault-lab.ts';
@@ -112,6 +113,7 @@ export const ONBOARDING_FACTS: readonly Fact[] = [
     },
   },
   ...WRONG_RECORDS.map(wrongRecordFact),
+  STAGING_ADDRESS_FACT,
   {
     name: 'a branch that onboards while Director is away tries again, shows why it waits, and goes on when Director is back',
     async prove(lab) {

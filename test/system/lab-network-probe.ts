@@ -6,7 +6,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { settleInside, enclosedRunDirectory } from '../../provisioning/lab/enclosure.ts';
 import { HOST_PORT, LabNetwork } from '../../provisioning/lab/network.ts';
-import { circuitsOf, labTopology, lanPortsOf } from '../../provisioning/lab/topology.ts';
+import { labTopology, lanPortsOf, withoutPrefix } from '../../provisioning/lab/topology.ts';
 import type { NatPolicy } from '../../provisioning/lab/topology.ts';
 import { sleep } from '../../platform/time.ts';
 import { deviceName } from '../../firmware/model.ts';
@@ -40,8 +40,8 @@ function adopt(network: LabNetwork, node: string, vr: string, device: string, ad
 
 function adoptAll(network: LabNetwork): void {
   for (const node of ['controller-1', 'branch-1', 'branch-2']) {
-    for (const circuit of circuitsOf(network.topology, node)) {
-      adopt(network, node, `${circuit.transport}-Transport-VR`, deviceName(circuit.name), circuit.addresses, circuit.gateways);
+    for (const { use, ends: [near, far] } of network.topology.wires) {
+      if (use.kind === 'wan' && near.place === node) adopt(network, node, `${use.transport}-Transport-VR`, near.device, near.addresses, far.addresses.map(withoutPrefix));
     }
     for (const tenant of [2, 3]) {
       for (const port of lanPortsOf(network.topology, node, tenant)) adopt(network, node, `T${tenant}-LAN-VR`, deviceName(port.name), port.addresses, []);

@@ -108,9 +108,10 @@ function wireOf(sender: string): CapturedWire {
 
 type Sent = readonly [sender: string, frame: Uint8Array];
 
-function audit(frames: readonly Sent[], ends = WHOLE): WanAudit {
+function audit(frames: readonly Sent[], ends = WHOLE, inside: readonly Uint8Array[] = []): WanAudit {
   const auditor = new WanAuditor(labTopology(), wires(), ROLES);
   for (const [sender, frame] of frames) auditor.add(wireOf(sender), frame, frame.length);
+  for (const frame of inside) auditor.add(wires().find((wire) => wire.inside)!, frame, frame.length);
   return auditor.result(ends);
 }
 
@@ -128,6 +129,12 @@ describe('the judge of the WAN', () => {
       assert.deepEqual(audit([...bothWays(), ['branch-1', frame]]).verdict, { held: true, cause: '' });
     });
   }
+
+  it('lets pass DHCP between a branch and its NAT box, and nowhere else', () => {
+    const frame = udp('0.0.0.0', '255.255.255.255', [68, 67], Buffer.alloc(300));
+    assert.deepEqual(audit(bothWays(), WHOLE, [frame]).verdict, { held: true, cause: '' });
+    assert.match(audit([...bothWays(), ['branch-1', frame]]).verdict.cause, /1 packets are nothing that belongs on the WAN: .*DHCP beyond the NAT box/);
+  });
 
   it('lets pass neighbour discovery', () => assert.equal(readWanPacket(NEIGHBOUR).kind, 'icmp'));
 

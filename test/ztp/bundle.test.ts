@@ -87,6 +87,9 @@ describe('configuration bundle', () => {
   it('names key, value and what is allowed when the content is wrong', () => {
     const cause = causeOf(signed({ circuits: [{ ...CONFIGURATION.circuits[0]!, id: 17 }] }));
     assert.equal(cause, 'configuration: circuits.0.id is 17; allowed: 1 to 16');
+    const [circuit] = CONFIGURATION.circuits;
+    assert.equal(causeOf(signed({ circuits: [{ ...circuit!, automatic: ['dhcp'] }] })), 'configuration: circuits.0.addresses is "192.0.2.10/24"; allowed: no IPv4 address, for "automatic" has dhcp');
+    assert.equal(causeOf(signed({ circuits: [{ ...circuit!, automatic: ['pppoe' as 'dhcp'] }] })), 'configuration: circuits.0.automatic.0 is "pppoe"; allowed: "dhcp", "slaac"');
     const [tenant] = CONFIGURATION.tenants;
     assert.equal(causeOf(signed({ tenants: [{ ...tenant!, clearAddress: 'here' }] })), 'configuration: tenants.0.clearAddress is "here"; allowed: an IPv4 or IPv6 address');
     const { vni: _vni, ...rest } = tenant!;
