@@ -20,6 +20,8 @@ const PACKAGES = [
   ...['systemd', 'systemd-sysv', 'udev', 'dbus', 'kmod', 'procps', 'login', 'logrotate', 'e2fsprogs', 'fdisk', 'busybox'],
   // the network; tcpdump is run by the shell and by Director
   ...['iproute2', 'nftables', 'iputils-ping', 'tcpdump', 'ethtool'],
+  // addresses of WAN ports; the appliance runs it, and no service of its own does
+  'dhcpcd-base',
   // firmware of network cards
   ...['firmware-realtek', 'firmware-bnx2', 'firmware-bnx2x', 'firmware-intel-misc'],
   // two slots, verified

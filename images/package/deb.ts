@@ -14,8 +14,8 @@ import { MAINTAINER_SCRIPTS } from './scripts.ts';
 
 /** Files that an operator may change and that an upgrade must not overwrite. */
 const CONFIGURATION_FILES = ['/etc/logrotate.d/selvage'];
-/** What the code runs: iproute2 and sysctl for virtual routers, systemd for everything around it. */
-const DEPENDS = ['libstdc++6', 'libgcc-s1', 'iproute2', 'procps', 'logrotate', 'systemd (>= 252)', 'passwd'];
+/** What the code runs: iproute2 and sysctl for virtual routers, dhcpcd for their addresses, systemd for everything around it. */
+const DEPENDS = ['libstdc++6', 'libgcc-s1', 'iproute2', 'procps', 'dhcpcd-base', 'logrotate', 'systemd (>= 252)', 'passwd'];
 const HIGHEST_LEVEL_IN_SECONDS = '9';
 
 /** `0.1.0+20261124013000.ab7d867c8e2f`: later commits are newer for apt. */

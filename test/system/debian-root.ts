@@ -9,10 +9,11 @@ import { OperationalError } from '../../platform/errors.ts';
 const CACHE = '/var/cache/selvage';
 const BUILD_TIMEOUT_MS = 600_000;
 const STRONGSWAN = ['charon-systemd', 'strongswan-swanctl', 'libcharon-extra-plugins', 'libcharon-extauth-plugins', 'libstrongswan-extra-plugins'];
-/** What an appliance needs around it, and what installs its upgrades. */
-const APPLIANCE = ['systemd', 'systemd-sysv', 'dbus', 'rauc', 'rauc-service', 'squashfs-tools', 'openssl', 'grub-common', 'iproute2', 'procps', 'logrotate', 'passwd', 'libstdc++6'];
-/** Part of the cache's name: a change of a list makes a new root. */
+/** What an appliance needs around it, what gives it addresses, and what installs its upgrades. */
+const APPLIANCE = ['systemd', 'systemd-sysv', 'dbus', 'rauc', 'rauc-service', 'squashfs-tools', 'openssl', 'grub-common', 'iproute2', 'procps', 'dhcpcd-base', 'dnsmasq-base', 'logrotate', 'passwd', 'libstdc++6'];
+/** Parts of the caches' names: a change of a list makes a new root. */
 const REVISION = 1;
+const APPLIANCE_REVISION = 2;
 
 /** Path of the root file system of this release (`trixie`, `sid`) in which strongSwan can be run. */
 export function debianRoot(release: string): string {
@@ -21,7 +22,7 @@ export function debianRoot(release: string): string {
 
 /** Path of the root file system of this release on which the appliance can be installed, with RAUC. */
 export function applianceRoot(release: string): string {
-  return builtRoot(`${release}-${process.arch}-appliance-${REVISION}`, release, ['--variant=apt', `--include=${APPLIANCE.join(',')}`]);
+  return builtRoot(`${release}-${process.arch}-appliance-${APPLIANCE_REVISION}`, release, ['--variant=apt', `--include=${APPLIANCE.join(',')}`]);
 }
 
 /** Path of a folder with the unpacked files of a few packages of this release, for programs that need no libraries of it. */
