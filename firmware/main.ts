@@ -9,6 +9,7 @@ import { Rauc } from '../drivers/rauc.ts';
 import { rebootHost } from '../drivers/service-manager.ts';
 import { createWakeup } from '../drivers/threads.ts';
 import { Alarms } from '../platform/alarms.ts';
+import { utf8 } from '../platform/bytes.ts';
 import { loadConfig, MOST_WORKERS, type Config } from '../platform/config.ts';
 import { withCredentials } from '../platform/credentials.ts';
 import { RealSuite } from '../platform/crypto-real.ts';
@@ -22,7 +23,7 @@ import { FileStore } from '../platform/store-file.ts';
 import { ResilientStore } from '../platform/store-resilient.ts';
 import { SlotStore, slotOf } from '../platform/store-slot.ts';
 import { FlooredClock } from '../platform/time-floor.ts';
-import { SystemClock, unixMsFromRfc3339, type Clock } from '../platform/time.ts';
+import { rfc3339, SystemClock, unixMsFromRfc3339, type Clock } from '../platform/time.ts';
 import { createRole, readPrestaging } from './roles.ts';
 import { ThreadForwarder } from './services/forwarder-thread.ts';
 import { startAll, stopAll } from './services/lifecycle.ts';
@@ -31,6 +32,8 @@ import type { SlotHost } from './services/upgrade.ts';
 import { PLATFORM_VERSION } from './version.ts';
 
 const DEFAULT_CONFIG = '/etc/selvage/selvage.json';
+/** When the process was last started; also the first thing that a disk has to take. */
+const STARTED_DOCUMENT = 'last-start';
 
 interface Invocation {
   readonly config: string;
@@ -48,13 +51,16 @@ function invocation(argv: readonly string[]): Invocation {
 
 /** State on a disk that is full or broken does not keep a box from being reached: it goes on in memory, and says so. */
 function openStore(directory: string, clock: Clock, random: Random, alarms: Alarms): ResilientStore {
-  return new ResilientStore({
+  const store = new ResilientStore({
     open: () => new FileStore(directory),
     clock,
     random,
     onLosing: (cause, nextStep) => alarms.raise({ name: 'state-not-stored', object: '', severity: 'critical', cause, nextStep: `${nextStep}; until then a restart forgets what is new` }),
     onKept: () => alarms.clear('state-not-stored'),
   });
+  // A disk that takes nothing is known now, and not only when there is something to lose.
+  store.write(STARTED_DOCUMENT, utf8(rfc3339(clock.unixMs())));
+  return store;
 }
 
 async function start(config: Config, rescue: boolean): Promise<void> {
