@@ -39,7 +39,7 @@ export interface RoleContext {
   /** Branches: this is the rescue process, not the main service. */
   readonly rescue: boolean;
   /** Boxes with two system slots; undefined on other hosts. */
-  readonly slots: Pick<UpgradeOptions, 'slot' | 'upMs' | 'host' | 'forgetOtherConfiguration'> | undefined;
+  readonly slots: Pick<UpgradeOptions, 'slot' | 'upMs' | 'host' | 'forgetOtherConfiguration' | 'isKept'> | undefined;
   /** Factory reset; ends the process. */
   readonly forgetEverything: () => void;
   /** Made only for roles that forward. */

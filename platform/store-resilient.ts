@@ -56,6 +56,11 @@ export class ResilientStore implements Store {
     return [...names].sort();
   }
 
+  /** Whether the disk has everything; otherwise a restart forgets something. */
+  get isKept(): boolean {
+    return this.#pending.size === 0;
+  }
+
   /** Ends the attempts to write what is still in memory. */
   close(): void {
     this.#cancel?.();

@@ -36,6 +36,8 @@ export interface UpgradeOptions {
   readonly missing: () => string;
   /** Called before another system is written to the other slot. */
   readonly forgetOtherConfiguration: () => void;
+  /** Whether the disk has taken all that was written to the store; it always has when this is not given. */
+  readonly isKept?: () => boolean;
 }
 
 /** How a change of system ended. */
@@ -148,7 +150,7 @@ export class UpgradeService implements Service {
       if (other === undefined || !other.good) throw new OperationalError('no-other-system', 'the other slot holds no system that was good', 'install a bundle: request system package upgrade FILE');
       await this.#bootOther('of the other slot', () => Promise.resolve());
     } catch (error) {
-      this.#options.site.store.remove(PENDING_DOCUMENT);
+      await this.#keepRunning();
       this.#failed('rollback refused', error);
       throw error;
     }
@@ -168,12 +170,16 @@ export class UpgradeService implements Service {
       await this.#options.host.install(bundle);
       await this.#bootOther(version, rebooting);
     } catch (error) {
-      // Nothing may boot untried: the running system goes first again, whatever RAUC came to.
-      await this.#options.host.mark('active', 'booted').catch((cause: Error) => this.#log.error('slot could not be marked', { cause: cause.message }));
-      this.#options.site.store.remove(PENDING_DOCUMENT);
+      await this.#keepRunning();
       this.#failed('bundle could not be installed', error);
       throw error;
     }
+  }
+
+  /** Nothing may boot untried: the running system goes first again, whatever RAUC came to. */
+  async #keepRunning(): Promise<void> {
+    await this.#options.host.mark('active', 'booted').catch((cause: Error) => this.#log.error('slot could not be marked', { cause: cause.message }));
+    this.#options.site.store.remove(PENDING_DOCUMENT);
   }
 
   #expect(version: string): void {
@@ -182,6 +188,7 @@ export class UpgradeService implements Service {
     this.#options.site.store.remove(OUTCOME_DOCUMENT);
     const pending: PendingTrial = { from, to: from === 'A' ? 'B' : 'A', version, cause: '' };
     this.#options.site.store.write(PENDING_DOCUMENT, utf8(JSON.stringify(pending)));
+    if (this.#options.isKept?.() === false) throw new OperationalError('trial-not-stored', 'the disk does not take the note that the other system is on trial, so that would be taken for good untried', 'see the alarm state-not-stored');
   }
 
   async #bootOther(version: string, rebooting: () => Promise<void>): Promise<void> {
@@ -208,13 +215,13 @@ export class UpgradeService implements Service {
   }
 
   #carryOut(output: TrialOutput): void {
-    const { host, site } = this.#options;
+    const { site } = this.#options;
     switch (output.kind) {
       case 'log':
         this.#log.event(output.event);
         return;
       case 'mark-good':
-        void host.mark('good', 'booted').catch((error: Error) => this.#log.error('slot could not be marked', { cause: error.message }));
+        void this.#markGood();
         return;
       case 'decided':
         this.#rememberDecision(output);
@@ -227,6 +234,11 @@ export class UpgradeService implements Service {
         void this.#leave();
         return;
     }
+  }
+
+  async #markGood(): Promise<void> {
+    const done = await this.#options.host.mark('good', 'booted').then(() => true, (error: Error) => void this.#log.error('slot could not be marked', { cause: error.message }));
+    this.#runner.push({ kind: 'marked', done: done === true });
   }
 
   async #leave(): Promise<void> {

@@ -19,7 +19,9 @@ export interface PendingTrial {
 export type TrialInput =
   | { readonly kind: 'started'; readonly booted: Slot; readonly upMs: number; readonly pending: PendingTrial | undefined }
   /** `missing`: what does not work yet; '' when everything does. */
-  | { readonly kind: 'health'; readonly missing: string };
+  | { readonly kind: 'health'; readonly missing: string }
+  /** The boot loader knows that the slot is good, or could not be told. */
+  | { readonly kind: 'marked'; readonly done: boolean };
 
 export type TrialOutput =
   | { readonly kind: 'mark-good' }
@@ -30,12 +32,16 @@ export type TrialOutput =
   | { readonly kind: 'log'; readonly event: LogEvent };
 
 export const TRIAL_MS = 600_000;
+/** A slot that is not marked good is left at the next boot. */
+const MARK_AGAIN_MS = 60_000;
 
 export class SlotTrial implements Machine<TrialInput, TrialOutput> {
-  readonly #timers = new TimerTable<'trial'>();
+  readonly #timers = new TimerTable<'trial' | 'mark'>();
   readonly #outputs: TrialOutput[] = [];
   /** The trial under way in this slot. */
   #trial: PendingTrial | undefined;
+  /** Passed, and not yet marked good. */
+  #passed: PendingTrial | undefined;
   #missing = 'nothing is known yet';
 
   poll(): TrialOutput | undefined {
@@ -48,6 +54,7 @@ export class SlotTrial implements Machine<TrialInput, TrialOutput> {
 
   /** What the trial waits for; undefined without one. */
   get waitsFor(): string | undefined {
+    if (this.#passed !== undefined) return 'it is being marked good';
     return this.#trial && this.#missing;
   }
 
@@ -59,8 +66,15 @@ export class SlotTrial implements Machine<TrialInput, TrialOutput> {
         this.#missing = input.missing;
         if (this.#trial !== undefined && input.missing === '') this.#confirm(this.#trial);
         return;
+      case 'marked':
+        if (!input.done) this.#timers.set('mark', after(now, MARK_AGAIN_MS));
+        else if (this.#passed !== undefined) this.#decide(this.#passed);
+        return;
       case 'timeout':
-        if (this.#timers.takeDue(now) !== undefined && this.#trial !== undefined) this.#giveUp(this.#trial);
+        for (let due = this.#timers.takeDue(now); due !== undefined; due = this.#timers.takeDue(now)) {
+          if (due === 'mark') this.#outputs.push({ kind: 'mark-good' });
+          else if (this.#trial !== undefined) this.#giveUp(this.#trial);
+        }
         return;
     }
   }
@@ -82,10 +96,16 @@ export class SlotTrial implements Machine<TrialInput, TrialOutput> {
 
   #confirm(trial: PendingTrial): void {
     this.#trial = undefined;
+    this.#passed = trial;
     this.#timers.clear('trial');
     this.#log('info', 'system is good', { slot: trial.to, version: trial.version });
-    // In this order: between the two a power cut leaves a slot that is good and a trial that is confirmed once more.
-    this.#outputs.push({ kind: 'mark-good' }, { kind: 'decided', version: trial.version, cause: '' });
+    this.#outputs.push({ kind: 'mark-good' });
+  }
+
+  /** Only now: a power cut before leads back to the former system, which then still finds the trial and says why. */
+  #decide(trial: PendingTrial): void {
+    this.#passed = undefined;
+    this.#outputs.push({ kind: 'decided', version: trial.version, cause: '' });
   }
 
   #giveUp(trial: PendingTrial): void {

@@ -29,8 +29,28 @@ describe('upgrade: the trial of a slot', () => {
     assert.deepEqual(step({ kind: 'health', missing: 'Acme: connecting' }, 60_000), []);
     assert.equal(machine.waitsFor, 'Acme: connecting');
     // everything up --> good
-    assert.deepEqual(step({ kind: 'health', missing: '' }, 90_000), [{ kind: 'mark-good' }, { kind: 'decided', version: '1.1.0', cause: '' }]);
+    assert.deepEqual(step({ kind: 'health', missing: '' }, 90_000), [{ kind: 'mark-good' }]);
+    assert.deepEqual(step({ kind: 'health', missing: 'Acme: connecting' }, 91_000), []);
+    assert.equal(machine.waitsFor, 'it is being marked good');
+    // the boot loader knows --> decided
+    assert.deepEqual(step({ kind: 'marked', done: true }, 92_000), [{ kind: 'decided', version: '1.1.0', cause: '' }]);
     assert.deepEqual([machine.waitsFor, machine.deadline()], [undefined, undefined]);
+  });
+
+  it('tells the boot loader again and again when that failed, and keeps the trial until it knows', () => {
+    const { machine, step } = trial('B', PENDING);
+    step({ kind: 'health', missing: '' }, 90_000);
+    for (const failedMs of [91_000, 151_000]) {
+      assert.deepEqual(step({ kind: 'marked', done: false }, failedMs), []);
+      assert.equal(machine.deadline(), failedMs + 60_000);
+      assert.deepEqual(step({ kind: 'timeout' }, failedMs + 60_000), [{ kind: 'mark-good' }]);
+    }
+    assert.deepEqual(step({ kind: 'marked', done: true }, 212_000), [{ kind: 'decided', version: '1.1.0', cause: '' }]);
+    // The same for a boot without a trial, whose slot would be left at the next one.
+    const untried = trial('A', undefined);
+    untried.step({ kind: 'marked', done: false }, 1000);
+    assert.deepEqual(untried.step({ kind: 'timeout' }, 61_000), [{ kind: 'mark-good' }]);
+    assert.deepEqual(untried.step({ kind: 'marked', done: true }, 62_000), []);
   });
 
   it('gives up 10 minutes after the boot, however often the service was started since, and keeps the cause', () => {

@@ -41,6 +41,7 @@ class Box implements SlotHost {
   /** Events until the power fails. */
   left = Infinity;
   missing = '';
+  kept = true;
   service!: UpgradeService;
   clock = new ManualClock();
   readonly sink = new MemorySink();
@@ -69,7 +70,7 @@ class Box implements SlotHost {
     const store = new SlotStore(this.disk, next);
     const log = new SinkLog([this.sink], () => this.clock.unixMs());
     const site = { clock: this.clock, log, store, random: new SeededRandom(1) } as unknown as Site;
-    const options = { slot: next, upMs: 0, version: this.systems[next], missing: () => this.missing, forgetOtherConfiguration: () => store.forgetOther() };
+    const options = { slot: next, upMs: 0, version: this.systems[next], missing: () => this.missing, forgetOtherConfiguration: () => store.forgetOther(), isKept: () => this.kept };
     this.service = new UpgradeService({ site, host: this, ...options });
     await this.service.start();
     await settled();
@@ -222,6 +223,40 @@ describe('upgrade: orders', () => {
       await one.boot();
       assert.deepEqual([one.booted, one.good[booted], one.disk.read('upgrade-pending')], [booted, true, undefined], `cut before step ${cut}`);
     }
+  });
+
+  it('comes back to the former system, which says so, when the power fails before the boot loader knows that the new one is good', async () => {
+    const one = await box();
+    await one.service.upgrade('/var/x.raucb');
+    await settled();
+    const mark = one.mark.bind(one);
+    one.mark = () => new Promise(() => undefined);
+    await one.boot();
+    one.clock.advance(10_000);
+    await settled();
+    assert.notEqual(one.disk.read('upgrade-pending'), undefined);
+    assert.equal((await one.service.view()).floor, '');
+    one.mark = mark;
+    await one.service.stop();
+    await one.boot();
+    assert.deepEqual([one.booted, (await one.service.view()).lastFailure], ['A', 'it did not come up']);
+  });
+
+  it('boots no other system when the disk does not take the note about its trial', async () => {
+    const one = await box();
+    one.kept = false;
+    await assert.rejects(one.service.rollback(), /does not take the note/);
+    await one.service.upgrade('/var/x.raucb');
+    await settled();
+    assert.deepEqual([one.events, one.order, one.systems], [['mark-booted-active', 'mark-booted-active'], ['A', 'B'], { A: '1.0.0', B: '0.9.0' }]);
+    assert.match((await one.service.view()).lastFailure, /does not take the note/);
+  });
+
+  it('keeps the running system first when a rollback fails, so that nothing boots untried', async () => {
+    const one = await box();
+    one.reboot = () => Promise.reject(new OperationalError('COMMAND_FAILED', 'systemctl reboot: refused', 'reboot it'));
+    await assert.rejects(one.service.rollback(), /refused/);
+    assert.deepEqual([one.order, one.disk.read('upgrade-pending')], [['A', 'B'], undefined]);
   });
 
   it('keeps the running system first when installing fails, and says why', async () => {
