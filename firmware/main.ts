@@ -15,7 +15,7 @@ import { withCredentials } from '../platform/credentials.ts';
 import { RealSuite } from '../platform/crypto-real.ts';
 import { ConfigError, OperationalError, UsageError } from '../platform/errors.ts';
 import { statusLine, Watchdog, watchdogMsOf } from '../platform/health.ts';
-import { handleSignals, imageBuiltUnixMs, processorCount, readHostFacts, uptimeMs } from '../platform/host.ts';
+import { dataPartitionState, handleSignals, imageBuiltUnixMs, processorCount, readHostFacts, uptimeMs } from '../platform/host.ts';
 import { FileSink, JournalSink } from '../platform/log-file.ts';
 import { SinkLog, type Logger } from '../platform/log.ts';
 import { SystemRandom, type Random } from '../platform/random.ts';
@@ -63,6 +63,13 @@ function openStore(directory: string, clock: Clock, random: Random, alarms: Alar
   return store;
 }
 
+/** An image whose data partition did not come up runs from memory, where everything can be written. */
+function raiseDiskAlarm(alarms: Alarms): void {
+  const state = dataPartitionState();
+  if (state === undefined || state === 'usable') return;
+  alarms.raise({ name: 'data-partition-lost', object: '', severity: 'critical', cause: `the data partition is ${state}; the box runs from memory`, nextStep: 'restart it; when that does not help, replace the disk or flash it again: until then every restart forgets everything' });
+}
+
 async function start(config: Config, rescue: boolean): Promise<void> {
   // Before anything is made or opened: a box that is told something wrong leaves no trace.
   const prestaging = config.role === 'branch' && config.prestaging !== '' ? readPrestaging(config.prestaging) : undefined;
@@ -74,6 +81,7 @@ async function start(config: Config, rescue: boolean): Promise<void> {
   const drivers = openDrivers({ namespaceRequests: process.env['SELVAGE_NAMESPACE_REQUESTS'] });
   const random = new SystemRandom();
   const alarms = new Alarms(log.channel('alarms'), () => clock.unixMs());
+  raiseDiskAlarm(alarms);
   const store = openStore(`${config.dataDirectory}/state`, clock, random, alarms);
   const slot = Rauc.isPresent() ? slotOf(readFileSync('/proc/cmdline', 'utf8')) : undefined;
   const slotStore = slot && new SlotStore(store, slot);
@@ -97,7 +105,7 @@ async function start(config: Config, rescue: boolean): Promise<void> {
     serial,
     prestaging,
     rescue,
-    slots: slot && slotStore && { slot, upMs: uptimeMs(), forgetOtherConfiguration: () => slotStore.forgetOther(), host: raucHost() },
+    slots: slot && slotStore && { slot, upMs: uptimeMs(), forgetOtherConfiguration: () => slotStore.forgetOther(), isKept: () => store.isKept, host: raucHost() },
     forgetEverything: () => forgetEverything(config.dataDirectory, store),
     driversDescription: drivers.description,
     forwarder: () => (forwarder = new ThreadForwarder({ devices: drivers.devices, clock, log: log.channel('forwarder'), createWakeup, workers: workersOf(config) })),

@@ -26,7 +26,7 @@ const NO_VALUE = /^(?:-|none|unknown|default string|to be filled by o\.e\.m\.|no
 export async function readHostFacts(overrides: Partial<HostFacts> = {}): Promise<HostFacts> {
   const [system, memory, cpu] = await Promise.all([si.system(), si.mem(), si.cpu()]);
   return {
-    serial: overrides.serial ?? chooseSerial(system.serial, system.uuid, readMachineId()),
+    serial: overrides.serial ?? chooseSerial(system.serial, system.uuid, readIfThere(MACHINE_ID)),
     manufacturer: known(overrides.manufacturer ?? system.manufacturer) ?? 'unknown',
     model: known(overrides.model ?? system.model) ?? 'unknown',
     architecture: overrides.architecture ?? arch(),
@@ -37,10 +37,16 @@ export async function readHostFacts(overrides: Partial<HostFacts> = {}): Promise
 
 /** systemd's earliest possible time is the time of this file; images have the time of their build there. */
 const CLOCK_EPOCH = '/usr/lib/clock-epoch';
+const DATA_STATE = '/run/selvage-image/data';
 
 /** When the image of this host was built, Unix milliseconds; undefined where no image says so. */
 export function imageBuiltUnixMs(file = CLOCK_EPOCH): number | undefined {
   return statSync(file, { throwIfNoEntry: false })?.mtimeMs;
+}
+
+/** `usable`, or what an image found instead of a data partition; undefined on other hosts. Written by the image's boot script. */
+export function dataPartitionState(file = DATA_STATE): string | undefined {
+  return known(readIfThere(file));
 }
 
 /** Since the host's boot. */
@@ -67,9 +73,9 @@ function known(value: string | undefined): string | undefined {
   return text === undefined || NO_VALUE.test(text) ? undefined : text;
 }
 
-function readMachineId(): string | undefined {
+function readIfThere(file: string): string | undefined {
   try {
-    return readFileSync(MACHINE_ID, 'utf8');
+    return readFileSync(file, 'utf8');
   } catch {
     return undefined;
   }

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { OperationalError, UsageError } from '../../platform/errors.ts';
-import { chooseSerial, handleSignals, imageBuiltUnixMs, readHostFacts, scheduleJob, uptimeMs } from '../../platform/host.ts';
+import { chooseSerial, dataPartitionState, handleSignals, imageBuiltUnixMs, readHostFacts, scheduleJob, uptimeMs } from '../../platform/host.ts';
 import { SeededRandom } from '../../platform/random.ts';
 import { SystemClock } from '../../platform/time.ts';
 
@@ -23,6 +23,15 @@ describe('platform/host', () => {
     match(own.architecture, /^[a-z0-9]+$/);
     const all = { serial: 'S', manufacturer: 'M', model: 'X', architecture: 'arm64', memoryBytes: 1, cores: 2 };
     deepStrictEqual(await readHostFacts(all), all);
+  });
+
+  it('finds what became of the data partition of an image where there is one', () => {
+    const directory = mkdtempSync(join(tmpdir(), 'selvage-test-'));
+    const file = join(directory, 'data');
+    strictEqual(dataPartitionState(file), undefined);
+    writeFileSync(file, 'damaged\n');
+    strictEqual(dataPartitionState(file), 'damaged');
+    rmSync(directory, { recursive: true });
   });
 
   it('finds the build time of an image where there is one', () => {
