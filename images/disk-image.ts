@@ -3,31 +3,21 @@ import { closeSync, openSync, rmSync, truncateSync, writeFileSync } from 'node:f
 import { join } from 'node:path';
 import { fixedUuid, runCommand } from './build.ts';
 import type { Build } from './build.ts';
-import { MARGIN_MIB, PARTITIONS } from './partitions.ts';
-import type { Partition } from './partitions.ts';
-import { copyInto } from './slot-image.ts';
+import { MARGIN_MIB, PARTITIONS, placedPartitions } from './partitions.ts';
+import { BLOCK_BYTES, copyInto } from './slot-image.ts';
 
 const MIB = 1 << 20;
+const BYTES_PER_INODE = 32_768;
 
 export interface DiskParts {
   readonly esp: string;
   readonly slot: string;
 }
 
-/** Start of each partition in MiB, in the order of the disk. */
-function placed(): { readonly partition: Partition; readonly startMiB: number }[] {
-  let startMiB = MARGIN_MIB;
-  return Object.values(PARTITIONS).map((partition) => {
-    const row = { partition, startMiB };
-    startMiB += partition.sizeMiB;
-    return row;
-  });
-}
-
 /** Slot A and the boot partition are filled; slot B is empty, the data partition an empty file system. */
 export async function makeDiskImage(build: Build, parts: DiskParts, file: string): Promise<void> {
   build.print('disk: partitions');
-  const rows = placed();
+  const rows = placedPartitions();
   rmSync(file, { force: true });
   writeFileSync(file, '');
   truncateSync(file, (rows.at(-1)!.startMiB + rows.at(-1)!.partition.sizeMiB + MARGIN_MIB) * MIB);
@@ -53,7 +43,9 @@ async function makeData(build: Build, file: string): Promise<void> {
   writeFileSync(file, '');
   truncateSync(file, PARTITIONS.data.sizeMiB * MIB);
   const uuid = fixedUuid('data file system');
-  const options = ['-q', '-F', '-t', 'ext4', '-L', 'selvage-data', '-U', uuid, '-E', `hash_seed=${uuid},lazy_itable_init=0,lazy_journal_init=0`];
+  // As for a large disk, which it becomes; few inodes, because the first boot writes their tables for the whole disk.
+  const shape = ['-b', String(BLOCK_BYTES), '-i', String(BYTES_PER_INODE)];
+  const options = ['-q', '-F', '-t', 'ext4', ...shape, '-L', 'selvage-data', '-U', uuid, '-E', `hash_seed=${uuid},lazy_itable_init=0,lazy_journal_init=0`];
   await runCommand(build, 'mke2fs', [...options, file], { env: { E2FSPROGS_FAKE_TIME: String(build.buildTime) } });
 }
 

@@ -20,3 +20,13 @@ export const PARTITIONS = { esp: ESP, slotA: SLOT_A, slotB: SLOT_B, data: DATA }
 export const SLOT_BYTES_LIMIT = SLOT_A.sizeMiB * 1024 * 1024;
 /** Before the first and after the last partition: table, alignment, backup of the table. */
 export const MARGIN_MIB = 1;
+
+/** Where each partition lies, in the order of the disk. */
+export function placedPartitions(): readonly { readonly partition: Partition; readonly startMiB: number }[] {
+  let startMiB = MARGIN_MIB;
+  return Object.values(PARTITIONS).map((partition) => {
+    const row = { partition, startMiB };
+    startMiB += partition.sizeMiB;
+    return row;
+  });
+}
