@@ -1,12 +1,15 @@
-// What an image must show in the lab: it boots, is onboarded, carries traffic and is marked good; and with `life`, that it
-// takes an upgrade, goes back, and forgets everything when it is told to.
-import { ImageLab } from './image-lab.ts';
+// What an image must show in the lab: it boots, is onboarded, carries traffic and is marked good; with a bundle, that it takes
+// an upgrade; and with `life`, that it goes back, and forgets everything when it is told to.
+import { statSync } from 'node:fs';
+import { ImageLab, SHOW_SLOT } from './image-lab.ts';
 import type { ImageLabOptions, Reachability } from './image-lab.ts';
 
 const GOOD_MS = 300_000;
 const UPGRADE_MS = 900_000;
 const VARIABLES = 'grub-editenv /boot/efi/EFI/BOOT/grubenv list | tr "\\n" " "';
 const UPGRADE_LOG = 'selvage show system package; tail -n 20 /var/log/versa/versa-upgrade.log; journalctl -u rauc -n 20 --no-pager';
+/** With the superblock and its first copy, at 128 MiB, after which e2fsck looks. */
+const OVERWRITE = 'echo 1 >/proc/sys/kernel/sysrq; dd if=/dev/urandom of=$(findmnt -no SOURCE /data) bs=1M count=136 conv=fsync status=none; echo b >/proc/sysrq-trigger';
 /** Tells device keys apart; empty without one. */
 const DEVICE_KEY = 'find /data -type f -name "*device-key*" -exec sha256sum {} + | cut -c 1-64 | sort | tr "\n" " "';
 
@@ -20,17 +23,19 @@ export interface BootResult extends Reachability {
   readonly dataMiB: number;
   readonly serial: string;
   readonly dataState: string;
+  /** Only with a bundle: the slot that runs after the upgrade, and who of the other branch was not reached. */
+  readonly upgraded?: Stage;
   /** Only with `life`. */
   readonly life?: LifeResult;
 }
 
 export interface LifeResult {
-  /** After the upgrade, and after the way back: the slot that runs, and who of the other branch was not reached. */
-  readonly upgraded: Stage;
   readonly rolledBack: Stage;
   /** After the factory reset and another onboarding. */
   readonly reset: Stage;
   readonly isKeyNew: boolean;
+  /** With a data partition that is overwritten, after another onboarding. */
+  readonly damaged: { readonly stage: Stage; readonly dataState: string; readonly alarm: string };
 }
 
 export interface Stage extends Reachability {
@@ -39,8 +44,12 @@ export interface Stage extends Reachability {
 }
 
 export type BootOptions = ImageLabOptions & {
-  /** Bundle for the upgrade of `life`; undefined = without it. */
+  /** Bundle for the upgrade; undefined = without one. */
   readonly bundle: string | undefined;
+  /** Also back, and to the factory's state. Needs a bundle. */
+  readonly life: boolean;
+  /** Told how long `writeLog` was when the upgrade was ordered, and when the new system was good. */
+  readonly onUpgraded: (marks: { readonly fromBytes: number; readonly toBytes: number }) => void;
 };
 
 /** To be called as first process of the lab's enclosure. Throws OperationalError with what the box says when it does not come so far. */
@@ -63,7 +72,9 @@ export async function bootInLab(options: BootOptions): Promise<BootResult> {
       dataState: await lab.say('cat /run/selvage-image/data'),
       serial: await lab.say('cat /sys/class/dmi/id/product_serial'),
     };
-    return options.bundle === undefined ? result : { ...result, life: await live(lab, task, options.bundle) };
+    if (options.bundle === undefined) return result;
+    const upgraded = await upgrade(lab, options.bundle, options);
+    return options.life ? { ...result, upgraded, life: await live(lab, task) } : { ...result, upgraded };
   } finally {
     await lab.close();
   }
@@ -79,14 +90,21 @@ function slotIsGood(lab: ImageLab, slot: 'A' | 'B'): Promise<void> {
 }
 
 async function stage(lab: ImageLab): Promise<Stage> {
-  const slot = await lab.say('sed "s/.*rauc.slot=\\([AB]\\).*/\\1/" /proc/cmdline');
+  const slot = await lab.say(SHOW_SLOT);
   return { slot, failedUnits: await failedUnits(lab), ...(await lab.askHosts()) };
 }
 
-async function live(lab: ImageLab, task: number, bundle: string): Promise<LifeResult> {
+async function upgrade(lab: ImageLab, bundle: string, { writeLog, onUpgraded }: BootOptions): Promise<Stage> {
+  const logged = (): number => (writeLog === undefined ? 0 : statSync(writeLog).size);
+  const fromBytes = logged();
   await lab.upgrade(bundle, UPGRADE_MS);
   await slotIsGood(lab, 'B');
   const upgraded = await stage(lab);
+  onUpgraded({ fromBytes, toBytes: logged() });
+  return upgraded;
+}
+
+async function live(lab: ImageLab, task: number): Promise<LifeResult> {
   await lab.restart('selvage request system rollback');
   await slotIsGood(lab, 'A');
   const rolledBack = await stage(lab);
@@ -95,8 +113,17 @@ async function live(lab: ImageLab, task: number, bundle: string): Promise<LifeRe
   await lab.say('selvage request system factory-reset "$(cat /sys/class/dmi/id/product_serial)"');
   // As when the stick is plugged in again.
   await lab.say('udevadm trigger --action=add --subsystem-match=block');
-  await lab.onboarded(task);
+  const again = await lab.onboarded(task);
   const reset = await stage(lab);
   const newKey = await lab.say(DEVICE_KEY);
-  return { upgraded, rolledBack, reset, isKeyNew: key !== '' && newKey !== '' && key !== newKey };
+  return { rolledBack, reset, isKeyNew: key !== '' && newKey !== '' && key !== newKey, damaged: await damage(lab, again) };
+}
+
+/** Overwrites the data partition under the running box, which then restarts without another word to it. */
+async function damage(lab: ImageLab, task: number): Promise<LifeResult['damaged']> {
+  await lab.orderRecord();
+  await lab.restart(OVERWRITE);
+  await lab.onboarded(task);
+  const dataState = await lab.say('cat /run/selvage-image/data');
+  return { stage: await stage(lab), dataState, alarm: await lab.say('selvage show alarms | grep -o data-partition-lost') };
 }

@@ -29,11 +29,13 @@ const ASKED_AT_ONCE = 4;
 /** An emulated processor that waits for its turn reads its clock late, which is no broken clock. */
 const ARGUMENTS = 'tsc=nowatchdog mitigations=off';
 const FIRST_PARTITION = '1M';
+/** Says which slot a box was started from: A or B. */
+export const SHOW_SLOT = 'sed "s/.*rauc.slot=\\([AB]\\).*/\\1/" /proc/cmdline';
 const STICK_LABEL = 'PRESTAGING';
 const STICK_FOLDER = '::selvage';
 
 const REPLACED = 'branch-2';
-const SERIAL = serialOf(REPLACED);
+export const SERIAL = serialOf(REPLACED);
 /** Wires of the branch by the number of the port, as the topology names them; port 1 has no cable. */
 const PORTS = ['vni-0_0', undefined, 'vni-0_2', 'vni-0_3'];
 
@@ -42,6 +44,8 @@ export interface ImageLabOptions {
   /** Raw image. */
   readonly image: string;
   readonly diskBus: DiskBus;
+  /** File that gets every write of the disk, if any. */
+  readonly writeLog?: string | undefined;
   readonly runDirectory: string;
   readonly print: (line: string) => void;
 }
@@ -66,11 +70,12 @@ export class ImageLab {
     this.#network = network;
     this.#onboarding = onboarding;
     this.#stick = stick;
-    const { architecture, diskBus, runDirectory } = options;
+    const { architecture, diskBus, writeLog, runDirectory } = options;
     const node = network.node(REPLACED);
     const prefix = ['nsenter', '-t', String(node.holderPid), '--net', '--'];
-    const disk = flash(options.image, runDirectory);
-    this.#machine = VirtualMachine.start({ architecture, disk, diskBus, stick, taps: joinTaps(node), serial: SERIAL, directory: runDirectory, prefix });
+    const disk = join(runDirectory, 'disk.img');
+    flash(options.image, disk);
+    this.#machine = VirtualMachine.start({ architecture, disk, diskBus, writeLog, stick, taps: joinTaps(node), serial: SERIAL, directory: runDirectory, prefix });
     this.#started = this.#clock.now();
     options.print(`virtual machine: power on, disk on ${diskBus}; console in ${this.#machine.consoleLog}`);
   }
@@ -201,8 +206,8 @@ function joinTaps(node: LabNode): (string | undefined)[] {
   });
 }
 
-function flash(image: string, directory: string): string {
-  const disk = join(directory, 'disk.img');
+/** Writes an image to a blank disk, with the arguments that emulation needs. The same octets every time. */
+export function flash(image: string, disk: string): void {
   writeFileSync(disk, '');
   truncateSync(disk, DISK_BYTES);
   const out = openSync(disk, 'r+');
@@ -211,10 +216,9 @@ function flash(image: string, directory: string): string {
   } finally {
     closeSync(out);
   }
-  const settings = join(directory, 'arguments.cfg');
+  const settings = `${disk}.arguments`;
   writeFileSync(settings, `set arguments="${ARGUMENTS}"\n`);
   hostCommand('mcopy', ['-i', `${disk}@@${FIRST_PARTITION}`, settings, '::/EFI/BOOT/arguments.cfg']);
-  return disk;
 }
 
 /** A stick with FAT and the folder that a box looks into. */

@@ -1,13 +1,17 @@
 // An image as a user gets it: built, flashed to a blank disk, booted under emulation, onboarded from a USB stick by the
-// lab's Director, and carrying the traffic of its LANs; then upgraded, rolled back, and reset.
+// lab's Director, and carrying the traffic of its LANs; then upgraded, rolled back, reset, and without its data partition; and
+// the upgrade once more with power cuts. Meanwhile the image is built again.
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { architectureOf } from '../../images/architecture.ts';
 import type { BootResult, Stage } from '../../images/boot-lab.ts';
 import { imageFiles } from '../../images/image.ts';
+import { sha256Of } from '../../images/signature.ts';
+import type { CutResult } from '../../images/power-cut/cuts.ts';
 import { PLATFORM_VERSION } from '../../firmware/version.ts';
 
 const IMAGES = join(import.meta.dirname, '../../images');
@@ -17,6 +21,8 @@ const COMPRESSED_LIMIT_BYTES = 400 * 1024 * 1024;
 const MEMORY_LIMIT_MIB = 350;
 const QUESTIONS = 16;
 const SHOWN_LINES = 60;
+/** Judged by the disk that they leave, and booted from it. */
+const CUTS = { judged: 18, booted: 3 };
 
 function run(script: string, args: readonly string[], timeout: number): string {
   const command = ['--disable-warning=ExperimentalWarning', join(IMAGES, script), ...args];
@@ -33,16 +39,25 @@ describe('the image for x86_64', function () {
   this.timeout(BUILD_TIMEOUT_MS + BOOT_TIMEOUT_MS);
   const output = mkdtempSync(join(tmpdir(), 'selvage-image-test-'));
   const files = imageFiles({ version: PLATFORM_VERSION, architecture: architectureOf('x86_64') }, output);
-  let booted: BootResult;
+  const second = mkdtempSync(join(tmpdir(), 'selvage-image-test-'));
+  let booted: BootResult & { readonly powerCuts: readonly CutResult[] };
 
-  before(() => {
+  before(async () => {
     run('main.ts', ['x86_64', '--output', output], BUILD_TIMEOUT_MS);
+    const building = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', join(IMAGES, 'main.ts'), 'x86_64', '--output', second], { stdio: 'ignore' });
+    const built = once(building, 'exit');
     run('bundle-main.ts', ['x86_64', '--output', output], BUILD_TIMEOUT_MS);
-    const said = run('boot-main.ts', ['x86_64', '--image', files.raw, '--disk', 'sata', '--life', '--json'], BOOT_TIMEOUT_MS);
-    booted = JSON.parse(said.trim().split('\n').at(-1)!) as BootResult;
+    const said = run('boot-main.ts', ['x86_64', '--image', files.raw, '--disk', 'sata', '--life', '--power-cuts', `${CUTS.judged}`, '--boots', `${CUTS.booted}`, '--json'], BOOT_TIMEOUT_MS);
+    booted = JSON.parse(said.trim().split('\n').at(-1)!) as typeof booted;
+    assert.deepEqual(await built, [0, null]);
   });
 
-  after(() => rmSync(output, { recursive: true, force: true }));
+  after(() => [output, second].forEach((path) => rmSync(path, { recursive: true, force: true })));
+
+  it('is the same octets when built again: disk, slot, and the list of what it is made of', () => {
+    const again = imageFiles({ version: PLATFORM_VERSION, architecture: architectureOf('x86_64') }, second);
+    for (const kind of ['raw', 'slot', 'sbom'] as const) assert.equal(sha256Of(again[kind]), sha256Of(files[kind]), kind);
+  });
 
   it('is small, and tells what it is made of', () => {
     assert.ok(statSync(files.qcow2).size < COMPRESSED_LIMIT_BYTES);
@@ -68,12 +83,23 @@ describe('the image for x86_64', function () {
     assert.equal(booted.asked, QUESTIONS);
   });
 
-  it('takes an upgrade in its other slot, finds it good, and carries traffic as before', () => assertWorks(booted.life!.upgraded, 'B'));
+  it('takes an upgrade in its other slot, finds it good, and carries traffic as before', () => assertWorks(booted.upgraded!, 'B'));
 
   it('goes back to the former slot when it is told to', () => assertWorks(booted.life!.rolledBack, 'A'));
 
   it('forgets its keys in a factory reset, and can be onboarded again', () => {
     assert.ok(booted.life!.isKeyNew);
     assertWorks(booted.life!.reset, 'A');
+  });
+
+  it('boots without a data partition that can be used, says so, and can be onboarded again', () => {
+    assert.equal(booted.life!.damaged.dataState, 'damaged');
+    assert.equal(booted.life!.damaged.alarm, 'data-partition-lost');
+    assertWorks(booted.life!.damaged.stage, 'A');
+  });
+
+  it('comes to a whole slot with its configuration after a power cut at any moment of an upgrade', () => {
+    assert.deepEqual(booted.powerCuts.filter(({ faults }) => faults.length > 0), []);
+    assert.deepEqual([booted.powerCuts.length, booted.powerCuts.filter((cut) => cut.booted).length], [CUTS.judged, CUTS.booted]);
   });
 });
