@@ -6,15 +6,16 @@ import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { architectureOf } from '../../images/architecture.ts';
 import type { BootResult, Stage } from '../../images/boot-lab.ts';
-import { imageFiles } from '../../images/image.ts';
+import { imageFiles, sumsFile } from '../../images/image.ts';
 import { sha256Of } from '../../images/signature.ts';
 import type { CutResult } from '../../images/power-cut/cuts.ts';
 import { PLATFORM_VERSION } from '../../firmware/version.ts';
 
 const IMAGES = join(import.meta.dirname, '../../images');
+const AUTHORITY = join(IMAGES, '../.selvage/update-authority/ca.pem');
 const BUILD_TIMEOUT_MS = 900_000;
 const BOOT_TIMEOUT_MS = 2_400_000;
 const COMPRESSED_LIMIT_BYTES = 400 * 1024 * 1024;
@@ -65,6 +66,13 @@ describe('the image for x86_64', function () {
   it('is the same octets when built again: disk, slot, and the list of what it is made of', () => {
     const again = imageFiles({ version: PLATFORM_VERSION, architecture: architectureOf('x86_64') }, second);
     for (const kind of ['raw', 'slot', 'sbom'] as const) assert.equal(sha256Of(again[kind]), sha256Of(files[kind]), kind);
+  });
+
+  it('comes with the sums of its files, signed by the authority of the checkout', () => {
+    const sums = sumsFile(files);
+    const { stderr } = spawnSync('openssl', ['cms', '-verify', '-binary', '-purpose', 'any', '-inform', 'PEM', '-in', `${sums}.p7s`, '-content', sums, '-CAfile', AUTHORITY, '-out', '/dev/null'], { encoding: 'utf8' });
+    assert.match(stderr, /successful/);
+    assert.ok(readFileSync(sums, 'utf8').includes(`${sha256Of(files.raw)}  ${basename(files.raw)}\n`));
   });
 
   it('is small, and tells what it is made of', () => {

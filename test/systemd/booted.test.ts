@@ -10,6 +10,9 @@ const DIRECTOR = { role: 'director', name: 'd1', provider: 'Provider', serial: '
 /** What systemd does on a real box within 30 s, it does here within 2. */
 const SHORT_WATCHDOG = '[Service]\nWatchdogSec=2\nRestartSec=200ms\n';
 
+/** SECCOMP_MODE_FILTER: system calls are judged by the unit's filter. */
+const FILTERED = '2';
+
 const PROBE = `
 systemctl restart systemd-sysusers systemd-tmpfiles-setup
 ip link set lo up
@@ -20,6 +23,7 @@ say circuit "$(ip netns exec INTERNET-Transport-VR ip -br -4 addr show dev vni-0
 await 'ip netns exec Provider-Control-VR true'
 say routers "$(ip netns | cut -d' ' -f1 | sort | tr '\\n' ' ')"
 say status "$(systemctl show -P StatusText selvage)"
+say seccomp "$(grep '^Seccomp:' /proc/$(main selvage)/status | cut -f2)"
 logrotate --force /etc/logrotate.d/selvage
 say reopened "$(journalctl --no-pager -o cat -u selvage | grep -c 'Sent signal SIGHUP to main process')"
 before=$(main selvage)
@@ -35,6 +39,7 @@ systemctl start selvage-director
 say director "$(systemctl show -P StatusText selvage-director)"
 say listens "$(ss -Hltn | grep -c '127.0.0.1:443')"
 say user "$(ps -o user:20= -p "$(main selvage-director)")"
+say director-seccomp "$(grep '^Seccomp:' /proc/$(main selvage-director)/status | cut -f2)"
 say powers "$(grep CapEff /proc/$(main selvage-director)/status | cut -f2)"
 `;
 
@@ -42,7 +47,7 @@ describe('the services under systemd', () => {
   let facts: ReadonlyMap<string, string>;
 
   before(function () {
-    this.timeout(60_000);
+    this.timeout(120_000);
     facts = bootMachine({
       prepare: INSTALL_CHECKOUT,
       files: {
@@ -52,12 +57,14 @@ describe('the services under systemd', () => {
         'etc/systemd/system/selvage.service.d/watchdog.conf': SHORT_WATCHDOG,
       },
       probe: PROBE,
+      timeoutMs: 110_000,
     });
   });
 
   it('start a branch from a credential, with virtual routers that the operator can enter', () => {
     assert.equal(facts.get('circuit'), '192.0.2.10/24');
     assert.equal(facts.get('routers')!.trim(), 'INTERNET-Transport-VR Provider-Control-VR');
+    assert.equal(facts.get('seccomp'), FILTERED);
     assert.match(facts.get('status')!, /^branch b1: .*ztp starting \(Stage staging-ike\.\)/);
   });
 
@@ -73,5 +80,6 @@ describe('the services under systemd', () => {
     assert.equal(facts.get('listens'), '1');
     assert.equal(facts.get('user')!.trim(), 'selvage-director');
     assert.equal(facts.get('powers'), '0000000000000400');
+    assert.equal(facts.get('director-seccomp'), FILTERED);
   });
 });
