@@ -26,8 +26,11 @@ const BOOT_MS = 600_000;
 const ONBOARDING_MS = 600_000;
 const ANSWER_MS = 20_000;
 const ASKED_AT_ONCE = 4;
-/** An emulated processor that waits for its turn reads its clock late, which is no broken clock. */
-const ARGUMENTS = 'tsc=nowatchdog mitigations=off';
+/**
+ * An emulated processor that waits for its turn reads its clock late, which is no broken clock, and gives no sign of life for
+ * longer than a real one might, which is no reason to start the appliance again.
+ */
+const ARGUMENTS = 'tsc=nowatchdog mitigations=off systemd.service_watchdogs=0';
 const FIRST_PARTITION = '1M';
 /** Says which slot a box was started from: A or B. */
 export const SHOW_SLOT = 'sed "s/.*rauc.slot=\\([AB]\\).*/\\1/" /proc/cmdline';
