@@ -77,6 +77,8 @@ export interface CertificateFacts {
   readonly emails: readonly string[];
   readonly uris: readonly string[];
   readonly dnsNames: readonly string[];
+  /** Octets in hexadecimal. */
+  readonly ipAddresses: readonly string[];
   readonly notBeforeUnixMs: number;
   readonly notAfterUnixMs: number;
   /** Lower-case hexadecimal. */

@@ -17,7 +17,11 @@ interface Vector {
   readonly packet: string;
 }
 
-const SUITES = Object.keys(ESP_SHAPES) as EspSuite[];
+/** Every AEAD; of AES-CBC every key length and every HMAC once (native-aead.test.ts has all of them). */
+const SUITES: readonly EspSuite[] = [
+  'aes-256-gcm-16', 'aes-128-gcm-16', 'chacha20-poly1305',
+  'aes-128-cbc/hmac-sha256-128', 'aes-192-cbc/hmac-sha384-192', 'aes-256-cbc/hmac-sha512-256', 'aes-256-cbc/hmac-sha1-96',
+];
 const SELECT = 7;
 const THEN = 20;
 const FAILED = 33;
@@ -106,8 +110,9 @@ function everyLength(suite: EspSuite, esn: boolean, create: () => AeadEngine, ot
     const sealer = create();
     const opener = other();
     const handles = [sealer.install(key), opener.install(key)] as const;
+    const burst = createBurst();
     for (let from = 0; from <= 1700; from += 61) {
-      const burst = createBurst();
+      burst.count = 0;
       const plain: Uint8Array[] = [];
       for (let length = from; length < Math.min(from + 61, 1701); length += from < 100 ? 1 : 17) {
         plain.push(unsealed(random, length, shape));

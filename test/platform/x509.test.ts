@@ -13,6 +13,8 @@ const NOW = 1_790_000_000_000;
 const DAY = 86_400_000;
 const suite = new RealSuite();
 
+/** Those of the request, as they are in the certificate. */
+const ADDRESSES = ['0a000001', '20010db8000000000000000000000001'];
 const REQUEST: IssueRequest = {
   subject: 'b1',
   emails: ['b1@acme.example', 'b1@provider.example'],
@@ -53,6 +55,7 @@ describe('platform/x509', () => {
       emails: REQUEST.emails,
       uris: REQUEST.uris,
       dnsNames: REQUEST.dnsNames,
+      ipAddresses: ADDRESSES,
       notBeforeUnixMs: NOW - BACKDATE_MS,
       notAfterUnixMs: NOW + 30 * DAY,
       serialNumber: '0a1b2c',
@@ -71,6 +74,8 @@ describe('platform/x509', () => {
       emails: REQUEST.emails,
       uris: REQUEST.uris,
       dnsNames: REQUEST.dnsNames,
+      ipAddresses: ADDRESSES,
+      subject: decodeCertificate(certificate).subject,
       serialNumber: '0a1b2c',
       notAfterUnixMs: NOW + 30 * DAY,
     });

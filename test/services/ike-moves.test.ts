@@ -19,7 +19,7 @@ const HERE_NATT = { address: '192.0.2.1', port: 4500 };
 const UP = { kind: 'ike-up', ikeSa: 1, profile: 'p', role: 'responder', remoteIdentity: { kind: 'email', value: 'peer@peers.example' }, socket: 'wan:3:4', local: HERE, remote: THERE, natt: false } as unknown as IkeUp;
 
 function childUp(): ChildUp {
-  const sa = (id: number): SaSpec => ({ id, spi: id }) as SaSpec;
+  const sa = (id: number): SaSpec => ({ id, spi: id, suite: 'aes-256-gcm-16' }) as SaSpec;
   return { kind: 'child-up', child: 5, ikeSa: 1, profile: 'p', tenant: 1, inbound: sa(50), outbound: sa(51), local: HERE, remote: THERE, natt: false, replaces: undefined, initiator: false } as unknown as ChildUp;
 }
 

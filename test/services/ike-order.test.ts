@@ -14,7 +14,7 @@ const LOCAL = { address: '192.0.2.1', port: 500 };
 const REMOTE = { address: '192.0.2.2', port: 500 };
 
 function childUp(child: number): IkeOutput {
-  const sa = (id: number): SaSpec => ({ id, spi: id }) as SaSpec;
+  const sa = (id: number): SaSpec => ({ id, spi: id, suite: 'aes-256-gcm-16' }) as SaSpec;
   return { kind: 'child-up', child, ikeSa: child, profile: 'p', tenant: 1, inbound: sa(child * 10), outbound: sa(child * 10 + 1), replaces: undefined, initiator: false } as unknown as ChildUp;
 }
 
