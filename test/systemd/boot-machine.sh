@@ -15,7 +15,7 @@ if [ "${3:-}" != inside ]; then
   group=$groups/selvage-test-$$
   mkdir "$group"
   sh -c 'echo $$ >"$1/cgroup.procs"; shift; exec "$@"' enter "$group" \
-    unshare --pid --mount --net --uts --ipc --cgroup --fork --kill-child=SIGKILL -- sh "$0" "$lower" "$scratch" inside || true
+    setpriv --pdeathsig KILL unshare --pid --mount --net --uts --ipc --cgroup --fork --kill-child=SIGKILL -- sh "$0" "$lower" "$scratch" inside || true
   find "$group" -depth -type d -exec rmdir {} +
   exit 0
 fi
