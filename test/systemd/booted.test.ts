@@ -7,8 +7,8 @@ import { bootMachine, INSTALL_CHECKOUT } from './machine.ts';
 const BRANCH = { role: 'branch', name: 'b1', serial: RECORD.serial, interfaces: [{ name: 'vni-0/0', device: 'wan0' }] };
 const DIRECTOR = { role: 'director', name: 'd1', provider: 'Provider', serial: 'D1', director: { addresses: ['127.0.0.1'], listenAddress: '127.0.0.1', listenPort: 443 } };
 
-/** What systemd does on a real box within 30 s, it does here within 2. */
-const SHORT_WATCHDOG = '[Service]\nWatchdogSec=2\nRestartSec=200ms\n';
+/** What systemd does on a real box within 30 s, it does here within 6; a busy machine may not answer sooner. */
+const SHORT_WATCHDOG = '[Service]\nWatchdogSec=6\nRestartSec=200ms\n';
 
 /** SECCOMP_MODE_FILTER: system calls are judged by the unit's filter. */
 const FILTERED = '2';
@@ -22,14 +22,17 @@ await 'ip netns exec INTERNET-Transport-VR ip addr show dev vni-0_0 | grep 192.0
 say circuit "$(ip netns exec INTERNET-Transport-VR ip -br -4 addr show dev vni-0_0 | grep -o '192[^ ]*')"
 await 'ip netns exec Provider-Control-VR true'
 say routers "$(ip netns | cut -d' ' -f1 | sort | tr '\\n' ' ')"
+await 'systemctl show -P StatusText selvage | grep -q ^branch'
 say status "$(systemctl show -P StatusText selvage)"
 say seccomp "$(grep '^Seccomp:' /proc/$(main selvage)/status | cut -f2)"
 logrotate --force /etc/logrotate.d/selvage
 say reopened "$(journalctl --no-pager -o cat -u selvage | grep -c 'Sent signal SIGHUP to main process')"
 before=$(main selvage)
+timeouts() { journalctl --no-pager -o cat -u selvage | grep -c 'Watchdog timeout'; }
+earlier=$(timeouts)
 kill -STOP "$before"
-await '[ $(systemctl show -P NRestarts selvage) = 1 ] && [ $(systemctl show -P ActiveState selvage) = active ]'
-say watchdog "$(journalctl --no-pager -o cat -u selvage | grep -c 'Watchdog timeout')"
+await "[ \\$(systemctl show -P MainPID selvage) != $before ] && [ \\$(systemctl show -P ActiveState selvage) = active ]"
+say watchdog "$(($(timeouts) - earlier))"
 say restarted "$([ "$before" != "$(main selvage)" ] && echo yes)"
 systemctl stop selvage
 say stopped "$(systemctl show -P Result selvage)"
