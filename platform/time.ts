@@ -111,6 +111,20 @@ export function dateFromUnixMs(unixMs: number): Date {
   return new Date(unixMs);
 }
 
+/** Waits until `when` by a clock, or until the signal; leaves nothing behind on either. */
+export function pauseUntil(clock: Clock, when: Instant, signal: AbortSignal): Promise<void> {
+  if (signal.aborted || when <= clock.now()) return Promise.resolve();
+  return new Promise((resolve) => {
+    const wake = (): void => {
+      cancel();
+      signal.removeEventListener('abort', wake);
+      resolve();
+    };
+    const cancel = clock.at(when, wake);
+    signal.addEventListener('abort', wake);
+  });
+}
+
 /** Waits in real time; for composition roots and tools, never for machines. */
 export function sleep(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));

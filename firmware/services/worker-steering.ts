@@ -1,6 +1,7 @@
 // Has the kernel deliver what arrives on UDP 4790 to the worker that can open it, as far as it can know (owners.ts), and
 // keeps it up to date.
 import type { DatagramPort, ParallelDevices } from '../../drivers/port.ts';
+import { equalBytes } from '../../platform/bytes.ts';
 import type { Logger } from '../../platform/log.ts';
 import { after, type CancelTimer, type Clock } from '../../platform/time.ts';
 import type { Owners } from '../dataplane/owners.ts';
@@ -38,7 +39,8 @@ export class WorkerSteering {
     for (const [first] of groups()) {
       const family = familyOf(first!.local.address) === 6 ? 6 : 4;
       const program = steeringProgram(family, owners.table(family), workers);
-      if (sameOctets(this.#programs.get(first!), program)) continue;
+      const former = this.#programs.get(first!);
+      if (former !== undefined && equalBytes(former, program)) continue;
       try {
         devices.steer(first!, program);
         this.#programs.set(first!, program);
@@ -63,8 +65,4 @@ export class WorkerSteering {
   stop(): void {
     this.#timer?.();
   }
-}
-
-function sameOctets(a: Uint8Array | undefined, b: Uint8Array): boolean {
-  return a !== undefined && a.length === b.length && a.every((octet, i) => octet === b[i]);
 }

@@ -8,7 +8,7 @@ import { mkdir, open, readdir, rename, rm, stat, statfs } from 'node:fs/promises
 import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { OperationalError } from '../../platform/errors.ts';
-import { after } from '../../platform/time.ts';
+import { after, pauseUntil } from '../../platform/time.ts';
 import type { Clock, Instant } from '../../platform/time.ts';
 import type { SoftwarePackage } from './software-messages.ts';
 
@@ -202,16 +202,6 @@ class Pace {
   /** Resolves when these octets may count as spent, or with the signal. */
   spent(bytes: number, signal: AbortSignal): Promise<void> {
     this.#bytes += bytes;
-    const until = after(this.#began, (1000 * this.#bytes) / this.#bytesPerSecond);
-    if (until <= this.#clock.now() || signal.aborted) return Promise.resolve();
-    return new Promise((resolve) => {
-      const wake = (): void => {
-        cancel();
-        signal.removeEventListener('abort', wake);
-        resolve();
-      };
-      const cancel = this.#clock.at(until, wake);
-      signal.addEventListener('abort', wake);
-    });
+    return pauseUntil(this.#clock, after(this.#began, (1000 * this.#bytes) / this.#bytesPerSecond), signal);
   }
 }

@@ -39,6 +39,14 @@ export interface OrderReport {
   readonly nextStep?: string;
 }
 
+/** An order as a box keeps it. */
+export interface KeptOrder extends SoftwareOrder {
+  /** `installing`: Director said that the slot may be written. */
+  readonly phase: 'downloading' | 'installing' | 'over';
+  /** Of an order that is over; Director has not heard it yet. */
+  readonly end?: Omit<OrderReport, 'order'>;
+}
+
 /** Of a download, unless an order says otherwise. */
 export const DEFAULT_BYTES_PER_SECOND = 2_000_000;
 
@@ -50,6 +58,16 @@ const Package = Type.Object({
 });
 const Rate = Type.Integer({ minimum: 1000, maximum: 1_000_000_000 });
 const Order = Type.Object({ id: Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER }), package: Package, bytesPerSecond: Rate });
+const End = Type.Object({
+  state: Type.Union((['good', 'returned', 'refused', 'failed'] satisfies OrderState[]).map((state) => Type.Literal(state))),
+  cause: Type.Optional(Type.String()),
+  nextStep: Type.Optional(Type.String()),
+});
+/** Only what is over has an end, and that always. */
+const Kept = Type.Union([
+  Type.Object({ ...Order.properties, phase: Type.Union([Type.Literal('downloading'), Type.Literal('installing')]) }),
+  Type.Object({ ...Order.properties, phase: Type.Literal('over'), end: End }),
+]);
 const Reply = Type.Object({
   version: Type.String({ maxLength: 40 }),
   package: Type.Optional(Type.Union([Package, Type.Null()])),
@@ -60,4 +78,9 @@ const Reply = Type.Object({
 /** Throws ConfigError naming what is wrong. */
 export function softwareReplyCheck(): (document: unknown) => SoftwareReply {
   return documentCheck<SoftwareReply>("Director's answer about software", Reply);
+}
+
+/** Throws ConfigError naming what is wrong. */
+export function keptOrderCheck(): (document: unknown) => KeptOrder {
+  return documentCheck<KeptOrder>('kept upgrade order', Kept);
 }

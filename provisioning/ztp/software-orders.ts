@@ -5,13 +5,14 @@ import { fromUtf8, utf8 } from '../../platform/bytes.ts';
 import { OperationalError } from '../../platform/errors.ts';
 import type { Logger } from '../../platform/log.ts';
 import { randomBelow } from '../../platform/random.ts';
-import { after } from '../../platform/time.ts';
+import { after, pauseUntil } from '../../platform/time.ts';
 import type { CancelTimer } from '../../platform/time.ts';
 import type { Site } from '../../firmware/services/service.ts';
 import { DirectorRefusal } from './director-session.ts';
 import type { DirectorSession } from './director-session.ts';
 import { isFinalDownloadError, PackageDownload } from './package-download.ts';
-import type { OrderReport, OrderState, SoftwareOrder } from './software-messages.ts';
+import { keptOrderCheck } from './software-messages.ts';
+import type { KeptOrder, OrderReport, OrderState, SoftwareOrder } from './software-messages.ts';
 import type { SystemSlots } from './software-slots.ts';
 
 export interface SoftwareOrdersOptions {
@@ -22,14 +23,9 @@ export interface SoftwareOrdersOptions {
   readonly running: string;
 }
 
-interface Kept extends SoftwareOrder {
-  /** `installing`: Director said that the slot may be written. */
-  readonly phase: 'downloading' | 'installing' | 'over';
-  /** Of an order that is over; Director has not heard it yet. */
-  readonly end?: Omit<OrderReport, 'order'>;
-}
 
 const DOCUMENT = 'ztp-software-order';
+const checkKeptOrder = keptOrderCheck();
 const FIRST_RETRY_MS = 2_000;
 const LONGEST_RETRY_MS = 120_000;
 /** How often a trial, and an end that Director has not heard, are looked at between two polls. */
@@ -49,7 +45,7 @@ function causeOf(error: unknown): string {
 export class SoftwareOrders {
   readonly #options: SoftwareOrdersOptions;
   readonly #download: PackageDownload | undefined;
-  #order: Kept | undefined;
+  #order: KeptOrder | undefined;
   /** Of the last poll. */
   #session: DirectorSession | undefined;
   #abort: AbortController | undefined;
@@ -129,7 +125,7 @@ export class SoftwareOrders {
 
   // ------------------------------------------------------------------------------------------ work
 
-  #run(order: Kept): void {
+  #run(order: KeptOrder): void {
     const abort = new AbortController();
     this.#abort = abort;
     void this.#carryOut(order, abort.signal)
@@ -139,7 +135,7 @@ export class SoftwareOrders {
       });
   }
 
-  async #carryOut(order: Kept, signal: AbortSignal): Promise<void> {
+  async #carryOut(order: KeptOrder, signal: AbortSignal): Promise<void> {
     let isWriting = false;
     try {
       this.#toldPercentage = -TOLD_PERCENT;
@@ -166,7 +162,7 @@ export class SoftwareOrders {
     }
   }
 
-  #fetch(order: Kept, signal: AbortSignal): Promise<string> {
+  #fetch(order: KeptOrder, signal: AbortSignal): Promise<string> {
     return this.#persist(signal, 'Download of software interrupted', (worked) =>
       this.#download!.fetch({
         wanted: order.package,
@@ -193,22 +189,11 @@ export class SoftwareOrders {
         const meanMs = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(failures, 16));
         const delayMs = meanMs * 0.75 + randomBelow(this.#options.site.random, meanMs / 2);
         this.#options.log.warning(sentence, { percentage: this.#percentage, cause: causeOf(error), seconds: Math.round(delayMs / 1000) });
-        await this.#pause(delayMs, signal);
+        const { clock } = this.#options.site;
+        await pauseUntil(clock, after(clock.now(), delayMs), signal);
         signal.throwIfAborted();
       }
     }
-  }
-
-  #pause(ms: number, signal: AbortSignal): Promise<void> {
-    const { clock } = this.#options.site;
-    return new Promise((resolve) => {
-      const wake = (): void => {
-        cancel();
-        resolve();
-      };
-      const cancel = clock.at(after(clock.now(), ms), wake);
-      signal.addEventListener('abort', wake, { once: true });
-    });
   }
 
   // ------------------------------------------------------------------------------------------ state
@@ -238,7 +223,7 @@ export class SoftwareOrders {
     this.#cancelLook = clock.at(after(clock.now(), LOOK_MS), () => void this.#look());
   }
 
-  async #followTrial({ package: { version } }: Kept): Promise<void> {
+  async #followTrial({ package: { version } }: KeptOrder): Promise<void> {
     const outcome = this.#options.slots?.outcome() ?? { kind: 'none' };
     switch (outcome.kind) {
       case 'on-trial':
@@ -260,7 +245,7 @@ export class SoftwareOrders {
     this.#keep({ ...order, phase: 'over', end: { state, cause: cause.slice(0, LONGEST_TEXT), nextStep: nextStep.slice(0, LONGEST_TEXT) } });
   }
 
-  async #deliver(order: Kept): Promise<void> {
+  async #deliver(order: KeptOrder): Promise<void> {
     try {
       await this.#tell(order.end!);
     } catch (error) {
@@ -292,7 +277,7 @@ export class SoftwareOrders {
       .finally(() => (this.#telling = undefined));
   }
 
-  #keep(order: Kept | undefined): void {
+  #keep(order: KeptOrder | undefined): void {
     const { store } = this.#options.site;
     this.#order = order;
     if (order === undefined) store.remove(DOCUMENT);
@@ -301,12 +286,13 @@ export class SoftwareOrders {
   }
 
   /** A spoilt document counts as none; Director then gives the box up. */
-  #load(): Kept | undefined {
+  #load(): KeptOrder | undefined {
     const bytes = this.#options.site.store.read(DOCUMENT);
     if (bytes === undefined) return undefined;
     try {
-      return JSON.parse(fromUtf8(bytes)) as Kept;
-    } catch {
+      return checkKeptOrder(JSON.parse(fromUtf8(bytes)));
+    } catch (error) {
+      this.#options.log.warning('Upgrade order that was kept cannot be read', { cause: causeOf(error) });
       return undefined;
     }
   }
