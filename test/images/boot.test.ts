@@ -1,7 +1,6 @@
 // An image as a user gets it: built, flashed to a blank disk, booted under emulation, onboarded from a USB stick by the
-// lab's Director, and carrying the traffic of its LANs. With SELVAGE_IMAGE_LIFE=1, which takes half an hour more, it is then
-// upgraded, rolled back, reset, and loses its data partition; the upgrade is cut off by power failures; and the image is built
-// a second time.
+// lab's Director, and carrying the traffic of its LANs; then upgraded, rolled back, reset, and without its data partition. The
+// upgrade is cut off by power failures, and the image is built a second time.
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -25,7 +24,6 @@ const QUESTIONS = 16;
 const SHOWN_LINES = 60;
 /** Judged by the disk that they leave, and booted from it. */
 const CUTS = { judged: 12, booted: 3 };
-const WHOLE_LIFE = process.env['SELVAGE_IMAGE_LIFE'] === '1';
 
 function run(script: string, args: readonly string[], timeout: number): string {
   const command = ['--disable-warning=ExperimentalWarning', join(IMAGES, script), ...args];
@@ -47,10 +45,6 @@ describe('the image for x86_64', function () {
 
   before(async () => {
     run('main.ts', ['x86_64', '--output', output], BUILD_TIMEOUT_MS);
-    if (!WHOLE_LIFE) {
-      booted = boot([]);
-      return;
-    }
     const building = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', join(IMAGES, 'main.ts'), 'x86_64', '--output', second], { stdio: 'ignore' });
     const built = once(building, 'exit');
     try {
@@ -63,11 +57,8 @@ describe('the image for x86_64', function () {
 
   function bundleAndBoot(): typeof booted {
     run('bundle-main.ts', ['x86_64', '--output', output], BUILD_TIMEOUT_MS);
-    return boot(['--life', '--power-cuts', `${CUTS.judged}`, '--boots', `${CUTS.booted}`]);
-  }
-
-  function boot(more: readonly string[]): typeof booted {
-    const said = run('boot-main.ts', ['x86_64', '--image', files.raw, '--disk', 'sata', ...more, '--json'], BOOT_TIMEOUT_MS);
+    const cuts = ['--power-cuts', `${CUTS.judged}`, '--boots', `${CUTS.booted}`];
+    const said = run('boot-main.ts', ['x86_64', '--image', files.raw, '--disk', 'sata', '--life', ...cuts, '--json'], BOOT_TIMEOUT_MS);
     return JSON.parse(said.trim().split('\n').at(-1)!) as typeof booted;
   }
 
@@ -103,8 +94,6 @@ describe('the image for x86_64', function () {
     assert.deepEqual(booted.unreached, []);
     assert.equal(booted.asked, QUESTIONS);
   });
-
-  if (!WHOLE_LIFE) return;
 
   it('is the same octets when built again: disk, slot, and the list of what it is made of', () => {
     const again = imageFiles({ version: PLATFORM_VERSION, architecture: architectureOf('x86_64') }, second);
