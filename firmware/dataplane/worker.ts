@@ -14,8 +14,6 @@ import type { OtherWorker, WorkerCommand, WorkerReport, WorkerStart } from './ma
 import { rehearse } from './rehearsal.ts';
 import { WorkerPort, type Bell } from './ring.ts';
 
-/** Longest sleep; the deadline and wakeups end it earlier. */
-const LONGEST_WAIT_MS = 1000;
 /** After so many rounds for nothing each further one is followed by a pause that only a command ends. */
 const FRUITLESS_ROUNDS = 32;
 const FRUITLESS_PAUSE_MS = 10;
@@ -69,8 +67,9 @@ class ForwarderWorker {
   #round(): void {
     const waiter = this.#waiter;
     const due = this.#forwarder.deadline();
-    const untilDue = due === undefined ? LONGEST_WAIT_MS : Math.ceil(due - waiter.now);
-    const found = waiter.wait(untilDue > LONGEST_WAIT_MS ? LONGEST_WAIT_MS : untilDue < 0 ? 0 : untilDue, this.#spin.budgetUs);
+    const longest = this.#spin.longestMs;
+    const untilDue = due === undefined ? longest : Math.ceil(due - waiter.now);
+    const found = waiter.wait(untilDue > longest ? longest : untilDue < 0 ? 0 : untilDue, this.#spin.budgetUs);
     this.#spin.waited(waiter.waitedUs, found > 0);
     const commanded = waiter.ready[0] === 1;
     if (commanded) this.#takeCommands();
