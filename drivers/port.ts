@@ -200,6 +200,11 @@ export interface PortDescription {
   readonly local: SocketAddress | undefined;
 }
 
+/** What another thread needs to take part in a port. The port must stay open until that thread has adopted it. */
+export function describePort(port: Link | DatagramPort): PortDescription {
+  return { kind: port.kind, name: port.name, fd: port.fd, local: port.kind === 'tun' ? undefined : port.local };
+}
+
 /** Opens the forwarder's ports inside virtual routers. The simulator has its own implementation. */
 export interface Devices {
   /** `nativeWait` and descriptions work only for real file descriptors. */

@@ -14,11 +14,6 @@ export function nativeAead(): AeadEngine {
   return new NativeAead(requireNative());
 }
 
-/** What another thread needs to take part in a port. The port must stay open until that thread has adopted it. */
-export function describePort(port: Link | DatagramPort): PortDescription {
-  return { kind: port.kind, name: port.name, fd: port.fd, local: port.kind === 'tun' ? undefined : port.local };
-}
-
 /**
  * The same device or socket under a descriptor of its own: both ports are closed independently, and the device or
  * socket ends with the last of them. Throws OperationalError when the described port is closed already.

@@ -1,7 +1,7 @@
 // The control plane's side of a forwarder: on the same thread (simulator, tests), or on worker threads of its own.
 import type { AeadEngine } from '../../drivers/aead.ts';
 import type { Burst } from '../../drivers/burst.ts';
-import type { BurstPort, DatagramPort, Devices, Link, ParallelDevices, PortDescription } from '../../drivers/port.ts';
+import { describePort, type Devices, type ParallelDevices } from '../../drivers/port.ts';
 import type { Logger } from '../../platform/log.ts';
 import { after, earlier, type CancelTimer, type Clock, type Instant } from '../../platform/time.ts';
 import { createCounterPage, readCounters, type Capacity, type CounterPage } from '../dataplane/counters.ts';
@@ -212,7 +212,7 @@ export class ThreadForwarder implements ForwarderHandle {
     return {
       attachInside: (id, links) => {
         const own = links[worker];
-        thread.send({ kind: 'attach-inside', id, port: described(own ?? links[0]!), reads: own !== undefined });
+        thread.send({ kind: 'attach-inside', id, port: describePort(own ?? links[0]!), reads: own !== undefined });
       },
       attachOutside: (id, shares) => thread.send({ kind: 'attach-outside', id, ports: describedAll(shares[worker]!) }),
     };
@@ -267,9 +267,5 @@ export class ThreadForwarder implements ForwarderHandle {
 }
 
 function describedAll({ vxlan, natt, esp }: OutsidePorts): OutsideDescriptions {
-  return { vxlan: vxlan.map(described), natt: natt.map(described), esp: esp.map(described) };
-}
-
-function described(port: BurstPort & (Link | DatagramPort)): PortDescription {
-  return { kind: port.kind, name: port.name, fd: port.fd, local: port.kind === 'tun' ? undefined : port.local };
+  return { vxlan: vxlan.map(describePort), natt: natt.map(describePort), esp: esp.map(describePort) };
 }
