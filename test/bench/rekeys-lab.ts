@@ -7,10 +7,11 @@ import { askJson } from '../../platform/unix-socket.ts';
 import type { SiteView } from '../../provisioning/director/sites.ts';
 import { enclosedRunDirectory, settleInside } from '../../provisioning/lab/enclosure.ts';
 import { LabNetwork } from '../../provisioning/lab/network.ts';
-import { Onboarding } from '../../provisioning/lab/onboarding.ts';
+import { BRANCHES, Onboarding } from '../../provisioning/lab/onboarding.ts';
 import { branchKeys, incompleteRekey, type BranchKeys } from '../../provisioning/lab/rekey-check.ts';
 import { hostsOf, labTopology } from '../../provisioning/lab/topology.ts';
 import { waitFor } from '../../provisioning/lab/wait-for.ts';
+import { dropsOf, grownDrops } from './drops.ts';
 import { nextLine, startLoad, udpLadder } from './tunnel-measures.ts';
 
 const PACKET_BYTES = 1400;
@@ -127,10 +128,12 @@ async function main([file, wanted]: readonly string[]): Promise<void> {
   print(`the overlay carries ${capacityKpps} kpps of ${PACKET_BYTES} octets; each of ${lab.pairs.length} tenants sends ${eachPerSecond} packets per second`);
   const result = { capacityKpps, rekeys: 0, sent: 0, lost: 0, rounds: 0 };
   while (result.rekeys < Number(wanted)) {
+    const before = await dropsOf(network, BRANCHES);
     const { sent, received, rekeys } = await lab.round(eachPerSecond, (end) => lab.rekeyUntil(end, Number(wanted) - result.rekeys));
     if (rekeys === 0) throw new OperationalError('bench', 'no rekey was completed in a whole round', 'Read the logs of the branches');
     Object.assign(result, { rekeys: result.rekeys + rekeys, sent: result.sent + sent, lost: result.lost + sent - received, rounds: result.rounds + 1 });
     print(`round ${result.rounds}: ${rekeys} rekeys, ${sent} packets sent, ${sent - received} lost`);
+    if (sent !== received) print(`  dropped: ${grownDrops(before, await dropsOf(network, BRANCHES)) || 'nowhere that is counted'}`);
   }
   onboarding.close();
   writeFileSync(file!, JSON.stringify(result));

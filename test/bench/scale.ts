@@ -1,5 +1,6 @@
 // The scale bench: what a packet to a random peer costs in JavaScript while there are 1 to 1000 peers with ten routes
 // each, and what the tables of the largest number take. One thread, nothing of the kernel, an AEAD that seals nothing.
+// Then whole processes (scale-process.ts), with one worker and with one per processor.
 import { createBurst, Next, slotStart, type Burst } from '../../drivers/burst.ts';
 import { classify } from '../../firmware/dataplane/classify.ts';
 import { applyState, resolvePorts } from '../../firmware/dataplane/commands.ts';
@@ -9,11 +10,13 @@ import { addressPackets, flush } from '../../firmware/dataplane/send.ts';
 import { createTables, type Tables } from '../../firmware/dataplane/tables.ts';
 import { wrap } from '../../firmware/dataplane/wrap.ts';
 import type { ForwardingState } from '../../firmware/model.ts';
+import { processorCount } from '../../platform/host.ts';
 import { randomBelow, SeededRandom } from '../../platform/random.ts';
 import { instant, SystemClock } from '../../platform/time.ts';
 import { sa, side, udpPacket, VNI } from '../dataplane/boxes.ts';
 import { CatchDatagrams, IdleAead, ReplayLink } from '../dataplane/replayed.ts';
 import { median } from './median.ts';
+import { measureProcess } from './scale-process.ts';
 
 const PEERS = [1, 10, 100, 1000] as const;
 const ROUTES_PER_PEER = 10;
@@ -101,5 +104,7 @@ export async function benchScale(): Promise<Record<string, unknown>> {
   const before = process.memoryUsage().rss;
   const kept = tablesWith(PEERS.at(-1)!);
   const tablesMegabytes = Number(((process.memoryUsage().rss - before) / MEGABYTE).toPrecision(3));
-  return { nanosecondsPerPacket: found, ratioOfMostToOne: Number((found[PEERS.at(-1)!]! / found[1]!).toPrecision(3)), tunnels: kept.tunnels.rows, tablesMegabytes };
+  const processes = [];
+  for (const workers of new Set([1, processorCount()])) processes.push(await measureProcess(PEERS.at(-1)!, workers));
+  return { nanosecondsPerPacket: found, ratioOfMostToOne: Number((found[PEERS.at(-1)!]! / found[1]!).toPrecision(3)), tunnels: kept.tunnels.rows, tablesMegabytes, processes };
 }

@@ -26,6 +26,8 @@ export interface Contestant {
   readonly addresses: readonly [string, string];
   /** The processes of end 0 and of end 1; none for the bare cable. */
   readonly pids: readonly [number, number] | undefined;
+  /** Ours: resident MB of a process before it had a forwarder. */
+  readonly residentBefore?: number;
 }
 
 export class TunnelLab {

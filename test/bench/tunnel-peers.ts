@@ -23,7 +23,7 @@ const FIRST_DEVICE_NUMBER = 1000;
 
 export const PEERS: Readonly<Record<string, (lab: TunnelLab) => Promise<Contestant>>> = {
   veth: startCable,
-  ours: startOurs,
+  ours: (lab) => startOurs(lab),
   'wireguard-go': startWireguard,
   libipsec: startLibipsec,
   openvpn: startOpenvpn,
@@ -38,10 +38,11 @@ async function startCable(lab: TunnelLab): Promise<Contestant> {
   return { name: 'veth', version, underlay, namespaces: underlay.namespaces, addresses: underlay.addresses, pids: undefined };
 }
 
-async function startOurs(lab: TunnelLab): Promise<Contestant> {
+/** Our forwarder at both ends; with tunnels and routes to silent peers besides the one that is measured. */
+export async function startOurs(lab: TunnelLab, { workers = 1, silentPeers = 0 } = {}): Promise<Contestant> {
   const underlay = lab.addUnderlay();
-  const namespaces = [lab.network.addNamespace('vr1'), lab.network.addNamespace('vr2')] as const;
-  const children = await Promise.all(ENDS.map((end) => startEnd(lab, {
+  const namespaces = ENDS.map((end) => lab.network.addNamespace(`vr-${underlay.insides[end]}`)) as [string, string];
+  const ends = await Promise.all(ENDS.map((end) => startEnd(lab, {
     end: end + 1,
     wanVr: underlay.namespaces[end],
     vr: namespaces[end],
@@ -49,16 +50,19 @@ async function startOurs(lab: TunnelLab): Promise<Contestant> {
     remote: underlay.addresses[1 - end]!,
     inside: underlay.insides[end],
     otherInside: underlay.insides[1 - end]!,
+    workers,
+    silentPeers,
   })));
-  return { name: 'ours', version: `Node ${process.versions.node}`, underlay, namespaces, addresses: underlay.insides, pids: pidsOf(children) };
+  const pids = pidsOf(ends.map(({ child }) => child));
+  return { name: 'ours', version: `Node ${process.versions.node}`, underlay, namespaces, addresses: underlay.insides, pids, residentBefore: ends[0]!.residentBefore };
 }
 
-async function startEnd(lab: TunnelLab, end: TunnelEnd): Promise<ChildProcess> {
+async function startEnd(lab: TunnelLab, end: TunnelEnd): Promise<{ child: ChildProcess; residentBefore: number }> {
   const child = lab.network.spawn(end.wanVr, [process.execPath, '--disable-warning=ExperimentalWarning', END_SCRIPT], { stdio: ['pipe', 'pipe', 'inherit'] });
   child.stdin!.write(`${JSON.stringify(end)}\n`);
   const line = await createInterface(child.stdout!)[Symbol.asyncIterator]().next();
   if (line.done === true) throw new OperationalError('bench', 'an end of the tunnel bench stopped', 'Read its error above');
-  return child;
+  return { child, residentBefore: Number((line.value as string).split(' ')[1]) };
 }
 
 function pidsOf(children: readonly ChildProcess[]): [number, number] {
