@@ -2,7 +2,7 @@
 // --power-cuts it is upgraded, and the power fails at so many moments of that:
 // `boot-main.ts x86_64|aarch64 [--disk sata|usb|virtio] [--image FILE] [--life] [--power-cuts N [--seed S] [--boots N]
 // [--recording DIRECTORY]] [--json]`.
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { enclose, enclosedRunDirectory } from '../provisioning/lab/enclosure.ts';
@@ -12,9 +12,11 @@ import { architectureOf } from './architecture.ts';
 import { bootInLab } from './boot-lab.ts';
 import type { BootOptions, BootResult, Stage } from './boot-lab.ts';
 import { CHECKOUT } from './build.ts';
+import { consoleTrouble } from './console-trouble.ts';
+import { prepareEmulators } from './emulator.ts';
 import { imageFiles } from './image.ts';
 import { keepMarks, recordingIn, tryPowerCuts, WRITES, type CutResult } from './power-cut/cuts.ts';
-import type { DiskBus } from './virtual-machine.ts';
+import { CONSOLE_LOG, type DiskBus } from './virtual-machine.ts';
 
 const DISKS: readonly DiskBus[] = ['sata', 'usb', 'virtio'];
 /** In use after boot and onboarding. */
@@ -96,8 +98,15 @@ async function carryOut(order: Order): Promise<Outcome> {
 async function main(args: readonly string[]): Promise<number> {
   const runDirectory = enclosedRunDirectory();
   const order = orderOf(args, runDirectory ?? '');
-  if (runDirectory === undefined) return enclose(import.meta.filename, args, { keepOnFailure: true, announce: false });
-  const outcome = await carryOut(order);
+  if (runDirectory === undefined) {
+    prepareEmulators(order.print);
+    return enclose(import.meta.filename, args, { keepOnFailure: true, announce: false });
+  }
+  const outcome = await carryOut(order).catch((error: unknown) => {
+    const log = join(runDirectory, CONSOLE_LOG);
+    if (existsSync(log)) order.print(['the console says:', ...consoleTrouble(readFileSync(log, 'utf8'))].join('\n  '));
+    throw error;
+  });
   const faults = faultsOf(outcome);
   if (order.isJson) process.stdout.write(`${JSON.stringify(outcome)}\n`);
   const { loginSeconds, onboardedSeconds, memoryUsedMiB, dataMiB, asked, unreached, powerCuts } = outcome;

@@ -10,8 +10,6 @@ import type { Architecture } from './architecture.ts';
 import { originOf, type Origin } from './origin.ts';
 
 export const CHECKOUT = fileURLToPath(new URL('..', import.meta.url));
-/** The machine's cache of everything that can be made again. */
-export const CACHE = '/var/cache/selvage';
 const SHOWN_OF_FAILURE_CHARACTERS = 4000;
 
 export interface Build extends Origin {

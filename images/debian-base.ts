@@ -2,10 +2,12 @@
 // packages and kept in the machine's cache. Nothing of ours is in it.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { SystemClock } from '../platform/time.ts';
 import type { Architecture } from './architecture.ts';
-import { CACHE, runCommand } from './build.ts';
+import { beginBuilding, cachePath, endBuilding, isCached, keepBuilt } from './cache.ts';
+import { runCommand } from './build.ts';
 import type { Build } from './build.ts';
 import { archiveUri } from './debian-archive.ts';
 import { imagePlatform } from './image-platform.ts';
@@ -62,27 +64,24 @@ function settings(architecture: Architecture): string[] {
 export async function debianBase(build: Build, fresh: boolean): Promise<string> {
   const options = settings(build.architecture);
   const key = createHash('sha256').update(JSON.stringify([RELEASE, RELEASE_EPOCH, options])).digest('hex').slice(0, 12);
-  const base = join(CACHE, `image-${build.architecture.debian}-${key}`);
-  if (existsSync(base) && !fresh) {
+  const name = `image-${build.architecture.debian}-${key}`;
+  if (isCached(name) && !fresh) {
     build.print(`Debian ${RELEASE} ${build.architecture.debian}: from the cache`);
-    return base;
+    return cachePath(name);
   }
   build.print(`Debian ${RELEASE} ${build.architecture.debian}: unpacking packages (about a minute; five for another architecture)`);
-  mkdirSync(CACHE, { recursive: true });
-  const building = mkdtempSync(`${base}-building-`);
+  const building = beginBuilding(name, new SystemClock().unixMs());
   try {
     // INITRD: made when the root is complete, and once.
     const env = { SOURCE_DATE_EPOCH: String(RELEASE_EPOCH), INITRD: 'No' };
     ensureForeignBinaries(build.architecture);
     await runCommand(build, 'mmdebstrap', [...options, RELEASE, building, archiveUri()], { env });
     keepFirmware(building);
-    if (fresh) rmSync(base, { recursive: true, force: true });
-    // Two builders may race; the first one wins and the other's work is thrown away.
-    if (!existsSync(base)) renameSync(building, base);
+    keepBuilt(building, name, fresh);
   } finally {
-    rmSync(building, { recursive: true, force: true });
+    endBuilding(building);
   }
-  return base;
+  return cachePath(name);
 }
 
 function keepFirmware(root: string): void {

@@ -4,7 +4,11 @@ import type { ChildProcess } from 'node:child_process';
 import { copyFileSync, createWriteStream, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Architecture } from './architecture.ts';
+import { emulatorCommand } from './emulator.ts';
 import { SerialConsole } from './serial-console.ts';
+
+/** In the directory of a machine. */
+export const CONSOLE_LOG = 'console.log';
 
 export type DiskBus = 'sata' | 'usb' | 'virtio';
 
@@ -38,7 +42,7 @@ interface Platform {
 const PLATFORMS: Readonly<Record<Architecture['machine'], Platform>> = {
   x86_64: {
     program: 'qemu-system-x86_64',
-    // Not all that can be emulated: with that, QEMU 7.2 damaged the guest kernel's memory while RAUC wrote a slot.
+    // AES and little else that is new.
     machine: ['-machine', 'q35', '-cpu', 'Westmere'],
     firmware: '/usr/share/OVMF/OVMF_CODE_4M.fd',
     variables: '/usr/share/OVMF/OVMF_VARS_4M.fd',
@@ -94,7 +98,7 @@ export class VirtualMachine {
     if (options.writeLog !== undefined) writeFileSync(options.writeLog, '');
     const command = [
       ...options.prefix,
-      program,
+      ...emulatorCommand(program),
       ...machine,
       // One processor: with several, emulated ones lose what one of them writes into code that another one runs.
       ...['-accel', 'tcg', '-smp', '1', '-m', String(MEMORY_MIB), '-nodefaults', '-no-user-config', '-display', 'none'],
@@ -107,7 +111,7 @@ export class VirtualMachine {
     ];
     // A session of its own, to which the kernel gives its share of the processors (sched(7), autogroup).
     const process = spawn(command[0]!, command.slice(1), { stdio: ['pipe', 'pipe', 'inherit'], detached: true });
-    return new VirtualMachine(process, join(options.directory, 'console.log'));
+    return new VirtualMachine(process, join(options.directory, CONSOLE_LOG));
   }
 
   /** Cuts the power; resolves when the machine is gone. */

@@ -50,7 +50,7 @@ export const DEBIAN_PACKAGES = [
   { name: 'gcc-aarch64-linux-gnu', for: BUILD, reason: 'compiles the addon for arm64' },
   { name: 'libc6-dev-arm64-cross', for: BUILD, reason: 'C library headers for the addon on arm64' },
   { name: 'libipsec-mb1', for: LAB, reason: 'the faster AES-GCM of the data plane, where the processor has VAES', optional: true },
-  { name: 'mmdebstrap', for: [...TEST, 'image'], reason: 'a newer release beside this one, for images and for newer counterparts' },
+  { name: 'mmdebstrap', for: [...TEST, ...IMAGE_COMMANDS], reason: 'a newer release beside this one, for images, QEMU and newer counterparts' },
   { name: 'rauc', for: ['test', 'bundle'], reason: 'packs and signs update bundles' },
   { name: 'squashfs-tools', for: [...IMAGE, 'bundle'], reason: 'packs the root of an image' },
   { name: 'cryptsetup-bin', for: IMAGE, reason: 'the hash tree of an image' },
@@ -58,11 +58,9 @@ export const DEBIAN_PACKAGES = [
   { name: 'fdisk', for: IMAGE, reason: 'the partition table of an image' },
   { name: 'e2fsprogs', for: IMAGE, reason: 'the data partition of an image' },
   { name: 'qemu-utils', for: IMAGE, reason: 'images for virtual machines' },
-  { name: 'qemu-system-x86', for: IMAGE, reason: 'boots an image' },
   { name: 'ovmf', for: IMAGE, reason: 'UEFI of the virtual machine' },
   { name: 'qemu-user-static', for: IMAGE_COMMANDS, reason: 'runs the tools of an image of another architecture' },
   { name: 'arch-test', for: IMAGE_COMMANDS, reason: 'tells mmdebstrap that they run' },
-  { name: 'qemu-system-arm', for: IMAGE_COMMANDS, reason: 'boots an image for aarch64' },
   { name: 'qemu-efi-aarch64', for: IMAGE_COMMANDS, reason: 'UEFI of the virtual machine for aarch64' },
 ];
 

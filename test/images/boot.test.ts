@@ -21,7 +21,7 @@ const BOOT_TIMEOUT_MS = 2_400_000;
 const COMPRESSED_LIMIT_BYTES = 400 * 1024 * 1024;
 const MEMORY_LIMIT_MIB = 350;
 const QUESTIONS = 16;
-const SHOWN_LINES = 60;
+const SHOWN_LINES = 100;
 /** Judged by the disk that they leave, and booted from it. */
 const CUTS = { judged: 12, booted: 3 };
 
