@@ -103,7 +103,7 @@ class RekeysLab {
   /** Every tenant sends for a round, one after the other in each direction by turns. */
   async round(packetsPerSecond: number, work: (end: Instant) => Promise<number>): Promise<Counts & { readonly rekeys: number }> {
     const streams = this.pairs.map(({ namespaces, addresses }, index) => ({ port: FIRST_PORT + index, near: index % 2, namespaces, addresses }));
-    const receivers = streams.map(({ port, near, namespaces, addresses }) => startLoad({ role: 'receive', vr: namespaces[1 - near]!, local: addresses[1 - near]!, port, seconds: ROUND_SECONDS }));
+    const receivers = streams.map(({ port, near, namespaces, addresses }) => startLoad({ role: 'receive', vr: namespaces[1 - near]!, local: addresses[1 - near]!, port, seconds: ROUND_SECONDS, sendSeconds: ROUND_SECONDS }));
     for (const receiver of receivers) await nextLine(receiver);
     const senders = streams.map(({ port, near, namespaces, addresses }) =>
       startLoad({ role: 'send', vr: namespaces[near]!, local: addresses[near]!, remote: addresses[1 - near]!, port, payloadBytes: PACKET_BYTES - UDP_OVERHEAD_BYTES, packetsPerSecond, seconds: ROUND_SECONDS }));

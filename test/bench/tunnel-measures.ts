@@ -86,7 +86,7 @@ type Way = Pick<Contestant, 'namespaces' | 'addresses'>;
 
 async function holds(contestant: Way, payloadBytes: number, packetsPerSecond: number): Promise<boolean> {
   const { namespaces, addresses } = contestant;
-  const receiver = startLoad({ role: 'receive', vr: namespaces[1], local: addresses[1], port: UDP_PORT, seconds: UDP_SECONDS + 3 });
+  const receiver = startLoad({ role: 'receive', vr: namespaces[1], local: addresses[1], port: UDP_PORT, seconds: UDP_SECONDS + 3, sendSeconds: UDP_SECONDS });
   await nextLine(receiver);
   const sender = startLoad({ role: 'send', vr: namespaces[0], local: addresses[0], remote: addresses[1], port: UDP_PORT, payloadBytes, packetsPerSecond, seconds: UDP_SECONDS });
   const { sent } = JSON.parse(await nextLine(sender)) as { sent: number };

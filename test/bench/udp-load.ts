@@ -9,7 +9,7 @@ import { addressOctets } from '../../drivers/address.ts';
 import { SystemClock } from '../../platform/time.ts';
 
 export type UdpLoad =
-  | { readonly role: 'receive'; readonly vr: string; readonly local: string; readonly port: number; readonly seconds: number }
+  | { readonly role: 'receive'; readonly vr: string; readonly local: string; readonly port: number; readonly seconds: number; readonly sendSeconds: number }
   | { readonly role: 'send'; readonly vr: string; readonly local: string; readonly remote: string; readonly port: number; readonly payloadBytes: number; readonly packetsPerSecond: number; readonly seconds: number };
 
 /** Datagrams of one segmented send at most. */
@@ -20,17 +20,19 @@ const TICK_MS = 1;
 
 const clock = new SystemClock();
 
-/** Counts from the first datagram on until it is quiet. */
-function receive({ vr, local, port, seconds }: Extract<UdpLoad, { role: 'receive' }>): Record<string, number> {
+/** Counts from the first datagram on, for as long as the sender takes, and then until it is quiet. */
+function receive({ vr, local, port, seconds, sendSeconds }: Extract<UdpLoad, { role: 'receive' }>): Record<string, number> {
   const socket = openDrivers().devices.openUdp(vr, { address: local, port });
   const burst = createBurst();
   const waiter = createWaiter([socket.fd]);
   process.stdout.write('ready\n');
   let packets = 0;
   const givenUpAt = clock.now() + seconds * 1000;
-  for (let quietMs = 0; (packets === 0 ? clock.now() < givenUpAt : quietMs < QUIET_MS);) {
+  let sentAt = Infinity;
+  for (let quietMs = 0; (packets === 0 ? clock.now() < givenUpAt : quietMs < QUIET_MS || clock.now() < sentAt);) {
     burst.count = 0;
     const read = socket.read(burst);
+    if (packets === 0 && read > 0) sentAt = clock.now() + sendSeconds * 1000;
     packets += read;
     if (read > 0) quietMs = 0;
     else if (waiter.wait(QUIET_MS / 4) === 0) quietMs += QUIET_MS / 4;
