@@ -17,6 +17,10 @@ async function moveInitiator(lab: InteropLab): Promise<string> {
 
 /** UPDATE_SA_ADDRESSES as strongSwan's log calls it, sent or received. */
 const UPDATED = { initiator: /parsed INFORMATIONAL request \d+ \[[^\]]*N\(UPD_SA_ADDR\)/, responder: /generating INFORMATIONAL request \d+ \[[^\]]*N\(UPD_SA_ADDR\)/ } as const;
+/** Ours came from another address; the liveness check before that also has UPDATE_SA_ADDRESSES. */
+const SEEN_ELSEWHERE = /remote endpoint changed from (\S+)\[4500\] to (?!\1\[)\S+\[4500\]/;
+/** kernel-libipsec cannot move a child, so strongSwan makes another one. */
+const CHILD_MOVED = /rekeyed CHILD_SA/;
 const TOLD_MS = 15_000;
 
 async function moves(lab: InteropLab, seen: (address: string) => string): Promise<void> {
@@ -80,7 +84,8 @@ export const MOBILITY_ROWS: readonly Row[] = [
       await lab.start({ settings: { mobike: true, dpdMs: 1_000 } }, { mobike: true });
       await lab.awaitUp();
       lab.topology.moveNat();
-      await lab.theirs.awaitLog(UPDATED.initiator, TOLD_MS);
+      await lab.theirs.awaitLog(SEEN_ELSEWHERE, TOLD_MS);
+      await lab.theirs.awaitLog(CHILD_MOVED, TOLD_MS);
       await lab.ping('ours');
       await lab.ping('theirs');
     },
