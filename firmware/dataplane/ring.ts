@@ -4,7 +4,10 @@
 //   word 0    WRITE  where the next record begins      the writer's
 //   word 16   READ   the oldest record                 the reader's
 //   word 32   RUNG   1 from waking the reader until it looks
-//   word 48   records: words of the record, 0 = go on at the beginning | the columns below | 4 words address | octets
+//   word 48   records: words of the record, 0 or less = go on at minus that | the columns below | 4 words address | octets
+//
+// A writer whose reader has everything begins anew once it is some way into the ring: what is used lies in the caches, and
+// memory that no queue has reached is not there. When the reader then does not come, what is behind it is used as well.
 //
 // Error contract: a packet that finds no room is dropped with the reason 'worker-queue-full'; the others go on. A worker
 // that dies leaves whole records and true positions.
@@ -76,8 +79,12 @@ export class WorkerPort implements BurstPort {
   readonly #otherBell: Bell;
   readonly #page: CounterPage;
   readonly #size: number;
+  /** From here on it begins anew. */
+  readonly #some: number;
   /** Where the next record goes, before the reader is told. */
   #at: number;
+  /** Where it began anew, while the reader is still there: what is behind may be used, and the beginning is not free. */
+  #left = -1;
 
   constructor({ name, from, to, ownBell, otherBell, page }: WorkerPortOptions) {
     this.name = name;
@@ -88,6 +95,7 @@ export class WorkerPort implements BurstPort {
     this.#otherBell = otherBell;
     this.#page = page;
     this.#size = to.length - RECORDS;
+    this.#some = this.#size >> 4;
     this.#at = Atomics.load(to, WRITE);
     // A worker before this one may have died between telling and waking.
     ownBell.ring();
@@ -118,8 +126,8 @@ export class WorkerPort implements BurstPort {
     while (at !== write && i < BURST_PACKETS) {
       const record = RECORDS + at;
       const words = ring[record]!;
-      if (words === 0) {
-        at = 0;
+      if (words <= 0) {
+        at = 0 - words;
         continue;
       }
       if (first >= 0 && (ring[record + KIND] !== ring[first + KIND] || ring[record + ID] !== ring[first + ID] || ring[record + FAMILY] !== ring[first + FAMILY])) break;
@@ -189,15 +197,28 @@ export class WorkerPort implements BurstPort {
     return true;
   }
 
-  /** Where a record of so many words may lie, or -1. One word more stays free: WRITE never meets READ from behind, and "go on at the beginning" has a place. */
+  /** Where a record of so many words may lie, or -1. One word more stays free: WRITE never meets READ from behind, and "go on" has a place. */
   #room(words: number): number {
     const at = this.#at;
     const read = Atomics.load(this.#to, READ);
-    if (at < read) return words < read - at ? at : -1;
+    if (read !== this.#left) this.#left = -1;
+    if (at < read) {
+      if (words < read - at) return at;
+      if (this.#left < 0 || words >= this.#size - read - 1) return -1;
+      return this.#goOn(read + 1);
+    }
+    if (at === read && at >= this.#some && words < read) {
+      this.#left = at;
+      return this.#goOn(0);
+    }
     if (words < this.#size - at) return at;
-    if (words >= read) return -1;
-    this.#to[RECORDS + at] = 0;
-    return 0;
+    return this.#left < 0 && words < read ? this.#goOn(0) : -1;
+  }
+
+  /** The next record lies there. */
+  #goOn(at: number): number {
+    this.#to[RECORDS + this.#at] = 0 - at;
+    return at;
   }
 }
 

@@ -73,10 +73,10 @@ function check(burst: Burst, i: number, { octets, segment, kind, id }: Row): voi
 }
 
 describe('ring between workers', () => {
-  for (const seed of [1, 2, 3]) {
+  for (const seed of [1, 2, 3, 4, 5, 6]) {
     it(`gives every packet unchanged and in order, or refuses it, seed ${seed}`, () => {
       const random = new SeededRandom(`ring ${seed}`);
-      const { writer, reader } = ends(64 * 1024 * seed + 4 * (random.uint32() % 1000));
+      const { writer, reader } = ends(64 * 1024 * (1 + (seed % 3)) + 4 * (random.uint32() % 1000));
       const [from, to] = [createBurst(), createBurst()];
       const expected: Row[] = [];
       let refused = 0;
@@ -134,7 +134,7 @@ describe('ring between workers', () => {
   });
 
   it('goes on for a worker that takes the place of a dead one, and wakes both ends', () => {
-    const ring = createRing(1 << 14);
+    const ring = createRing(1 << 16);
     const random = new SeededRandom('restart');
     const [from, to] = [createBurst(), createBurst()];
     const rows = Array.from({ length: 30 }, (_, id): Row => ({ octets: random.bytes(400), segment: 0, kind: 1, id: id % 2 }));
@@ -149,6 +149,45 @@ describe('ring between workers', () => {
       for (to.count = 0; reader.read(to) > 0; to.count = 0) for (let i = 0; i < to.count; i++) check(to, i, rows[arrived.push(n) - 1]!);
     }
     assert.equal(arrived.length, 30);
+  });
+
+  const rowsOf = (random: SeededRandom, count: number): Row[] => Array.from({ length: count }, () => ({ octets: random.bytes(1000), segment: 0, kind: 1, id: 1 }));
+  const from = createBurst();
+  const put = (writer: WorkerPort, rows: readonly Row[], random: SeededRandom): number => {
+    from.count = 0;
+    for (const row of rows) place(from, row, random);
+    return writer.write(from, SELECT);
+  };
+
+  it('uses little of its memory while the reader keeps up', () => {
+    const ring = createRing(1 << 22);
+    const { writer, reader } = ends(0, ring);
+    const random = new SeededRandom('little');
+    const to = createBurst();
+    for (let round = 0; round < 100; round++) {
+      assert.equal(put(writer, rowsOf(random, 100), random), 100);
+      for (to.count = 0; reader.read(to) > 0; to.count = 0);
+    }
+    assert.ok(ring.subarray(ring.length >> 2).every((word) => word === 0));
+  });
+
+  it('holds as much as it has memory, wherever the reader stops', () => {
+    for (const before of [0, 100, 300, 700]) {
+      const { writer, reader } = ends(1 << 22);
+      const random = new SeededRandom(`stop ${before}`);
+      const to = createBurst();
+      for (let sent = 0; sent < before; sent += 100) {
+        put(writer, rowsOf(random, 100), random);
+        for (to.count = 0; reader.read(to) > 0; to.count = 0);
+      }
+      const rows = rowsOf(random, 100);
+      let held = 0;
+      for (let put100 = 100; put100 === 100; held += put100) put100 = put(writer, rows, random);
+      assert.ok(held * 1000 > 0.8 * (1 << 22), `${held} packets after ${before}`);
+      let arrived = 0;
+      for (to.count = 0; reader.read(to) > 0; to.count = 0) for (let i = 0; i < to.count; i++) check(to, i, rows[arrived++ % 100]!);
+      assert.equal(arrived, held);
+    }
   });
 
   it('counts packets that were handed over, super-packets by their parts', () => {
