@@ -63,10 +63,14 @@ function openStore(directory: string, clock: Clock, random: Random, alarms: Alar
   return store;
 }
 
-/** An image whose data partition did not come up runs from memory, where everything can be written. */
+/** An image whose data partition did not come up runs from memory, where everything can be written; one that was repaired may lack files. */
 function raiseDiskAlarm(alarms: Alarms): void {
   const state = dataPartitionState();
   if (state === undefined || state === 'usable') return;
+  if (state === 'repaired') {
+    alarms.raise({ name: 'data-partition-repaired', object: '', severity: 'major', cause: 'the data partition was damaged and has been repaired; keys, configuration or logs may be lost', nextStep: 'onboard the box anew when it has no key or configuration; replace the disk when it happens again' });
+    return;
+  }
   alarms.raise({ name: 'data-partition-lost', object: '', severity: 'critical', cause: `the data partition is ${state}; the box runs from memory`, nextStep: 'restart it; when that does not help, replace the disk or flash it again: until then every restart forgets everything' });
 }
 

@@ -8,8 +8,15 @@ const GOOD_MS = 300_000;
 const UPGRADE_MS = 900_000;
 const VARIABLES = 'grub-editenv /boot/efi/EFI/BOOT/grubenv list | tr "\\n" " "';
 const UPGRADE_LOG = 'selvage show system package; tail -n 20 /var/log/versa/versa-upgrade.log; journalctl -u rauc -n 20 --no-pager';
-/** With the superblock and its first copy, at 128 MiB, after which e2fsck looks. */
-const OVERWRITE = 'echo 1 >/proc/sys/kernel/sysrq; dd if=/dev/urandom of=$(findmnt -no SOURCE /data) bs=1M count=136 conv=fsync status=none; echo b >/proc/sysrq-trigger';
+/**
+ * The superblock and all its copies, which ext4 has in the first group of 128 MiB and in those whose numbers are powers of 3, 5
+ * and 7; read-only before, for a file system that finds itself damaged writes its superblock again.
+ */
+const OVERWRITE = [
+  'echo 1 >/proc/sys/kernel/sysrq; sync; echo u >/proc/sysrq-trigger; sleep 3; data=$(findmnt -no SOURCE /data)',
+  'for group in 0 1 3 5 7 9 25 27 49; do dd if=/dev/urandom of=$data bs=1M seek=$((group * 128)) count=8 conv=fsync,notrunc status=none; done',
+  'echo b >/proc/sysrq-trigger',
+].join('; ');
 /** Tells device keys apart; empty without one. */
 const DEVICE_KEY = 'find /data -type f -name "*device-key*" -exec sha256sum {} + | cut -c 1-64 | sort | tr "\n" " "';
 

@@ -44,7 +44,7 @@ export function imageBuiltUnixMs(file = CLOCK_EPOCH): number | undefined {
   return statSync(file, { throwIfNoEntry: false })?.mtimeMs;
 }
 
-/** `usable`, or what an image found instead of a data partition; undefined on other hosts. Written by the image's boot script. */
+/** `usable`, `repaired`, or what an image found instead of a data partition; undefined on other hosts. Written by the image's boot script. */
 export function dataPartitionState(file = DATA_STATE): string | undefined {
   return known(readIfThere(file));
 }
