@@ -8,15 +8,26 @@ const GOOD_MS = 300_000;
 const UPGRADE_MS = 900_000;
 const VARIABLES = 'grub-editenv /boot/efi/EFI/BOOT/grubenv list | tr "\\n" " "';
 const UPGRADE_LOG = 'selvage show system package; tail -n 20 /var/log/versa/versa-upgrade.log; journalctl -u rauc -n 20 --no-pager';
-/**
- * The superblock and all its copies, which ext4 has in the first group of 128 MiB and in those whose numbers are powers of 3, 5
- * and 7; read-only before, for a file system that finds itself damaged writes its superblock again.
- */
-const OVERWRITE = [
-  'echo 1 >/proc/sys/kernel/sysrq; sync; echo u >/proc/sysrq-trigger; sleep 3; data=$(findmnt -no SOURCE /data)',
-  'for group in 0 1 3 5 7 9 25 27 49; do dd if=/dev/urandom of=$data bs=1M seek=$((group * 128)) count=8 conv=fsync,notrunc status=none; done',
-  'echo b >/proc/sysrq-trigger',
-].join('; ');
+/** The beginnings of block groups of 128 MiB. */
+interface Spot {
+  readonly groups: readonly number[];
+  readonly mebibytes: number;
+}
+
+/** The file system's directories and two of its superblocks: e2fsck finds another one, and makes what it can of the rest. */
+const REPAIRABLE: Spot = { groups: [0, 1], mebibytes: 100 };
+/** All superblocks: ext4 has copies in the first group and in those whose numbers are powers of 3, 5 and 7. */
+const BEYOND_REPAIR: Spot = { groups: [0, 1, 3, 5, 7, 9, 25, 27, 49], mebibytes: 8 };
+
+/** Overwrites parts of the data partition and restarts; read-only before, for a file system that finds itself damaged writes its superblock again. */
+function spoil({ groups, mebibytes }: Spot): string {
+  return [
+    'echo 1 >/proc/sys/kernel/sysrq; sync; echo u >/proc/sysrq-trigger; sleep 3; data=$(findmnt -no SOURCE /data)',
+    `for group in ${groups.join(' ')}; do dd if=/dev/urandom of=$data bs=1M seek=$((group * 128)) count=${mebibytes} conv=fsync,notrunc status=none; done`,
+    'echo b >/proc/sysrq-trigger',
+  ].join('; ');
+}
+
 /** Tells device keys apart; empty without one. */
 const DEVICE_KEY = 'find /data -type f -name "*device-key*" -exec sha256sum {} + | cut -c 1-64 | sort | tr "\n" " "';
 
@@ -41,8 +52,17 @@ export interface LifeResult {
   /** After the factory reset and another onboarding. */
   readonly reset: Stage;
   readonly isKeyNew: boolean;
-  /** With a data partition that is overwritten, after another onboarding. */
-  readonly damaged: { readonly stage: Stage; readonly dataState: string; readonly alarm: string };
+  /** With a data partition of which enough is left for a repair. */
+  readonly repaired: SpoiltResult;
+  /** With one that nothing can be made of. */
+  readonly damaged: SpoiltResult;
+}
+
+/** A box whose data partition was overwritten, after another onboarding: what its boot and its alarm say. */
+export interface SpoiltResult {
+  readonly stage: Stage;
+  readonly dataState: string;
+  readonly alarm: string;
 }
 
 export interface Stage extends Reachability {
@@ -123,14 +143,15 @@ async function live(lab: ImageLab, task: number): Promise<LifeResult> {
   const again = await lab.onboarded(task);
   const reset = await stage(lab);
   const newKey = await lab.say(DEVICE_KEY);
-  return { rolledBack, reset, isKeyNew: key !== '' && newKey !== '' && key !== newKey, damaged: await damage(lab, again) };
+  const repaired = await spoilt(lab, REPAIRABLE, again);
+  return { rolledBack, reset, isKeyNew: key !== '' && newKey !== '' && key !== newKey, repaired, damaged: await spoilt(lab, BEYOND_REPAIR, repaired.task) };
 }
 
-/** Overwrites the data partition under the running box, which then restarts without another word to it. */
-async function damage(lab: ImageLab, task: number): Promise<LifeResult['damaged']> {
+/** Spoils parts of the data partition under the running box, which restarts without another word to it, and is onboarded again. */
+async function spoilt(lab: ImageLab, spot: Spot, task: number): Promise<SpoiltResult & { readonly task: number }> {
   await lab.orderRecord();
-  await lab.restart(OVERWRITE);
-  await lab.onboarded(task);
+  await lab.restart(spoil(spot));
+  const again = await lab.onboarded(task);
   const dataState = await lab.say('cat /run/selvage-image/data');
-  return { stage: await stage(lab), dataState, alarm: await lab.say('selvage show alarms | grep -o data-partition-lost') };
+  return { task: again, stage: await stage(lab), dataState, alarm: await lab.say('selvage show alarms | grep -o "data-partition-[a-z]*"') };
 }

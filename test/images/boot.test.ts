@@ -109,10 +109,16 @@ describe('the image for x86_64', function () {
     assertWorks(booted.life!.reset, 'A');
   });
 
+  it('boots with a data partition that had to be repaired, says so, and can be onboarded again', () => {
+    const { dataState, alarm, stage } = booted.life!.repaired;
+    assert.deepEqual([dataState, alarm], ['repaired', 'data-partition-repaired']);
+    assertWorks(stage, 'A');
+  });
+
   it('boots without a data partition that can be used, says so, and can be onboarded again', () => {
-    assert.equal(booted.life!.damaged.dataState, 'damaged');
-    assert.equal(booted.life!.damaged.alarm, 'data-partition-lost');
-    assertWorks(booted.life!.damaged.stage, 'A');
+    const { dataState, alarm, stage } = booted.life!.damaged;
+    assert.deepEqual([dataState, alarm], ['damaged', 'data-partition-lost']);
+    assertWorks(stage, 'A');
   });
 
   it('comes to a whole slot with its configuration after a power cut at any moment of an upgrade', () => {
