@@ -17,7 +17,7 @@ import { PLATFORM_VERSION } from '../../firmware/version.ts';
 const IMAGES = join(import.meta.dirname, '../../images');
 const AUTHORITY = join(IMAGES, '../.selvage/update-authority/ca.pem');
 const BUILD_TIMEOUT_MS = 900_000;
-const BOOT_TIMEOUT_MS = 2_400_000;
+const BOOT_TIMEOUT_MS = 3_600_000;
 const COMPRESSED_LIMIT_BYTES = 400 * 1024 * 1024;
 const MEMORY_LIMIT_MIB = 350;
 const QUESTIONS = 16;
