@@ -2,6 +2,7 @@
 // are copied as whole words, so a packet keeps its place within a word (`shift`).
 //
 //   word 0    WRITE  where the next record begins      the writer's
+//   word 1    LEFT   where it began anew               the writer's
 //   word 16   READ   the oldest record                 the reader's
 //   word 32   RUNG   1 from waking the reader until it looks
 //   word 48   records: words of the record, 0 or less = go on at minus that | the columns below | 4 words address | octets
@@ -19,6 +20,8 @@ import type { BurstPort } from '../../drivers/port.ts';
 import { countHandedOver, Reason, type CounterPage } from './counters.ts';
 
 const WRITE = 0;
+/** 0 = nowhere. While the reader is still there, what is behind may be used once, and the beginning is not free. */
+const LEFT = 1;
 const READ = 16;
 const RUNG = 32;
 const RECORDS = 48;
@@ -83,8 +86,6 @@ export class WorkerPort implements BurstPort {
   readonly #some: number;
   /** Where the next record goes, before the reader is told. */
   #at: number;
-  /** Where it began anew, while the reader is still there: what is behind may be used, and the beginning is not free. */
-  #left = -1;
 
   constructor({ name, from, to, ownBell, otherBell, page }: WorkerPortOptions) {
     this.name = name;
@@ -199,20 +200,21 @@ export class WorkerPort implements BurstPort {
 
   /** Where a record of so many words may lie, or -1. One word more stays free: WRITE never meets READ from behind, and "go on" has a place. */
   #room(words: number): number {
+    const ring = this.#to;
     const at = this.#at;
-    const read = Atomics.load(this.#to, READ);
-    if (read !== this.#left) this.#left = -1;
+    const read = Atomics.load(ring, READ);
+    if (read !== ring[LEFT]) ring[LEFT] = 0;
     if (at < read) {
       if (words < read - at) return at;
-      if (this.#left < 0 || words >= this.#size - read - 1) return -1;
+      if (ring[LEFT] === 0 || words >= this.#size - read - 1) return -1;
       return this.#goOn(read + 1);
     }
     if (at === read && at >= this.#some && words < read) {
-      this.#left = at;
+      ring[LEFT] = at;
       return this.#goOn(0);
     }
     if (words < this.#size - at) return at;
-    return this.#left < 0 && words < read ? this.#goOn(0) : -1;
+    return ring[LEFT] === 0 && words < read ? this.#goOn(0) : -1;
   }
 
   /** The next record lies there. */

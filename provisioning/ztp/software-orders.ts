@@ -23,7 +23,6 @@ export interface SoftwareOrdersOptions {
   readonly running: string;
 }
 
-
 const DOCUMENT = 'ztp-software-order';
 const checkKeptOrder = keptOrderCheck();
 const FIRST_RETRY_MS = 2_000;
