@@ -8,6 +8,7 @@ const GOOD_MS = 300_000;
 const UPGRADE_MS = 900_000;
 const VARIABLES = 'grub-editenv /boot/efi/EFI/BOOT/grubenv list | tr "\\n" " "';
 const UPGRADE_LOG = 'selvage show system package; tail -n 20 /var/log/versa/versa-upgrade.log; journalctl -u rauc -n 20 --no-pager';
+
 /** The beginnings of block groups of 128 MiB. */
 interface Spot {
   readonly groups: readonly number[];
