@@ -16,14 +16,14 @@ const PROGRAMS = ['/usr/sbin/dhcpcd', '/sbin/dhcpcd'];
 const INSTALL = 'run: apt-get install dhcpcd-base';
 /** Changes that come together are read once. */
 const SETTLE_MS = 50;
-/** How long it may take to give a lease up. */
-const CLOSE_MS = 3_000;
+/** How long it may take to give a lease up, with a killed client after 5 s; shorter than a service manager waits. */
+const CLOSE_MS = 10_000;
 /** Longer lines of the program are cut. */
 const LONGEST_WORDS = 300;
 
 /**
- * Everything of one port: the program, a line of output for each change of an address or link, and an end to both when
- * standard input ends, so in whatever way the appliance ends. Runs in a mount table of its own (ip netns exec makes it):
+ * Everything of one port: the program, a line of output when the port is clean and for each change of an address or link
+ * after that, and an end to both when standard input ends, so in whatever way the appliance ends. Runs in a mount table of its own (ip netns exec makes it):
  * there the program's fixed places lie in our state directory and in memory. It works for itself under its own user, so
  * ending it takes CAP_KILL. Afterwards IPv6 has its link-local address by the kernel again.
  */
@@ -36,21 +36,26 @@ mount --bind "$state" /var/lib/dhcpcd || exit 1
 ipv6=/proc/sys/net/ipv6/conf/$port
 echo 0 >"$ipv6/accept_ra"
 echo 1 >"$ipv6/accept_dad"
-# What a client left that was killed: the next one does not know it.
-for family in $families; do
-  ip "-$family" route flush dev "$port" default
-  ip "-$family" addr flush dev "$port" scope global
-done
+# What a client leaves that is killed: the next one does not know it.
+clean() {
+  for family in $families; do
+    ip "-$family" route flush dev "$port" default
+    ip "-$family" addr flush dev "$port" scope global
+  done
+}
+clean
+echo clean
 exec 3<&0
 ip -o monitor address link &
 monitor=$!
 "$program" --nobackground --config /run/dhcpcd.conf --script /bin/true --nodev "$port" >&2 3<&- &
 client=$!
-{ cat; kill "$client"; sleep 2; kill -KILL "$client"; } <&3 3<&- >/dev/null 2>&1 &
+{ cat; kill "$client"; sleep 5 & trap "kill $!" TERM; wait $! && kill -KILL "$client"; } <&3 3<&- >/dev/null 2>&1 &
 watcher=$!
 wait "$client"
 code=$?
 kill "$watcher" "$monitor" 2>/dev/null
+clean
 echo 0 >"$ipv6/addr_gen_mode" 2>/dev/null
 exit "$code"
 `;
@@ -145,7 +150,6 @@ class DhcpcdClient implements AddressClient {
         void this.#end(`dhcpcd could not be started: ${error.message}`);
       });
     });
-    this.look();
   }
 
   look(): void {
