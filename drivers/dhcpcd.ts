@@ -1,7 +1,6 @@
 // Addresses of a port from its network: dhcpcd (DHCP, router advertisements, DHCPv6) inside the port's virtual router,
 // and the kernel as the record of what came of it. dhcpcd's own hooks are not used: whatever changes an address, the
 // kernel tells, with its lifetime, and it has taken an expired one away also when dhcpcd is dead.
-import { spawn, type ChildProcess } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { OperationalError } from '../platform/errors.ts';
@@ -10,6 +9,7 @@ import { sleep } from '../platform/time.ts';
 import { addressesGiven, type AddressDevice, type DefaultRoute } from './given-addresses.ts';
 import { ipJson } from './iproute.ts';
 import type { AddressClient, AddressClientOptions, AddressClients } from './port.ts';
+import { Program } from './program.ts';
 
 /** Where Debian puts it; a service's PATH need not hold it. */
 const PROGRAMS = ['/usr/sbin/dhcpcd', '/sbin/dhcpcd'];
@@ -90,7 +90,11 @@ export class DhcpcdClients implements AddressClients {
     } catch (error) {
       return new FailedClient(options, `the directory of leases cannot be written: ${(error as Error).message}`, 'make room on the disk, or repair it');
     }
-    return new DhcpcdClient(options, program, this.#state);
+    try {
+      return new DhcpcdClient(options, program, this.#state);
+    } catch (error) {
+      return new FailedClient(options, `dhcpcd could not be started: ${(error as Error).message}`, 'check the limits of this service');
+    }
   }
 
   /** One identity per box for all ports (RFC 8415 11), of the form that needs no hardware address (RFC 6355). */
@@ -122,8 +126,7 @@ class FailedClient implements AddressClient {
 
 class DhcpcdClient implements AddressClient {
   readonly #options: AddressClientOptions;
-  readonly #child: ChildProcess;
-  readonly #ended: Promise<void>;
+  readonly #program: Program;
   #closed = false;
   #reading = false;
   #readAgain = false;
@@ -131,25 +134,11 @@ class DhcpcdClient implements AddressClient {
 
   constructor(options: AddressClientOptions, program: string, state: string) {
     this.#options = options;
-    const env = { ...process.env, LC_ALL: 'C', PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin` };
-    const command = ['netns', 'exec', options.vr, 'sh', '-c', RUN, 'dhcpcd', options.device, program, state, configuration(options), options.families.join(' ')];
-    const child = spawn('ip', command, { env, stdio: ['pipe', 'pipe', 'pipe'] });
-    this.#child = child;
-    child.stdin.on('error', () => undefined);
-    child.stdout.on('data', () => this.look());
-    child.stderr.on('data', (chunk: Buffer) => this.#heard(chunk.toString()));
-    this.#ended = new Promise((resolve) => {
-      child.on('exit', (code, signal) => {
-        // What waits for the end of standard input must not outlive the rest.
-        child.stdin.destroy();
-        resolve();
-        void this.#end(`dhcpcd ended with ${code ?? signal}${this.#lastWords === '' ? '' : `: ${this.#lastWords}`}`);
-      });
-      child.on('error', (error) => {
-        resolve();
-        void this.#end(`dhcpcd could not be started: ${error.message}`);
-      });
-    });
+    const args = ['netns', 'exec', options.vr, 'sh', '-c', RUN, 'dhcpcd', options.device, program, state, configuration(options), options.families.join(' ')];
+    this.#program = new Program('ip', args);
+    this.#program.stdout.on('data', () => this.look());
+    this.#program.stderr.on('data', (chunk: Buffer) => this.#heard(chunk.toString()));
+    void this.#untilEnded();
   }
 
   look(): void {
@@ -159,8 +148,15 @@ class DhcpcdClient implements AddressClient {
 
   async close(): Promise<void> {
     this.#closed = true;
-    this.#child.stdin?.end();
-    await Promise.race([this.#ended, sleep(CLOSE_MS)]);
+    this.#program.stdin.end();
+    await Promise.race([this.#program.ended, sleep(CLOSE_MS)]);
+  }
+
+  async #untilEnded(): Promise<void> {
+    const { code, signal } = await this.#program.ended;
+    // What waits for the end of standard input must not outlive the rest.
+    this.#program.stdin.destroy();
+    await this.#end(`dhcpcd ended with ${code ?? signal}${this.#lastWords === '' ? '' : `: ${this.#lastWords}`}`);
   }
 
   #heard(text: string): void {

@@ -1,11 +1,16 @@
 // Runs iproute2 and sysctl. Every failure names the command, what it said, and the next step.
-import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import type { Socket } from 'node:net';
 import { OperationalError } from '../platform/errors.ts';
+import { after, SystemClock } from '../platform/time.ts';
+import { Program } from './program.ts';
 
 /** No iproute2 call takes long; one that does hangs on a lock of the kernel. */
 const COMMAND_TIMEOUT_MS = 30_000;
 
 const PACKAGES: Readonly<Record<string, string>> = { ip: 'iproute2', sysctl: 'procps', systemctl: 'systemd' };
+
+const clock = new SystemClock();
 
 interface Finished {
   readonly code: number | null;
@@ -13,20 +18,23 @@ interface Finished {
   readonly stderr: string;
 }
 
-function execute(command: string, args: readonly string[], input: string, timeout: number): Promise<Finished> {
-  return new Promise((resolve, reject) => {
-    const env = { ...process.env, LC_ALL: 'C', PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin` };
-    const child = spawn(command, args, { env, timeout, stdio: ['pipe', 'pipe', 'pipe'] });
-    const stdout: Buffer[] = [];
-    const stderr: Buffer[] = [];
-    child.stdout.on('data', (chunk: Buffer) => stdout.push(chunk));
-    child.stderr.on('data', (chunk: Buffer) => stderr.push(chunk));
-    // A command that ends before it has read its input says why on stderr.
-    child.stdin.on('error', () => undefined);
-    child.on('error', reject);
-    child.on('close', (code) => resolve({ code, stdout: Buffer.concat(stdout).toString(), stderr: Buffer.concat(stderr).toString().trim() }));
-    child.stdin.end(input);
-  });
+async function execute(command: string, args: readonly string[], input: string, timeoutMs: number): Promise<Finished> {
+  const program = new Program(command, args);
+  const cancel = clock.at(after(clock.now(), timeoutMs), () => program.kill('SIGTERM'));
+  program.stdin.end(input);
+  try {
+    const [{ code }, stdout, stderr] = await Promise.all([program.ended, textOf(program.stdout), textOf(program.stderr)]);
+    return { code, stdout, stderr: stderr.trim() };
+  } finally {
+    cancel();
+  }
+}
+
+async function textOf(stream: Socket): Promise<string> {
+  const chunks: Buffer[] = [];
+  stream.on('data', (chunk: Buffer) => chunks.push(chunk));
+  await once(stream, 'close');
+  return Buffer.concat(chunks).toString();
 }
 
 function nextStep(stderr: string): string {
@@ -44,6 +52,7 @@ export async function run(command: string, args: readonly string[], input = '', 
   try {
     done = await execute(command, args, input, timeoutMs);
   } catch (error) {
+    if (error instanceof OperationalError) throw error;
     const code = (error as NodeJS.ErrnoException).code ?? 'UNKNOWN';
     const step = code === 'ENOENT' ? `run: apt-get install ${PACKAGES[command] ?? command}` : 'check the limits of this service';
     throw new OperationalError(code, `cannot run ${shown}: ${(error as Error).message}`, step, error);

@@ -32,11 +32,22 @@ export interface NativeAddon {
   close(fd: number): void;
   duplicate(fd: number): number;
   notify(path: string, state: string): void;
+  startProgram(path: string, args: readonly string[], environment: readonly string[], ended: (code: number, signal: number) => void): NativeProgram;
+  signalProgram(handle: number, signal: number): void;
   aeadInstall(suite: number, key: Uint8Array, salt: Uint8Array, esn: boolean, vaes: boolean): number;
   aeadHasVaes(): boolean;
   aeadRemove(handle: number): void;
   aeadSeal(memory: ArrayBuffer, count: number, select: number, then: number, failReason: number): void;
   aeadOpen(memory: ArrayBuffer, count: number, select: number, then: number, failReason: number): void;
+}
+
+/** `handle` and the three streams are descriptors that the caller closes. */
+export interface NativeProgram {
+  readonly pid: number;
+  readonly handle: number;
+  readonly stdin: number;
+  readonly stdout: number;
+  readonly stderr: number;
 }
 
 export interface NativeLayout {

@@ -132,7 +132,8 @@ async function main([file, wanted]: readonly string[]): Promise<void> {
     const { sent, received, rekeys } = await lab.round(eachPerSecond, (end) => lab.rekeyUntil(end, Number(wanted) - result.rekeys));
     if (rekeys === 0) throw new OperationalError('bench', 'no rekey was completed in a whole round', 'Read the logs of the branches');
     Object.assign(result, { rekeys: result.rekeys + rekeys, sent: result.sent + sent, lost: result.lost + sent - received, rounds: result.rounds + 1 });
-    print(`round ${result.rounds}: ${rekeys} rekeys, ${sent} packets sent, ${sent - received} lost`);
+    const kpps = Math.round(sent / ROUND_SECONDS / 1000);
+    print(`round ${result.rounds}: ${rekeys} rekeys, ${sent} packets sent (${kpps} kpps), ${sent - received} lost`);
     if (sent !== received) print(`  dropped: ${grownDrops(before, await dropsOf(network, BRANCHES)) || 'nowhere that is counted'}`);
   }
   onboarding.close();

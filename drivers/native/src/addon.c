@@ -64,5 +64,6 @@ NAPI_MODULE_INIT() {
   register_datagrams(env, exports);
   register_wait(env, exports);
   register_aead(env, exports);
+  register_program(env, exports);
   return exports;
 }

@@ -55,6 +55,7 @@ void register_sockets(napi_env env, napi_value exports);
 void register_datagrams(napi_env env, napi_value exports);
 void register_wait(napi_env env, napi_value exports);
 void register_aead(napi_env env, napi_value exports);
+void register_program(napi_env env, napi_value exports);
 void define(napi_env env, napi_value exports, const char *name, napi_callback function);
 
 void aead_remove_all(struct addon_state *state);
