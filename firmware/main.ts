@@ -71,7 +71,8 @@ function raiseDiskAlarm(alarms: Alarms): void {
     alarms.raise({ name: 'data-partition-repaired', object: '', severity: 'major', cause: 'the data partition was damaged and has been repaired; keys, configuration or logs may be lost', nextStep: 'onboard the box anew when it has no key or configuration; replace the disk when it happens again' });
     return;
   }
-  alarms.raise({ name: 'data-partition-lost', object: '', severity: 'critical', cause: `the data partition is ${state}; the box runs from memory`, nextStep: 'restart it; when that does not help, replace the disk or flash it again: until then every restart forgets everything' });
+  const step = state === 'read-only' ? 'take the write protection off the disk, or replace it when it has none' : 'restart the box; when that does not help, replace the disk or flash it again';
+  alarms.raise({ name: 'data-partition-lost', object: '', severity: 'critical', cause: `the data partition is ${state}; the box runs from memory`, nextStep: `${step}: until then every restart forgets everything` });
 }
 
 async function start(config: Config, rescue: boolean): Promise<void> {
