@@ -29,6 +29,8 @@ function spoil({ groups, mebibytes }: Spot): string {
   ].join('; ');
 }
 
+const FILLER = '/data/filler';
+
 /** Tells device keys apart; empty without one. */
 const DEVICE_KEY = 'find /data -type f -name "*device-key*" -exec sha256sum {} + | cut -c 1-64 | sort | tr "\n" " "';
 
@@ -54,13 +56,17 @@ export interface LifeResult {
   readonly reset: Stage;
   readonly isKeyNew: boolean;
   /** With a data partition of which enough is left for a repair. */
-  readonly repaired: SpoiltResult;
+  readonly repaired: DiskTrouble;
   /** With one that nothing can be made of. */
-  readonly damaged: SpoiltResult;
+  readonly damaged: DiskTrouble;
+  /** With one that is full, of which the box does not forget what was there. */
+  readonly full: DiskTrouble;
+  /** On a medium that is write-protected. */
+  readonly readOnly: DiskTrouble;
 }
 
-/** A box whose data partition was overwritten, after another onboarding: what its boot and its alarm say. */
-export interface SpoiltResult {
+/** A box whose data partition cannot be used as it should, when it is onboarded: what its boot and its alarm say. */
+export interface DiskTrouble {
   readonly stage: Stage;
   readonly dataState: string;
   readonly alarm: string;
@@ -144,15 +150,33 @@ async function live(lab: ImageLab, task: number): Promise<LifeResult> {
   const again = await lab.onboarded(task);
   const reset = await stage(lab);
   const newKey = await lab.say(DEVICE_KEY);
+  const full = await filled(lab);
   const repaired = await spoilt(lab, REPAIRABLE, again);
-  return { rolledBack, reset, isKeyNew: key !== '' && newKey !== '' && key !== newKey, repaired, damaged: await spoilt(lab, BEYOND_REPAIR, repaired.task) };
+  const damaged = await spoilt(lab, BEYOND_REPAIR, repaired.task);
+  await lab.orderRecord();
+  await lab.protectDisk();
+  await lab.onboarded(damaged.task);
+  return { rolledBack, reset, isKeyNew: key !== '' && newKey !== '' && key !== newKey, full, repaired, damaged, readOnly: await diskTrouble(lab) };
+}
+
+/** Leaves no block of the data partition free, also none of those that are kept for root, and restarts; makes room again afterwards. */
+async function filled(lab: ImageLab): Promise<DiskTrouble> {
+  await lab.restart(`cat /dev/zero >${FILLER} 2>/dev/null; sync; reboot`);
+  await lab.until('the box is onboarded as before', 'selvage show system status | grep -q "^ztp *up"', GOOD_MS, 'selvage show system status; df /data');
+  const trouble = await diskTrouble(lab);
+  await lab.say(`rm ${FILLER}`);
+  await lab.until('state is stored again', '! selvage show alarms | grep -q state-not-stored', GOOD_MS, 'selvage show alarms; df /data; mount');
+  return trouble;
+}
+
+async function diskTrouble(lab: ImageLab): Promise<DiskTrouble> {
+  const dataState = await lab.say('cat /run/selvage-image/data');
+  return { stage: await stage(lab), dataState, alarm: await lab.say(`selvage show alarms | grep -o "data-partition-[a-z]*\\|state-not-stored" | sort -u | tr "\\n" " "`) };
 }
 
 /** Spoils parts of the data partition under the running box, which restarts without another word to it, and is onboarded again. */
-async function spoilt(lab: ImageLab, spot: Spot, task: number): Promise<SpoiltResult & { readonly task: number }> {
+async function spoilt(lab: ImageLab, spot: Spot, task: number): Promise<DiskTrouble & { readonly task: number }> {
   await lab.orderRecord();
   await lab.restart(spoil(spot));
-  const again = await lab.onboarded(task);
-  const dataState = await lab.say('cat /run/selvage-image/data');
-  return { task: again, stage: await stage(lab), dataState, alarm: await lab.say('selvage show alarms | grep -o "data-partition-[a-z]*"') };
+  return { task: await lab.onboarded(task), ...(await diskTrouble(lab)) };
 }

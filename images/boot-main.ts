@@ -30,6 +30,8 @@ function faultsOf(result: Outcome): string[] {
     ...faultsOfStage('after the way back', result.life?.rolledBack, 'A'),
     ...faultsOfStage('after the factory reset', result.life?.reset, 'A'),
     ...faultsOfStage('with a repaired data partition', result.life?.repaired.stage, 'A'),
+    ...faultsOfStage('with a full disk', result.life?.full.stage, 'A'),
+    ...faultsOfStage('on a write-protected disk', result.life?.readOnly.stage, 'A'),
     ...faultsOfStage('without its data partition', result.life?.damaged.stage, 'A'),
     ...(result.life?.isKeyNew === false ? ['the device key is the same after the factory reset'] : []),
     ...(result.powerCuts ?? []).flatMap(({ cut, faults }) => faults.map((fault) => `${cut}: ${fault}`)),

@@ -15,7 +15,7 @@ import { SystemClock } from '../platform/time.ts';
 import type { Architecture } from './architecture.ts';
 import { copyInto } from './slot-image.ts';
 import { VirtualMachine } from './virtual-machine.ts';
-import type { DiskBus } from './virtual-machine.ts';
+import type { DiskBus, MachineOptions } from './virtual-machine.ts';
 
 /** Larger than the image, so that the data partition has something to grow into. */
 const DISK_BYTES = 4 * 1024 ** 3;
@@ -65,7 +65,8 @@ export class ImageLab {
   readonly #network: LabNetwork;
   readonly #onboarding: Onboarding;
   readonly #stick: string;
-  readonly #machine: VirtualMachine;
+  readonly #machineOptions: MachineOptions;
+  #machine: VirtualMachine;
   #started: number;
 
   private constructor(options: ImageLabOptions, network: LabNetwork, onboarding: Onboarding, stick: string) {
@@ -78,7 +79,8 @@ export class ImageLab {
     const prefix = ['nsenter', '-t', String(node.holderPid), '--net', '--'];
     const disk = join(runDirectory, 'disk.img');
     flash(options.image, disk);
-    this.#machine = VirtualMachine.start({ architecture, disk, diskBus, writeLog, stick, taps: joinTaps(node), serial: SERIAL, directory: runDirectory, prefix });
+    this.#machineOptions = { architecture, disk, diskBus, writeLog, stick, taps: joinTaps(node), serial: SERIAL, directory: runDirectory, prefix };
+    this.#machine = VirtualMachine.start(this.#machineOptions);
     this.#started = this.#clock.now();
     options.print(`virtual machine: power on, disk on ${diskBus}; console in ${this.#machine.consoleLog}`);
   }
@@ -127,6 +129,17 @@ export class ImageLab {
     this.#started = this.#clock.now();
     this.#machine.console.type(command);
     await this.login(timeoutMs);
+  }
+
+  /**
+   * Cuts the power, protects the disk from writing, and waits for the prompt of the box that starts from it. Not on USB: after a
+   * write that was refused there, the firmware (EDK2) reads nothing more, and GRUB does not come as far as the kernel.
+   */
+  async protectDisk(): Promise<void> {
+    await this.#machine.stop();
+    this.#started = this.#clock.now();
+    this.#machine = VirtualMachine.start({ ...this.#machineOptions, diskBus: 'virtio', isReadOnly: true, writeLog: undefined });
+    await this.login();
   }
 
   /** Uploads a bundle to Director and orders it for the box; waits for the prompt after its restart, and for the end of the order. */

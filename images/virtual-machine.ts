@@ -17,6 +17,8 @@ export interface MachineOptions {
   /** Raw image; written to. */
   readonly disk: string;
   readonly diskBus: DiskBus;
+  /** The medium is write-protected; not on SATA, which knows no such thing. */
+  readonly isReadOnly?: boolean;
   /** File that gets every write and flush of the disk in their order (power-cut/write-log.ts), if any. */
   readonly writeLog?: string | undefined;
   /** Raw image of a USB stick that is plugged in, if any. */
@@ -61,11 +63,12 @@ const MEMORY_MIB = 1024;
 const FIRST_CARD_SLOT = 8;
 
 /** The machine that runs all this need not be safe against power cuts itself: nothing waits for its disks. */
-function diskArguments({ disk, diskBus, writeLog }: MachineOptions): string[] {
-  const file = (filename: string): object => ({ driver: 'raw', file: { driver: 'file', filename, cache: { 'no-flush': true } } });
+function diskArguments({ disk, diskBus, writeLog, isReadOnly = false }: MachineOptions): string[] {
+  const access = { cache: { 'no-flush': true }, 'read-only': isReadOnly };
+  const file = (filename: string): object => ({ driver: 'raw', 'read-only': isReadOnly, file: { driver: 'file', filename, ...access } });
   const medium = writeLog === undefined ? file(disk) : { driver: 'blklogwrites', file: file(disk), log: file(writeLog), 'log-sector-size': 512 };
   const device = { sata: 'ide-hd,bus=sata.0', usb: 'usb-storage,bus=usb.0', virtio: 'virtio-blk-pci' }[diskBus];
-  return [...(diskBus === 'sata' ? ['-device', 'ich9-ahci,id=sata'] : []), '-blockdev', JSON.stringify({ 'node-name': 'disk', ...medium }), '-device', `${device},drive=disk,bootindex=0`];
+  return [...(diskBus === 'sata' ? ['-device', 'ich9-ahci,id=sata'] : []), '-blockdev', JSON.stringify({ 'node-name': 'disk', 'read-only': isReadOnly, ...medium }), '-device', `${device},drive=disk,bootindex=0`];
 }
 
 function stickArguments(stick: string | undefined): string[] {
@@ -88,7 +91,7 @@ export class VirtualMachine {
   private constructor(process: ChildProcess, consoleLog: string) {
     this.#process = process;
     this.consoleLog = consoleLog;
-    this.console = new SerialConsole(process.stdout!, process.stdin!, createWriteStream(consoleLog));
+    this.console = new SerialConsole(process.stdout!, process.stdin!, createWriteStream(consoleLog, { flags: 'a' }));
   }
 
   static start(options: MachineOptions): VirtualMachine {

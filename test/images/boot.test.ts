@@ -111,13 +111,25 @@ describe('the image for x86_64', function () {
 
   it('boots with a data partition that had to be repaired, says so, and can be onboarded again', () => {
     const { dataState, alarm, stage } = booted.life!.repaired;
-    assert.deepEqual([dataState, alarm], ['repaired', 'data-partition-repaired']);
+    assert.deepEqual([dataState, alarm.trim()], ['repaired', 'data-partition-repaired']);
     assertWorks(stage, 'A');
   });
 
   it('boots without a data partition that can be used, says so, and can be onboarded again', () => {
     const { dataState, alarm, stage } = booted.life!.damaged;
-    assert.deepEqual([dataState, alarm], ['damaged', 'data-partition-lost']);
+    assert.deepEqual([dataState, alarm.trim()], ['damaged', 'data-partition-lost']);
+    assertWorks(stage, 'A');
+  });
+
+  it('boots from a disk that is full, says so, and carries traffic as before', () => {
+    const { dataState, alarm, stage } = booted.life!.full;
+    assert.deepEqual([dataState, alarm.trim()], ['usable', 'state-not-stored']);
+    assertWorks(stage, 'A');
+  });
+
+  it('boots from a write-protected disk, says so, and can be onboarded again', () => {
+    const { dataState, alarm, stage } = booted.life!.readOnly;
+    assert.deepEqual([dataState, alarm.trim()], ['read-only', 'data-partition-lost']);
     assertWorks(stage, 'A');
   });
 
