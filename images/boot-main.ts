@@ -15,13 +15,15 @@ import { CHECKOUT } from './build.ts';
 import { consoleTrouble } from './console-trouble.ts';
 import { prepareEmulators } from './emulator.ts';
 import { imageFiles } from './image.ts';
-import { keepMarks, recordingIn, tryPowerCuts, WRITES, type CutResult } from './power-cut/cuts.ts';
+import { keepMarks, keepRecording, recordingIn, tryPowerCuts, WRITES, type CutResult } from './power-cut/cuts.ts';
 import { CONSOLE_LOG, type DiskBus } from './virtual-machine.ts';
 
 const DISKS: readonly DiskBus[] = ['sata', 'usb', 'virtio'];
 /** In use after boot and onboarding. */
 const MEMORY_LIMIT_MIB = 350;
 const DEFAULT_SEED = '1';
+/** Where the recording of the last run that failed stays: directories of runs are removed by the next one. */
+const KEPT_RECORDING = join(CHECKOUT, '.selvage/recorded-upgrade');
 
 function faultsOf(result: Outcome): string[] {
   return [
@@ -107,6 +109,7 @@ async function main(args: readonly string[]): Promise<number> {
   }
   const outcome = await carryOut(order).catch((error: unknown) => {
     const log = join(runDirectory, CONSOLE_LOG);
+    keepRecording(runDirectory, KEPT_RECORDING);
     if (existsSync(log)) order.print(['the console says:', ...consoleTrouble(readFileSync(log, 'utf8'))].join('\n  '));
     throw error;
   });
@@ -119,7 +122,10 @@ async function main(args: readonly string[]): Promise<number> {
   }
   if (powerCuts !== undefined) order.print(`${powerCuts.length} power cuts, ${powerCuts.filter(({ booted }) => booted).length} of them booted`);
   for (const fault of faults) order.print(`FAILED: ${fault}`);
-  if (faults.length > 0 && powerCuts !== undefined) order.print(`the same again: --power-cuts ${order.cuts.count} --seed ${order.cuts.seed} --recording ${order.recorded ?? runDirectory}`);
+  if (faults.length > 0 && powerCuts !== undefined) {
+    keepRecording(runDirectory, KEPT_RECORDING);
+    order.print(`the same again: --power-cuts ${order.cuts.count} --seed ${order.cuts.seed} --recording ${order.recorded ?? KEPT_RECORDING}`);
+  }
   return faults.length === 0 ? 0 : 1;
 }
 

@@ -1,6 +1,6 @@
 // Power cuts in one recorded upgrade: for each the disk is made as the cut left it and judged, and some are booted, which
 // must come to what was judged.
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fewAtOnce } from '../../provisioning/lab/reachability.ts';
 import { UsageError } from '../../platform/errors.ts';
@@ -37,6 +37,14 @@ export interface CutResult {
 /** Keeps with a log of writes where the upgrade lies in it, so that the cuts can be made again. */
 export function keepMarks(directory: string, marks: Omit<Recording, 'writes'>): void {
   writeFileSync(join(directory, MARKS), JSON.stringify(marks));
+}
+
+/** Moves a recording out of a directory that will be removed, in place of the one that was kept before; nothing when there is none. */
+export function keepRecording(from: string, to: string): void {
+  if (!existsSync(join(from, MARKS))) return;
+  rmSync(to, { recursive: true, force: true });
+  mkdirSync(to, { recursive: true });
+  for (const name of [WRITES, MARKS]) renameSync(join(from, name), join(to, name));
 }
 
 /** Throws UsageError when there is none in the directory. */

@@ -1,5 +1,5 @@
 // One upgrade as the disk saw it: a log of writes from the flash to the end, and disk images made from it.
-import { closeSync, openSync, readSync, rmSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { hostCommand } from '../../provisioning/lab/host-command.ts';
 import { OperationalError } from '../../platform/errors.ts';
@@ -9,7 +9,7 @@ import { PARTITIONS, placedPartitions, type Partition } from '../partitions.ts';
 import { applyWrites, choosePowerCuts, isWithin, type PowerCut, type Region } from './medium.ts';
 import { readStored, type Place } from './stored.ts';
 import { judgeDisk, readBootFiles, type Expected, type Verdict } from './verdict.ts';
-import { readWriteLog, SECTOR_BYTES, type LogEntry, type LoggedWrite } from './write-log.ts';
+import { entryFrom, readWriteLog, SECTOR_BYTES, type LogEntry, type LoggedWrite } from './write-log.ts';
 
 const MIB = 1 << 20;
 const TRY_OF_OTHER = /# GRUB Environment Block\n[^#]*\bB_TRY=1\n/;
@@ -68,9 +68,8 @@ export class RecordedUpgrade {
     this.#directory = directory;
     this.#log = openSync(recording.writes, 'r');
     this.#entries = readWriteLog(this.#log);
-    const at = (bytes: number): number => this.#entries.findIndex((entry) => entry.at >= bytes);
-    [this.#from, this.#to] = [at(recording.fromBytes), at(recording.toBytes)];
-    if (this.#from < 0 || this.#to <= this.#from) throw new OperationalError('write-log', 'the log does not reach from the order of an upgrade to its end', 'record it anew');
+    [this.#from, this.#to] = [entryFrom(this.#entries, recording.fromBytes), entryFrom(this.#entries, recording.toBytes)];
+    if (fstatSync(this.#log).size < recording.toBytes || this.#to <= this.#from) throw new OperationalError('write-log', 'the log does not reach from the order of an upgrade to its end', 'record it anew');
     this.#base = join(directory, 'base.img');
     flash(image, this.#base);
     this.#applied = 0;

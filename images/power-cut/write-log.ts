@@ -52,6 +52,12 @@ export function readWriteLog(fd: number): LogEntry[] {
   return entries;
 }
 
+/** Number of the first entry that begins at or behind an octet of the log; that behind the last when all begin before it. */
+export function entryFrom(entries: readonly LogEntry[], bytes: number): number {
+  const found = entries.findIndex((entry) => entry.at >= bytes);
+  return found < 0 ? entries.length : found;
+}
+
 function badLog(what: string): OperationalError {
   return new OperationalError('write-log', `the log of the disk's writes cannot be used: ${what}`, 'record it anew, with log-sector-size=512');
 }

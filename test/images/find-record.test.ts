@@ -13,7 +13,9 @@ const STUBS: Readonly<Record<string, string>> = {
   // mount -t vfat -o OPTIONS DEVICE WHERE
   mount: 'echo "mount $2 $4" >>"$SCRATCH/said"; exec /bin/mount --bind "$SCRATCH/partition" "$6"',
   findmnt: 'cat "$SCRATCH/mounted" 2>/dev/null; exit 0',
-  selvage: 'echo "$1 $2 $3 $(cat "$4")" >>"$SCRATCH/said"',
+  // Refuses as often as the file says.
+  selvage: 'left=$(cat "$SCRATCH/refusals" 2>/dev/null || echo 0); echo $((left - 1)) >"$SCRATCH/refusals"; [ "$left" -le 0 ] || exit 1; echo "$1 $2 $3 $(cat "$4")" >>"$SCRATCH/said"',
+  sleep: 'echo "sleep $1" >>"$SCRATCH/said"',
 };
 
 const INSIDE = `
@@ -58,6 +60,11 @@ describe('the search for a prestaging record', () => {
 
   it('asks for nothing without a record', () => {
     assert.equal(search({ 'BOX-8.json': 'other' }), 'mount vfat ro,nosuid,nodev,noexec\n');
+  });
+
+  it('asks again when the appliance does not answer, because it is just being started anew', () => {
+    writeFileSync(join(scratch, 'refusals'), '2');
+    assert.equal(search({ 'prestaging.json': 'any' }), 'mount vfat ro,nosuid,nodev,noexec\nsleep 5\nsleep 5\nrequest staging --record any\n');
   });
 
   it('reads a record that is built in on the boot partition, where that is mounted', () => {

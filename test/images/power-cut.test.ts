@@ -13,7 +13,7 @@ import { bootVariables, chosenSlot } from '../../images/power-cut/boot-choice.ts
 import { applyWrites, choosePowerCuts, describeCut } from '../../images/power-cut/medium.ts';
 import { readStored, type Place } from '../../images/power-cut/stored.ts';
 import { judgeDisk, readBootFiles, type Expected } from '../../images/power-cut/verdict.ts';
-import { readWriteLog, SECTOR_BYTES, type LogEntry } from '../../images/power-cut/write-log.ts';
+import { entryFrom, readWriteLog, SECTOR_BYTES, type LogEntry } from '../../images/power-cut/write-log.ts';
 import { SeededRandom } from '../../platform/random.ts';
 import { hostCommand } from '../../provisioning/lab/host-command.ts';
 
@@ -57,6 +57,12 @@ describe('a log of writes', () => {
     assert.equal(entriesOf(join(scratch, 'cut')).length, last);
     writeFileSync(join(scratch, 'none'), bytes.subarray(SECTOR_BYTES));
     assert.throws(() => entriesOf(join(scratch, 'none')), /does not begin with the mark/);
+  });
+
+  it('is found from an octet on, also from its very end, where a box was switched off as soon as it was good', () => {
+    const entries = entriesOf(log);
+    assert.deepEqual([0, SECTOR_BYTES + 1, entries[3]!.at].map((bytes) => entryFrom(entries, bytes)), [0, 1, 3]);
+    assert.equal(entryFrom(entries, readFileSync(log).length), entries.length);
   });
 
   it('leads to the same disk when nothing is lost, and without a lost sector to the one before it', () => {
