@@ -23,9 +23,9 @@ const LONGEST_WORDS = 300;
 
 /**
  * Everything of one port: the program, a line of output when the port is clean and for each change of an address or link
- * after that, and an end to both when standard input ends, so in whatever way the appliance ends. Runs in a mount table of its own (ip netns exec makes it):
- * there the program's fixed places lie in our state directory and in memory. It works for itself under its own user, so
- * ending it takes CAP_KILL. Afterwards IPv6 has its link-local address by the kernel again.
+ * after that, and an end to both when standard input ends, so in whatever way the appliance ends. Runs in a mount table of
+ * its own (ip netns exec makes it): there the program's fixed places lie in our state directory and in memory. It works for
+ * itself under its own user, so ending it takes CAP_KILL. Afterwards IPv6 has its link-local address by the kernel again.
  */
 const RUN = `
 port=$1 program=$2 state=$3 configuration=$4 families=$5
@@ -93,7 +93,8 @@ export class DhcpcdClients implements AddressClients {
     try {
       return new DhcpcdClient(options, program, this.#state);
     } catch (error) {
-      return new FailedClient(options, `dhcpcd could not be started: ${(error as Error).message}`, 'check the limits of this service');
+      if (!(error instanceof OperationalError)) throw error;
+      return new FailedClient(options, `dhcpcd could not be started: ${error.message}`, error.nextStep);
     }
   }
 

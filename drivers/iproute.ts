@@ -8,8 +8,6 @@ import { Program } from './program.ts';
 /** No iproute2 call takes long; one that does hangs on a lock of the kernel. */
 const COMMAND_TIMEOUT_MS = 30_000;
 
-const PACKAGES: Readonly<Record<string, string>> = { ip: 'iproute2', sysctl: 'procps', systemctl: 'systemd' };
-
 const clock = new SystemClock();
 
 interface Finished {
@@ -48,15 +46,7 @@ function nextStep(stderr: string): string {
 /** Runs one command to its end and returns what it printed. Rejects with an OperationalError. */
 export async function run(command: string, args: readonly string[], input = '', timeoutMs = COMMAND_TIMEOUT_MS): Promise<string> {
   const shown = [command, ...args].join(' ');
-  let done: Finished;
-  try {
-    done = await execute(command, args, input, timeoutMs);
-  } catch (error) {
-    if (error instanceof OperationalError) throw error;
-    const code = (error as NodeJS.ErrnoException).code ?? 'UNKNOWN';
-    const step = code === 'ENOENT' ? `run: apt-get install ${PACKAGES[command] ?? command}` : 'check the limits of this service';
-    throw new OperationalError(code, `cannot run ${shown}: ${(error as Error).message}`, step, error);
-  }
+  const done = await execute(command, args, input, timeoutMs);
   if (done.code === 0) return done.stdout;
   const failedLine = /Command failed -:(\d+)/.exec(done.stderr)?.[1];
   const line = failedLine === undefined ? '' : ` at "${input.split('\n')[Number(failedLine) - 1]}"`;

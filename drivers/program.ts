@@ -4,10 +4,14 @@ import { accessSync, constants as modes } from 'node:fs';
 import { Socket } from 'node:net';
 import { constants } from 'node:os';
 import { delimiter, join } from 'node:path';
+import { OperationalError } from '../platform/errors.ts';
 import { requireNative } from './native/addon.ts';
 
 /** Debian's places for what only root runs; a service's PATH need not hold them. */
 const SYSTEM_PATH = '/usr/sbin:/sbin';
+
+/** What to install where a command is missing, when that has another name. */
+const PACKAGES: Readonly<Record<string, string>> = { ip: 'iproute2', sysctl: 'procps', systemctl: 'systemd' };
 
 /** One of both is null. */
 export interface Ending {
@@ -16,7 +20,6 @@ export interface Ending {
 }
 
 export class Program {
-  readonly pid: number;
   /** A program that ends before it has read its input is no error of the stream. */
   readonly stdin: Socket;
   readonly stdout: Socket;
@@ -26,8 +29,8 @@ export class Program {
   #handle: number | undefined;
 
   /**
-   * Starts `command`, which is sought in PATH and where Debian keeps what only root runs. Throws an Error with `code` when
-   * that fails (`ENOENT`: it is not on this host), an OperationalError without the addon.
+   * Starts `command`, which is sought in PATH and where Debian keeps what only root runs. Throws an OperationalError with
+   * errno's name as code when that fails.
    */
   constructor(command: string, args: readonly string[]) {
     const addon = requireNative();
@@ -35,12 +38,12 @@ export class Program {
     const environment = Object.entries({ ...process.env, LC_ALL: 'C', PATH: path }).map(([name, value]) => `${name}=${value}`);
     const { promise, resolve } = Promise.withResolvers<Ending>();
     this.ended = promise;
-    const started = addon.startProgram(find(command, path), [command, ...args], environment, (code, signal) => {
+    const ended = (code: number, signal: number): void => {
       addon.close(started.handle);
       this.#handle = undefined;
       resolve({ code: code < 0 ? null : code, signal: signal < 0 ? null : nameOf(signal) });
-    });
-    this.pid = started.pid;
+    };
+    const started = starting(command, () => addon.startProgram(find(command, path), [command, ...args], environment, ended));
     this.#handle = started.handle;
     this.stdin = new Socket({ fd: started.stdin, readable: false, writable: true });
     this.stdout = new Socket({ fd: started.stdout, readable: true, writable: false });
@@ -56,6 +59,16 @@ export class Program {
 
 function nameOf(signal: number): string {
   return Object.entries(constants.signals).find(([, number]) => number === signal)?.[0] ?? `signal ${signal}`;
+}
+
+function starting<T>(command: string, start: () => T): T {
+  try {
+    return start();
+  } catch (error) {
+    const { code = 'UNKNOWN', message } = error as NodeJS.ErrnoException;
+    const step = code === 'ENOENT' ? `run: apt-get install ${PACKAGES[command] ?? command}` : 'check the limits of this service';
+    throw new OperationalError(code, `cannot run ${command}: ${message}`, step, error);
+  }
 }
 
 /** As execvp(3): a name with a slash is a path. */

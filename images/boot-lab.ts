@@ -171,7 +171,8 @@ async function filled(lab: ImageLab): Promise<DiskTrouble> {
 
 async function diskTrouble(lab: ImageLab): Promise<DiskTrouble> {
   const dataState = await lab.say('cat /run/selvage-image/data');
-  return { stage: await stage(lab), dataState, alarm: await lab.say(`selvage show alarms | grep -o "data-partition-[a-z]*\\|state-not-stored" | sort -u | tr "\\n" " "`) };
+  const alarms = await lab.say('selvage show alarms | grep -o "data-partition-[a-z]*\\|state-not-stored"');
+  return { stage: await stage(lab), dataState, alarm: alarms.split(/\s+/).join(' ') };
 }
 
 /** Spoils parts of the data partition under the running box, which restarts without another word to it, and is onboarded again. */

@@ -100,6 +100,12 @@ async function carryOut(order: Order): Promise<Outcome> {
   return { ...booted, powerCuts: await tryPowerCuts({ ...order, ...cuts, recording: recordingIn(directory), directory: join(runDirectory, 'cuts') }) };
 }
 
+/** Keeps what was recorded of an upgrade, if that came to its end, and says how to cut at the same moments again. */
+function tellHowAgain({ cuts, recorded, runDirectory, print }: Order): void {
+  const recording = recorded ?? (keepRecording(runDirectory, KEPT_RECORDING) ? KEPT_RECORDING : undefined);
+  if (recording !== undefined) print(`the same again: --power-cuts ${cuts.count} --seed ${cuts.seed} --recording ${recording}`);
+}
+
 async function main(args: readonly string[]): Promise<number> {
   const runDirectory = enclosedRunDirectory();
   const order = orderOf(args, runDirectory ?? '');
@@ -109,7 +115,7 @@ async function main(args: readonly string[]): Promise<number> {
   }
   const outcome = await carryOut(order).catch((error: unknown) => {
     const log = join(runDirectory, CONSOLE_LOG);
-    keepRecording(runDirectory, KEPT_RECORDING);
+    tellHowAgain(order);
     if (existsSync(log)) order.print(['the console says:', ...consoleTrouble(readFileSync(log, 'utf8'))].join('\n  '));
     throw error;
   });
@@ -122,10 +128,7 @@ async function main(args: readonly string[]): Promise<number> {
   }
   if (powerCuts !== undefined) order.print(`${powerCuts.length} power cuts, ${powerCuts.filter(({ booted }) => booted).length} of them booted`);
   for (const fault of faults) order.print(`FAILED: ${fault}`);
-  if (faults.length > 0 && powerCuts !== undefined) {
-    keepRecording(runDirectory, KEPT_RECORDING);
-    order.print(`the same again: --power-cuts ${order.cuts.count} --seed ${order.cuts.seed} --recording ${order.recorded ?? KEPT_RECORDING}`);
-  }
+  if (faults.length > 0) tellHowAgain(order);
   return faults.length === 0 ? 0 : 1;
 }
 

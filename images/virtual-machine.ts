@@ -64,11 +64,10 @@ const FIRST_CARD_SLOT = 8;
 
 /** The machine that runs all this need not be safe against power cuts itself: nothing waits for its disks. */
 function diskArguments({ disk, diskBus, writeLog, isReadOnly = false }: MachineOptions): string[] {
-  const access = { cache: { 'no-flush': true }, 'read-only': isReadOnly };
-  const file = (filename: string): object => ({ driver: 'raw', 'read-only': isReadOnly, file: { driver: 'file', filename, ...access } });
+  const file = (filename: string): object => ({ driver: 'raw', 'read-only': isReadOnly, file: { driver: 'file', filename, 'read-only': isReadOnly, cache: { 'no-flush': true } } });
   const medium = writeLog === undefined ? file(disk) : { driver: 'blklogwrites', file: file(disk), log: file(writeLog), 'log-sector-size': 512 };
   const device = { sata: 'ide-hd,bus=sata.0', usb: 'usb-storage,bus=usb.0', virtio: 'virtio-blk-pci' }[diskBus];
-  return [...(diskBus === 'sata' ? ['-device', 'ich9-ahci,id=sata'] : []), '-blockdev', JSON.stringify({ 'node-name': 'disk', 'read-only': isReadOnly, ...medium }), '-device', `${device},drive=disk,bootindex=0`];
+  return [...(diskBus === 'sata' ? ['-device', 'ich9-ahci,id=sata'] : []), '-blockdev', JSON.stringify({ 'node-name': 'disk', ...medium }), '-device', `${device},drive=disk,bootindex=0`];
 }
 
 function stickArguments(stick: string | undefined): string[] {

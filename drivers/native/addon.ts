@@ -41,9 +41,8 @@ export interface NativeAddon {
   aeadOpen(memory: ArrayBuffer, count: number, select: number, then: number, failReason: number): void;
 }
 
-/** `handle` and the three streams are descriptors that the caller closes. */
+/** Descriptors that the caller closes. */
 export interface NativeProgram {
-  readonly pid: number;
   readonly handle: number;
   readonly stdin: number;
   readonly stdout: number;

@@ -39,12 +39,13 @@ export function keepMarks(directory: string, marks: Omit<Recording, 'writes'>): 
   writeFileSync(join(directory, MARKS), JSON.stringify(marks));
 }
 
-/** Moves a recording out of a directory that will be removed, in place of the one that was kept before; nothing when there is none. */
-export function keepRecording(from: string, to: string): void {
-  if (!existsSync(join(from, MARKS))) return;
+/** Moves a recording out of a directory that will be removed, in place of the one that was kept before; false when there is none. */
+export function keepRecording(from: string, to: string): boolean {
+  if (!existsSync(join(from, MARKS))) return false;
   rmSync(to, { recursive: true, force: true });
   mkdirSync(to, { recursive: true });
   for (const name of [WRITES, MARKS]) renameSync(join(from, name), join(to, name));
+  return true;
 }
 
 /** Throws UsageError when there is none in the directory. */

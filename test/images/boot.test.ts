@@ -109,29 +109,18 @@ describe('the image for x86_64', function () {
     assertWorks(booted.life!.reset, 'A');
   });
 
-  it('boots with a data partition that had to be repaired, says so, and can be onboarded again', () => {
-    const { dataState, alarm, stage } = booted.life!.repaired;
-    assert.deepEqual([dataState, alarm.trim()], ['repaired', 'data-partition-repaired']);
-    assertWorks(stage, 'A');
-  });
-
-  it('boots without a data partition that can be used, says so, and can be onboarded again', () => {
-    const { dataState, alarm, stage } = booted.life!.damaged;
-    assert.deepEqual([dataState, alarm.trim()], ['damaged', 'data-partition-lost']);
-    assertWorks(stage, 'A');
-  });
-
-  it('boots from a disk that is full, says so, and carries traffic as before', () => {
-    const { dataState, alarm, stage } = booted.life!.full;
-    assert.deepEqual([dataState, alarm.trim()], ['usable', 'state-not-stored']);
-    assertWorks(stage, 'A');
-  });
-
-  it('boots from a write-protected disk, says so, and can be onboarded again', () => {
-    const { dataState, alarm, stage } = booted.life!.readOnly;
-    assert.deepEqual([dataState, alarm.trim()], ['read-only', 'data-partition-lost']);
-    assertWorks(stage, 'A');
-  });
+  for (const [trouble, key, dataState, alarm] of [
+    ['boots with a data partition that had to be repaired, says so, and can be onboarded again', 'repaired', 'repaired', 'data-partition-repaired'],
+    ['boots without a data partition that can be used, says so, and can be onboarded again', 'damaged', 'damaged', 'data-partition-lost'],
+    ['boots from a disk that is full, says so, and carries traffic as before', 'full', 'usable', 'state-not-stored'],
+    ['boots from a write-protected disk, says so, and can be onboarded again', 'readOnly', 'read-only', 'data-partition-lost'],
+  ] as const) {
+    it(trouble, () => {
+      const { stage, ...said } = booted.life![key];
+      assert.deepEqual([said.dataState, said.alarm], [dataState, alarm]);
+      assertWorks(stage, 'A');
+    });
+  }
 
   it('comes to a whole slot with its configuration after a power cut at any moment of an upgrade', () => {
     assert.deepEqual(booted.powerCuts.filter(({ faults }) => faults.length > 0), []);

@@ -2,7 +2,7 @@
 // might leave, good and bad ones. images/boot.test.ts has the real upgrade.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, truncateSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, truncateSync, writeFileSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { architectureOf } from '../../images/architecture.ts';
@@ -10,6 +10,7 @@ import { createBuild } from '../../images/build.ts';
 import { makeDiskImage } from '../../images/disk-image.ts';
 import { PARTITIONS, placedPartitions } from '../../images/partitions.ts';
 import { bootVariables, chosenSlot } from '../../images/power-cut/boot-choice.ts';
+import { keepMarks, keepRecording, recordingIn, WRITES } from '../../images/power-cut/cuts.ts';
 import { applyWrites, choosePowerCuts, describeCut } from '../../images/power-cut/medium.ts';
 import { readStored, type Place } from '../../images/power-cut/stored.ts';
 import { judgeDisk, readBootFiles, type Expected } from '../../images/power-cut/verdict.ts';
@@ -80,6 +81,27 @@ describe('a log of writes', () => {
     const at = (sector: number): number => entries.findLastIndex((entry) => entry.kind === 'write' && entry.sector === sector);
     const torn = rebuild([{ entry: at(0), sectors: [0], of: 1 }, { entry: at(128), sectors: [1, 15], of: 16 }]);
     assert.deepEqual([torn[0], torn[128 * 512], torn[129 * 512], torn[143 * 512 - 1], torn[143 * 512]], [1, 4, 0, 4, 0]);
+  });
+});
+
+describe('the recording of an upgrade', () => {
+  const scratch = mkdtempSync(join(tmpdir(), 'selvage-recording-'));
+  const [run, kept] = [join(scratch, 'run'), join(scratch, 'kept')];
+
+  after(() => rmSync(scratch, { recursive: true, force: true }));
+
+  it('outlives its run, in place of the one before, and is only kept when it came to its end', () => {
+    mkdirSync(run);
+    writeFileSync(join(run, WRITES), 'without an end');
+    assert.equal(keepRecording(run, kept), false);
+    for (const toBytes of [2, 3]) {
+      writeFileSync(join(run, WRITES), `to ${toBytes}`);
+      keepMarks(run, { fromBytes: 1, toBytes });
+      assert.equal(keepRecording(run, kept), true);
+      assert.deepEqual(recordingIn(kept), { writes: join(kept, WRITES), fromBytes: 1, toBytes });
+      assert.equal(readFileSync(join(kept, WRITES), 'utf8'), `to ${toBytes}`);
+    }
+    assert.throws(() => recordingIn(run), /holds no recorded upgrade/);
   });
 });
 

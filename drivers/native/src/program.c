@@ -185,7 +185,6 @@ static napi_value start_program(napi_env env, struct start *start, napi_value en
   }
   napi_value result;
   if (napi_create_object(env, &result) != napi_ok) return NULL;
-  set_number(env, result, "pid", pid);
   set_number(env, result, "handle", handle);
   set_number(env, result, "stdin", start->pipes[STDIN_FILENO][1]);
   set_number(env, result, "stdout", start->pipes[STDOUT_FILENO][0]);
@@ -193,8 +192,7 @@ static napi_value start_program(napi_env env, struct start *start, napi_value en
   return result;
 }
 
-/* startProgram(path, arguments, environment, ended): { pid, handle, stdin, stdout, stderr }, the last four descriptors that
- * the caller closes. */
+/* startProgram(path, arguments, environment, ended): { handle, stdin, stdout, stderr }, descriptors that the caller closes. */
 static napi_value start(napi_env env, napi_callback_info info) {
   napi_value argv[4];
   if (!get_args(env, info, 4, argv)) return NULL;
